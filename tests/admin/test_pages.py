@@ -1,0 +1,244 @@
+"""The admin pages: each opens, finds, and costs the same for many rows as for few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+import xkit_crm
+from tests.factories import DealFactory
+from tests.products.models import Customer, Deal
+from xkit_crm import models
+from xkit_crm.models import APIKey, Connection, Invocation, ModelBinding
+from xkit_crm.testing import deliver
+
+pytestmark = pytest.mark.django_db
+REGISTERED = [getattr(models, name) for name in models.__all__]
+
+
+@pytest.fixture
+def log(sandbox: Connection, customer: Customer) -> Connection:
+    """A connection with every kind of row: delivered, failed, linked, bound."""
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    APIKey.objects.issue("backend")
+    models.EventAction.objects.filter(event__slug="deal_created").update(transformations=[])
+    DealFactory.create(customer=customer)
+    deliver()
+    return sandbox
+
+
+def page(model: Any, name: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_every_model_is_listed_searched_and_shown(
+    log: Connection, admin_client: Client, model: Any
+) -> None:
+    assert admin_client.get(page(model, "changelist")).status_code == 200
+    if admin.site._registry[model].search_fields:
+        assert admin_client.get(page(model, "changelist"), {"q": "acme"}).status_code == 200
+    for row in model.objects.all()[:3]:
+        assert admin_client.get(page(model, "change", row.pk)).status_code == 200
+    if admin.site._registry[model].has_add_permission(admin_client.get("/admin/").wsgi_request):
+        assert admin_client.get(page(model, "add")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Invocation,
+        models.RecordLink,
+        models.Attempt,
+        models.EventAction,
+        models.ObjectMapping,
+        models.EventDefinition,
+        models.Connection,
+    ],
+    ids=lambda model: model.__name__,
+)
+def test_a_list_costs_the_same_for_many_rows(
+    log: Connection, customer: Customer, admin_client: Client, model: Any
+) -> None:
+    def cost() -> int:
+        with CaptureQueriesContext(database) as queries:
+            admin_client.get(page(model, "changelist"))
+        return len(queries)
+
+    cost()
+    before = cost()
+    for number in range(3):
+        other = xkit_crm.connect(f"more-{number}", provider="sandbox")
+        customer.connection_id = other.pk
+        customer.save()
+        DealFactory.create(customer=customer)
+    deliver()
+    assert cost() <= before
+
+
+def test_a_log_can_not_be_edited(log: Connection, admin_client: Client) -> None:
+    invocation = Invocation.objects.first()
+    assert invocation is not None
+    for model in (models.Invocation, models.Attempt, models.Lane):
+        assert admin_client.get(page(model, "add")).status_code == 403
+    assert admin_client.post(page(Invocation, "delete", invocation.pk)).status_code == 403
+
+
+# -- repairing ------------------------------------------------------------------------------------
+
+
+def failed() -> Invocation:
+    return Invocation.objects.get(status="failed")
+
+
+def test_a_failed_invocation_says_why_and_is_replayed_with_todays_mapping(
+    log: Connection, admin_client: Client
+) -> None:
+    shown = admin_client.get(page(Invocation, "change", failed().pk)).content.decode()
+    assert "mapping_incomplete" in shown or "not complete" in shown or "required" in shown.lower()
+    models.EventAction.objects.filter(event__slug="deal_created").update(
+        transformations=[{"field": "Name", "kind": "direct", "key": "name"}]
+    )
+    again = failed()
+    admin_client.post(reverse("admin:xkit_crm_invocation_replay", args=[again.pk]))
+    deliver()
+    again.refresh_from_db()
+    assert again.status == "succeeded"
+
+
+def test_replay_is_an_action_too_and_leaves_what_succeeded_alone(
+    log: Connection, admin_client: Client
+) -> None:
+    every = list(Invocation.objects.values_list("pk", flat=True))
+    admin_client.post(
+        page(Invocation, "changelist"),
+        {"action": "replay_selected", "_selected_action": every},
+    )
+    assert Invocation.objects.filter(status="pending").count() == 1
+
+
+def test_replaying_needs_its_permission(log: Connection, client: Client) -> None:
+    operator = User.objects.create_user("operator", is_staff=True)
+    operator.user_permissions.add(Permission.objects.get(codename="view_invocation"))
+    client.force_login(operator)
+    shown = client.get(page(Invocation, "change", failed().pk))
+    assert b"Replay" not in shown.content
+    client.post(reverse("admin:xkit_crm_invocation_replay", args=[failed().pk]))
+    assert failed().status == "failed"
+
+
+# -- secrets --------------------------------------------------------------------------------------
+
+
+def test_credentials_are_written_and_never_shown(log: Connection, admin_client: Client) -> None:
+    form = {
+        "context": "workspace-1",
+        "provider": "sandbox",
+        "status": "enabled",
+        "status_reason": "",
+        "mappings-TOTAL_FORMS": "0",
+        "mappings-INITIAL_FORMS": "0",
+    }
+    address = page(Connection, "change", "acme")
+    admin_client.post(address, {**form, "credentials": '{"token": "very-secret"}'})
+    assert Connection.objects.get(pk="acme").credentials == {"token": "very-secret"}
+    assert b"very-secret" not in admin_client.get(address).content
+    admin_client.post(address, {**form, "credentials": ""})
+    assert Connection.objects.get(pk="acme").credentials == {"token": "very-secret"}
+
+
+def test_the_secret_of_a_new_key_is_shown_once(admin_client: Client) -> None:
+    added = admin_client.post(
+        page(APIKey, "add"), {"name": "backend", "contexts": "a\n\nb"}, follow=True
+    )
+    key = APIKey.objects.get()
+    assert key.contexts == ["a", "b"]
+    secret = added.content.decode().split("xsk_")[1].split("<")[0]
+    assert APIKey.objects.authenticate(key.publishable_key, f"xsk_{secret}") == key
+    assert b"xsk_" not in admin_client.get(page(APIKey, "changelist")).content
+    assert b"xsk_" not in admin_client.get(page(APIKey, "change", key.pk)).content
+
+
+def test_keys_are_revoked_in_the_list(admin_client: Client) -> None:
+    key, _ = APIKey.objects.issue("backend")
+    admin_client.post(
+        page(APIKey, "changelist"), {"action": "revoke", "_selected_action": [key.pk]}
+    )
+    key.refresh_from_db()
+    assert not key.is_live
+
+
+# -- what operators make --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def binding(connection: Connection, admin_client: Client) -> Any:
+    """A binding of the product's contacts, made in the admin."""
+    event = models.EventDefinition.objects.get(slug="contact_deleted")
+    admin_client.post(
+        page(ModelBinding, "add"),
+        {
+            "model": ContentType.objects.get_for_model(Customer).pk,
+            "crm_object": event.crm_object_id,
+            "on_delete": event.pk,
+            "payload": '{"deleted_at": "name"}',
+            "connection_path": "connection_id",
+            "active": "on",
+        },
+    )
+    yield ModelBinding.objects.get()
+    ModelBinding.objects.all().delete()
+
+
+def test_a_binding_made_in_the_admin_fires_without_a_restart(
+    binding: ModelBinding, customer: Customer
+) -> None:
+    customer.name = "2022-05-17T23:17:53Z"
+    customer.save()
+    customer.delete()
+    (invocation,) = Invocation.objects.filter(event__slug="contact_deleted")
+    assert invocation.payload == {"deleted_at": "2022-05-17T23:17:53Z"}
+
+
+def test_a_binding_that_is_switched_off_fires_nothing(
+    binding: ModelBinding, customer: Customer
+) -> None:
+    binding.active = False
+    binding.save()
+    customer.delete()
+    assert not Invocation.objects.exists()
+
+
+def test_a_row_linked_in_the_admin_is_updated_not_created(
+    sandbox: Connection, deal: Deal, admin_client: Client
+) -> None:
+    existing = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "Theirs"})
+    assert existing.record is not None
+    crm_object = models.CRMObject.objects.get(slug="opportunity")
+    form = {
+        "connection": "acme",
+        "crm_object": crm_object.pk,
+        "content_type": ContentType.objects.get_for_model(Deal).pk,
+        "object_pk": deal.pk,
+    }
+    refused = admin_client.post(page(models.RecordLink, "add"), {**form, "record_id": "09876"})
+    assert b"is not a record id" in refused.content
+    admin_client.post(page(models.RecordLink, "add"), {**form, "record_id": existing.record.id})
+    deal.title = "Ours now"
+    deal.save()
+    deliver()
+    last = Invocation.objects.first()
+    assert last is not None
+    assert (last.event.slug, last.record_id) == ("deal_updated", existing.record.id)

@@ -1,0 +1,149 @@
+"""What is measured: saving, loading, the endpoint, validation, mapping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import connection, transaction
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from xkit_crm.mapping.resolving import resolve
+from xkit_crm.mapping.transformations import parse_action
+
+import xkit_crm
+from tests.api.conftest import basic
+from tests.benchmarks.measuring import Figure, Work, compare, per_second
+from tests.factories import ConnectionFactory
+from tests.objects import OBJECTS
+from tests.products.models import Plain, Twin
+from xkit_crm import schema
+from xkit_crm.api.views import Invoke
+from xkit_crm.models import APIKey, EventAction
+
+TEN_KEYS = {f"key_{n}": {"type": "string", "maxLength": 200} for n in range(10)}
+TEN_VALUES = {f"key_{n}": f"value {n}" for n in range(10)}
+
+
+def prepare() -> None:
+    """The rows that all scenarios work on."""
+    xkit_crm.define(OBJECTS)
+    ConnectionFactory.create(id="bench")
+    for model in (Plain, Twin):
+        model.objects.bulk_create(model(connection_id="bench", title=str(n)) for n in range(1000))
+
+
+def _queries(work: Work) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        work(0)
+    return sum("SAVEPOINT" not in query["sql"] for query in captured)
+
+
+def saving(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """`save()` of one loaded row: plain, bound and unchanged, bound and changed."""
+    plain, twin = Plain.objects.first(), Twin.objects.first()
+    assert plain is not None
+    assert twin is not None
+
+    def save_plain(number: int) -> None:
+        plain.title = f"title {number}"
+        plain.save()
+
+    def save_unchanged(number: int) -> None:
+        twin.note = f"note {number}"
+        twin.save()
+
+    def save_changed(number: int) -> None:
+        twin.title = f"title {number}"
+        twin.save()
+
+    variants: dict[str, Work] = {
+        "plain": save_plain,
+        "bound, nothing watched changed": save_unchanged,
+        "bound, changed": save_changed,
+    }
+    for work in variants.values():
+        work(-1)
+    queries = {name: _queries(work) for name, work in variants.items()}
+    yield "save(), autocommit", compare(variants, rounds=rounds, queries=queries)
+    with transaction.atomic():
+        yield "save(), in a transaction", compare(variants, rounds=rounds, queries=queries)
+
+
+def loading(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """A thousand rows of each model; the figure is for all of them."""
+    yield (
+        "load 1,000 rows",
+        compare(
+            {
+                "plain": lambda _: list(Plain.objects.all()),
+                "bound": lambda _: list(Twin.objects.all()),
+            },
+            rounds=rounds,
+        ),
+    )
+
+
+class NoOp(APIView):
+    """A bare DRF view that parses the same body."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    def post(self, request: Any, **named: Any) -> Response:
+        return Response({"record": request.data["payload"]})
+
+
+def endpoint(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """The invoke endpoint: with an event that the customer does nothing on, and a real create."""
+    xkit_crm.connect("crm", provider="sandbox")
+    xkit_crm.connect("idle", provider="sandbox")
+    EventAction.objects.filter(mapping__connection_id="idle").update(action="noop")
+    key, secret = APIKey.objects.issue("bench")
+    factory, authorization = RequestFactory(), basic(key.publishable_key, secret)
+    body = json.dumps({"payload": {"name": "Sales", "amount": 1200.5}})
+    invoke, noop = Invoke.as_view(), NoOp.as_view()
+
+    def send(view: Any, connection_id: str) -> Any:
+        request = factory.post(
+            "/", body, content_type="application/json", headers={"Authorization": authorization}
+        )
+        response = view(
+            request, connection=connection_id, crm_object="opportunity", event="deal_created"
+        )
+        response.render()
+        assert response.status_code == 200, response.content
+        return response
+
+    variants: dict[str, Work] = {
+        "bare DRF view": lambda _: send(noop, "crm"),
+        "invoke, customer does nothing": lambda _: send(invoke, "idle"),
+        "invoke, sandbox CRM creates": lambda _: send(invoke, "crm"),
+    }
+    queries = {name: _queries(work) for name, work in variants.items()}
+    yield "POST an event", compare(variants, rounds=rounds, queries=queries)
+
+
+def pure() -> dict[str, float]:
+    """Operations per second that need no database."""
+    validator = schema.compile(TEN_KEYS)
+    invalid = {**TEN_VALUES, "key_3": 3, "key_7": None, "unknown": 1}
+    action = parse_action(
+        {
+            "action": "create",
+            "remote_object": "Opportunity",
+            "transformations": [
+                {"field": f"Field{n}", "kind": "direct", "key": f"key_{n}"} for n in range(10)
+            ],
+        }
+    )
+    return {
+        "validate 10 keys, valid": per_second(lambda: validator.validate(TEN_VALUES)),
+        "validate 10 keys, 2 violations": per_second(lambda: validator.validate(invalid)),
+        "map 10 fields": per_second(
+            lambda: resolve(action, TEN_VALUES, fields=None, creating=True, current=None)
+        ),
+    }

@@ -1,0 +1,72 @@
+"""What all tests share. A test that needs a service says so by a marker; where the service is
+absent it skips on a laptop and fails in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection as database
+
+import xkit_crm
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
+from tests.objects import OBJECTS
+from tests.products.models import Customer, Deal
+from xkit_crm import catalogue
+from xkit_crm.models import Connection
+
+
+def need(present: bool, what: str) -> None:
+    """Skip the test, or fail it in CI, where `what` is absent."""
+    if present:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI needs {what}.")
+    pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_catalogue() -> Iterator[None]:
+    """A test's rows are rolled back; what was remembered of them goes too."""
+    catalogue.forget()
+    yield
+    catalogue.forget()
+
+
+@pytest.fixture(autouse=True)
+def _marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("postgresql") and database.vendor != "postgresql":
+        pytest.skip("needs XKIT_DATABASE=postgresql")
+
+
+@pytest.fixture
+def definitions(db: None) -> None:
+    """The CRM objects and events of `tests/objects.py`."""
+    xkit_crm.define(OBJECTS)
+
+
+@pytest.fixture
+def connection(definitions: None) -> Connection:
+    """A connection that exists and is enabled, with no CRM behind it."""
+    return ConnectionFactory.create(id="acme", context="workspace-1")
+
+
+@pytest.fixture
+def customer(connection: Connection) -> Customer:
+    """A customer of the product whose CRM is `connection`."""
+    return CustomerFactory.create(connection_id=connection.pk)
+
+
+@pytest.fixture
+def deal(customer: Customer) -> Deal:
+    """A row that was saved before anything was captured, as the database has it."""
+    with xkit_crm.muted():
+        made = DealFactory.create(customer=customer)
+    return Deal.objects.get(pk=made.pk)
+
+
+@pytest.fixture
+def sandbox(definitions: None) -> Connection:
+    """A connection to a sandbox CRM, mapped by default."""
+    return xkit_crm.connect("acme", provider="sandbox", context="workspace-1")

@@ -1,0 +1,38 @@
+"""factory-boy factories for the package's rows and for the product's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import factory
+from factory.django import DjangoModelFactory
+
+from tests.products import models as products
+from xkit_crm.models import Connection
+from xkit_crm.models.connection import ConnectionStatus
+
+
+class ConnectionFactory(DjangoModelFactory[Connection]):
+    class Meta:
+        model = Connection
+
+    id = factory.Sequence(lambda n: f"connection-{n}")
+    context = factory.LazyAttribute(lambda connection: f"context-of-{connection.id}")
+    provider = "sandbox"
+    status = ConnectionStatus.ENABLED
+
+
+class CustomerFactory(DjangoModelFactory[products.Customer]):
+    class Meta:
+        model = products.Customer
+
+    name = factory.Sequence(lambda n: f"Customer {n}")
+
+
+class DealFactory(DjangoModelFactory[products.Deal]):
+    class Meta:
+        model = products.Deal
+
+    customer: Any = factory.SubFactory(CustomerFactory)
+    title = "Sales contract"
+    amount = "1200.50"

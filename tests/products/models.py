@@ -1,0 +1,65 @@
+"""A product's models, one for each way in which Django saves a row."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import models
+
+
+class Customer(models.Model):
+    name = models.CharField(max_length=100)
+    connection_id = models.CharField(max_length=255, blank=True)
+
+
+class Deal(models.Model):
+    """Bound to the CRM object `opportunity` in `crm.py`."""
+
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="deals")
+    title = models.CharField(max_length=100)
+    amount = models.DecimalField(max_digits=10, decimal_places=2, null=True)
+    tags = models.JSONField(default=list)
+    views = models.IntegerField(default=0)
+    owner = models.ForeignKey(User, models.SET_NULL, null=True)
+    note = models.TextField(blank=True)
+    modified_at = models.DateTimeField(auto_now=True)
+
+
+class DealProxy(Deal):
+    class Meta:
+        proxy = True
+
+
+class BigDeal(Deal):
+    """A table of its own, joined to its deal's."""
+
+    discount = models.IntegerField(default=0)
+
+
+class Columns(models.Model):
+    """Columns that a bound and an unbound model share, so that they can be compared."""
+
+    connection_id = models.CharField(max_length=255)
+    title = models.CharField(max_length=100)
+    amount = models.DecimalField(max_digits=10, decimal_places=2, null=True)
+    stage = models.CharField(max_length=20, default="new")
+    email = models.EmailField(default="ada@example.com")
+    note = models.TextField(blank=True)
+    modified_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+
+class Plain(Columns):
+    """Bound to nothing."""
+
+
+class Twin(Columns):
+    """The same, and bound."""
+
+
+class Elsewhere(models.Model):
+    """Stored in the other database, and bound."""
+
+    title = models.CharField(max_length=100)
+    connection_id = models.CharField(max_length=255)

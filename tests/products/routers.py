@@ -1,0 +1,17 @@
+"""Puts one model into the other database, and leaves everything else where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Router:
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model.__name__ == "Elsewhere" else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        if hints.get("model_name") == "elsewhere":
+            return db == "other"
+        return None

@@ -1,0 +1,15 @@
+"""The example project's settings, with the models that the tests bind."""
+
+from __future__ import annotations
+
+from example_project.settings import *  # noqa: F403
+from example_project.settings import DATABASES, INSTALLED_APPS, database
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.products"]
+DATABASES = {**DATABASES, "other": database("example_other")}
+DATABASE_ROUTERS = ["tests.products.routers.Router"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DEBUG = False
+
+# What is captured waits until a test delivers it.
+XKIT_CRM = {"DELIVERY": "worker", "RETRY_BASE": 0.0, "REFRESH_INTERVAL": None}

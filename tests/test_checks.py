@@ -1,0 +1,113 @@
+"""Wrong configuration is found by `manage.py check`, with an id and a hint."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+import xkit_crm
+from tests.objects import OBJECTS
+from tests.products.models import Deal
+from xkit_crm.sync.bindings import ModelSync
+
+
+def found(**options: Any) -> dict[str, Any]:
+    messages = run_checks(**options)
+    return {m.id: m for m in messages if str(m.id).startswith("xkit_crm.")}
+
+
+@pytest.mark.parametrize(
+    ("value", "number", "hint"),
+    [
+        ([], "E001", "XKIT_CRM = {}"),
+        ({"DELIVRY": "worker"}, "E002", "DELIVERY"),
+        ({"MAX_ATTEMPTS": "many"}, "E003", "type"),
+        ({"IDEMPOTENCY_WINDOW": 3600}, "E003", "type"),
+        ({"INVALID_PAYLOAD": "ignore"}, "E003", "one of them"),
+        ({"DELIVERY": "no.such.backend"}, "E004", "immediate"),
+        ({"PROVIDERS": {"acme": "no.such.Provider"}}, "E005", "PROVIDERS"),
+        ({"ENCRYPTION_KEYS": ["short"]}, "E006", "secrets"),
+        ({"REMOTE": {"base_url": "https://x"}}, "E007", "all three"),
+    ],
+)
+def test_each_mistake_in_the_settings_has_its_id_and_hint(
+    settings: Any, value: Any, number: str, hint: str
+) -> None:
+    settings.XKIT_CRM = value
+    message = found()[f"xkit_crm.{number}"]
+    assert hint in message.hint
+
+
+def test_good_settings_are_quiet(settings: Any) -> None:
+    settings.XKIT_CRM = {
+        "DELIVERY": "worker",
+        "ENCRYPTION_KEYS": ["k" * 32],
+        "RETRY_MAX": timedelta(minutes=5),
+    }
+    assert set(found()) == {"xkit_crm.W003"}  # the model that the tests put elsewhere
+
+
+def test_no_settings_at_all_are_good(settings: Any) -> None:
+    del settings.XKIT_CRM
+    assert set(found()) == {"xkit_crm.W003"}
+
+
+def test_what_is_not_fit_for_production_is_said_on_deploy(settings: Any) -> None:
+    settings.XKIT_CRM = {}
+    assert {"xkit_crm.W001", "xkit_crm.W002"} <= set(found(include_deployment_checks=True))
+
+
+def test_a_binding_that_names_no_connections_is_an_error() -> None:
+    class Forgetful(ModelSync):
+        crm_object = "forgotten"
+        on_create = "made"
+
+    xkit_crm.register(Deal)(Forgetful)
+    try:
+        assert "get_connections" in found()["xkit_crm.E010"].hint
+    finally:
+        _unbind("forgotten")
+
+
+def _unbind(crm_object: str) -> None:
+    from tests.products.crm import DealSync
+
+    xkit_crm.unregister(Deal)
+    xkit_crm.register(Deal)(DealSync)
+
+
+@pytest.mark.django_db
+def test_a_binding_to_an_event_that_is_not_defined_is_an_error_with_the_database(
+    definitions: None,
+) -> None:
+    class Misspelt(ModelSync):
+        crm_object = "contact"
+        on_create = "contact_deletd"
+
+        def get_connections(self, instance: Any) -> list[str]:
+            return []
+
+    xkit_crm.register(Deal)(Misspelt)
+    try:
+        assert "xkit_crm.E011" not in found()
+        assert "contact_deleted" in found(databases=["default"])["xkit_crm.E011"].hint
+    finally:
+        _unbind("contact")
+
+
+@pytest.mark.django_db
+def test_a_binding_that_leaves_out_what_is_required_is_an_error_with_the_database() -> None:
+    event = {
+        "type": "create",
+        "payloadSchema": {"reason": {"type": "string", "required": True}},
+    }
+    objects = {**OBJECTS, "opportunity": {**OBJECTS["opportunity"]}}
+    objects["opportunity"]["events"] = {
+        **OBJECTS["opportunity"]["events"],
+        "deal_created": event,
+    }
+    xkit_crm.define(objects)
+    assert "reason" in found(databases=["default"])["xkit_crm.E012"].msg

@@ -1,0 +1,64 @@
+"""The README's five steps, done as printed: with the built wheel, in a new project."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.package
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: str | Path, cwd: Path, stdin: str | None = None) -> str:
+    """The command's output; fails with all of it where the command fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of "Add it to your own project", without their indentation."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Add it to your project")[1].split("\n## ")[0]
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", section, re.DOTALL | re.MULTILINE)
+    return [re.sub(r"^   ", "", block, flags=re.MULTILINE) for block in found]
+
+
+def test_the_five_steps_work_in_a_new_project_with_the_built_wheel(tmp_path: Path) -> None:
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    run(sys.executable, "-m", "venv", "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
+    run(python, "-m", "django", "startproject", "shop", cwd=tmp_path)
+    project = tmp_path / "shop"
+    apps, urls, binding, shell = blocks("python")
+    (objects,) = blocks("json")
+    with (project / "shop" / "settings.py").open("a") as settings:
+        settings.write(apps)
+        settings.write('INSTALLED_APPS += ["shop"]\n')
+    with (project / "shop" / "urls.py").open("a") as urlconf:
+        urlconf.write(urls)
+    (project / "crm_objects.json").write_text(objects)
+    (project / "shop" / "crm.py").write_text(binding)
+    manage = project / "manage.py"
+    run(python, manage, "migrate", "-v", "0", cwd=project)
+    assert "+ contact.user_joined" in run(
+        python, manage, "xkit_load", "crm_objects.json", cwd=project
+    )
+    run(python, manage, "check", "--fail-level", "WARNING", cwd=project)
+    answer = run(python, manage, "shell", "--no-imports", cwd=project, stdin=shell)
+    assert "Contact:00001" in answer
+    run(python, manage, "makemigrations", "--check", "--dry-run", cwd=project)

@@ -1,0 +1,5 @@
+"""The Django admin: one file per area. It shows and edits rows, and calls the layer below."""
+
+from xkit_crm.admin import bindings, connections, definitions, invocations, keys, mappings
+
+__all__ = ["bindings", "connections", "definitions", "invocations", "keys", "mappings"]

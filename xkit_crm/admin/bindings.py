@@ -1,0 +1,51 @@
+"""Model bindings made by operators."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+from django_jsonform.widgets import JSONFormWidget
+
+from xkit_crm.models import EventDefinition, ModelBinding
+from xkit_crm.models.event_definition import EventType
+
+PAYLOAD_FORM = {"type": "dict", "keys": {}, "additionalProperties": {"type": "string"}}
+
+
+class ModelBindingForm(forms.ModelForm):
+    payload = forms.JSONField(
+        widget=JSONFormWidget(schema=PAYLOAD_FORM),
+        help_text=_("Payload key to attribute path, such as owner: owner.email."),
+    )
+
+    class Meta:
+        model = ModelBinding
+        fields = [
+            "model",
+            "crm_object",
+            "on_create",
+            "on_update",
+            "on_delete",
+            "payload",
+            "connection_path",
+            "active",
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in EventType.CREATE, EventType.UPDATE, EventType.DELETE:
+            field = cast("forms.ModelChoiceField", self.fields[f"on_{name}"])
+            field.queryset = EventDefinition.objects.filter(type=name).select_related("crm_object")
+
+
+@admin.register(ModelBinding)
+class ModelBindingAdmin(admin.ModelAdmin):
+    form = ModelBindingForm
+    list_display = ["model", "crm_object", "on_create", "on_update", "on_delete", "active"]
+    list_filter = ["active", "crm_object"]
+    list_select_related = ["model", "crm_object", "on_create", "on_update", "on_delete"]
+    search_fields = ["model__model", "crm_object__slug", "connection_path"]
+    autocomplete_fields = ["crm_object"]

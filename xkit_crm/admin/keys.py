@@ -1,0 +1,78 @@
+"""API keys. A key is made and revoked here, never edited; its secret is shown once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from xkit_crm.models import APIKey
+
+
+class APIKeyForm(forms.ModelForm):
+    contexts = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("One owner per line; empty: the key may use every connection."),
+    )
+
+    class Meta:
+        model = APIKey
+        fields = ["name"]
+
+    def clean_contexts(self) -> list[str] | None:
+        lines = [line.strip() for line in self.cleaned_data["contexts"].splitlines()]
+        return [line for line in lines if line] or None
+
+
+@admin.register(APIKey)
+class APIKeyAdmin(admin.ModelAdmin):
+    form = APIKeyForm
+    list_display = ["name", "publishable_key", "live", "last_used_at", "created_at"]
+    list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
+    search_fields = ["name", "publishable_key"]
+    actions = ["revoke"]
+    fields = ["name", "contexts"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Needed for the action; the page of one key shows it read-only.
+        return obj is None and super().has_change_permission(request, obj)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return ["name", "contexts"]
+        return ["name", "publishable_key", "contexts", "created_at", "last_used_at", "revoked_at"]
+
+    def save_model(self, request: HttpRequest, obj: APIKey, form: Any, change: bool) -> None:
+        key, secret = APIKey.objects.issue(obj.name, contexts=form.cleaned_data["contexts"])
+        obj.pk = key.pk
+        obj.refresh_from_db()
+        messages.warning(
+            request,
+            format_html(
+                "{} <br>{}: <code>{}</code><br>{}: <code>{}</code>",
+                _("Copy the secret now: it is not stored and not shown again."),
+                _("Publishable key"),
+                key.publishable_key,
+                _("Secret key"),
+                secret,
+            ),
+        )
+
+    @admin.display(description=_("live"), boolean=True)
+    def live(self, key: APIKey) -> bool:
+        return key.is_live
+
+    @admin.action(description=_("Revoke the selected keys"), permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[APIKey]) -> None:
+        for key in keys:
+            key.revoke()
+        count = len(keys)
+        message = ngettext("%d key is revoked.", "%d keys are revoked.", count) % count
+        self.message_user(request, message)

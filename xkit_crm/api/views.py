@@ -1,0 +1,407 @@
+"""The HTTP endpoints. Each reads a request, calls the layer below, and shows what came of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, ClassVar, cast
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import exceptions as drf
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.pagination import CursorPagination
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from xkit_crm import records
+from xkit_crm.api import serializers
+from xkit_crm.api.authentication import CHALLENGE, KeyAuthentication
+from xkit_crm.api.documentation import (
+    CONNECTION,
+    EVENT,
+    INVOCATION,
+    INVOKE_HEADERS,
+    OBJECT,
+    RECORD,
+    errors,
+)
+from xkit_crm.api.requests import (
+    JSONBody,
+    Preference,
+    idempotency_key_of,
+    payload_of,
+    request_id_of,
+)
+from xkit_crm.exceptions import (
+    CRMUnavailable,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    UnknownConnection,
+    UnknownInvocation,
+    XkitError,
+)
+from xkit_crm.invoking import check, put
+from xkit_crm.models import APIKey, Connection, Invocation
+from xkit_crm.models.invocation import InvocationStatus, Source
+
+logger = logging.getLogger(__name__)
+
+
+class OnlyJSON(BaseContentNegotiation):
+    """Every answer is JSON, whatever the request says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class XkitView(APIView):
+    """What all endpoints share. Nothing of it depends on the product's own DRF settings.
+
+    Never inside ATOMIC_REQUESTS: an invocation is committed before it leaves for the CRM.
+    """
+
+    authentication_classes = [KeyAuthentication]
+    permission_classes = []
+    throttle_classes = []
+    parser_classes = [JSONBody]
+    renderer_classes = [JSONRenderer]
+    content_negotiation_class = OnlyJSON
+    versioning_class = None
+    schema = AutoSchema()
+
+    request_id: str = ""
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        self.request_id = request_id_of(request)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["X-Request-ID"] = self.request_id
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def handle_exception(self, raised: Exception) -> Response:
+        error = as_xkit_error(raised)
+        if error is None:
+            logger.error("Request %s failed.", self.request_id, exc_info=raised)
+            error = XkitError(
+                "Something went wrong on our side.",
+                hint=f"The log has it under request id {self.request_id}.",
+            )
+        return error_response(error)
+
+    @property
+    def key(self) -> APIKey:
+        return cast("APIKey", self.request.auth)
+
+    def connections(self) -> QuerySet[Connection]:
+        """The connections that the caller's key may see."""
+        return Connection.objects.in_contexts(self.key.contexts)
+
+    def connection(self, connection_id: str) -> Connection:
+        found = None
+        if "\0" not in connection_id:
+            found = self.connections().filter(pk=connection_id).first()
+        if found is None:
+            raise UnknownConnection(
+                f"There is no connection {connection_id!r}.",
+                hint="GET crm/connections lists those that this key may use.",
+            )
+        return found
+
+
+def as_xkit_error(raised: Exception) -> XkitError | None:
+    """Our error for one of ours or of DRF's; None for a defect."""
+    match raised:
+        case XkitError():
+            return raised
+        case drf.MethodNotAllowed():
+            return MethodNotAllowed(str(raised.detail), hint="See GET schema.")
+        case drf.APIException() if raised.status_code < 500:
+            return Malformed(str(raised.detail))
+    return None
+
+
+def error_response(error: XkitError, invocation: Invocation | None = None) -> Response:
+    """The one error body, with the headers that belong to it."""
+    body: dict[str, Any] = {"error": error.as_dict()}
+    if isinstance(error, CRMUnavailable):
+        body["error"]["outcome"] = "unknown" if error.outcome_unknown else "not_sent"
+    if invocation is not None:
+        body["invocation"] = serializers.reference(invocation)
+    response = Response(body, status=error.status)
+    if error.status == 401:
+        response["WWW-Authenticate"] = CHALLENGE
+    if error.status in (429, 503):
+        response["Retry-After"] = str(math.ceil(error.retry_after or 5))
+    elif error.retry_after is not None:
+        response["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+class Invoke(XkitView):
+    """Fire an event."""
+
+    @extend_schema(
+        operation_id="invoke_event",
+        parameters=[CONNECTION, OBJECT, EVENT, *INVOKE_HEADERS],
+        request=serializers.InvokeSerializer,
+        responses={
+            200: serializers.InvokedSerializer,
+            202: serializers.InvokedSerializer,
+            **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
+        },
+    )
+    def post(
+        self,
+        request: Request,
+        connection: str,
+        crm_object: str,
+        event: str,
+        record: str | None = None,
+    ) -> Response:
+        found = self.connection(connection)
+        checked = check(found, crm_object, event, payload_of(request.data), record)
+        prefer = Preference.of(request.headers.get("Prefer", ""))
+        given_key = idempotency_key_of(request)
+        invocation, replayed = put(
+            checked,
+            source=Source.API,
+            idempotency_key=given_key and f"{self.key.publishable_key}:{given_key}",
+            carry_out_now=not prefer.respond_async,
+            retry=prefer.respond_async,
+            timeout=prefer.wait,
+            request_id=self.request_id,
+        )
+        response = _invoked(invocation)
+        if replayed:
+            response["Idempotent-Replayed"] = "true"
+        return response
+
+
+class InvokeOnRecord(Invoke):
+    """Fire an update or delete event on a record."""
+
+    @extend_schema(
+        operation_id="invoke_event_on_record",
+        parameters=[CONNECTION, OBJECT, RECORD, EVENT, *INVOKE_HEADERS],
+        request=serializers.InvokeSerializer,
+        responses={
+            200: serializers.InvokedSerializer,
+            202: serializers.InvokedSerializer,
+            **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
+        },
+    )
+    def post(self, request: Request, **named: Any) -> Response:  # type: ignore[override]
+        return super().post(request, **named)
+
+
+def _invoked(invocation: Invocation) -> Response:
+    if not invocation.is_final:
+        location = reverse(
+            "xkit_crm_api:invocation",
+            kwargs={"connection": invocation.connection_id, "uuid": invocation.uuid},
+        )
+        return Response(serializers.answer(invocation), status=202, headers={"Location": location})
+    error = invocation.error
+    if error is not None and invocation.status in (
+        InvocationStatus.FAILED,
+        InvocationStatus.UNKNOWN,
+    ):
+        return error_response(error, invocation)
+    return Response(serializers.answer(invocation))
+
+
+class Preview(XkitView):
+    """What firing an event would send; writes nothing."""
+
+    @extend_schema(
+        operation_id="preview_event",
+        parameters=[CONNECTION, OBJECT, EVENT],
+        request=serializers.InvokeSerializer,
+        responses={
+            200: serializers.PreviewSerializer,
+            **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
+        },
+    )
+    def post(
+        self,
+        request: Request,
+        connection: str,
+        crm_object: str,
+        event: str,
+        record: str | None = None,
+    ) -> Response:
+        found = self.connection(connection)
+        preview = records.preview(found, crm_object, event, payload_of(request.data), record)
+        return Response(preview.as_dict())
+
+
+class PreviewOnRecord(Preview):
+    """What firing an update or delete event on a record would send; writes nothing."""
+
+    @extend_schema(
+        operation_id="preview_event_on_record",
+        parameters=[CONNECTION, OBJECT, RECORD, EVENT],
+        request=serializers.InvokeSerializer,
+        responses={
+            200: serializers.PreviewSerializer,
+            **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
+        },
+    )
+    def post(self, request: Request, **named: Any) -> Response:  # type: ignore[override]
+        return super().post(request, **named)
+
+
+class ReadRecord(XkitView):
+    """One record with its mapped fields."""
+
+    @extend_schema(
+        operation_id="get_record",
+        parameters=[CONNECTION, OBJECT, RECORD],
+        responses={
+            200: serializers.RecordAnswerSerializer,
+            **errors(401, 403, 404, 409, 429, 502, 503),
+        },
+    )
+    def get(self, request: Request, connection: str, crm_object: str, record: str) -> Response:
+        found = records.read(self.connection(connection), crm_object, record)
+        return Response({"record": found.as_dict()})
+
+
+class Pages(CursorPagination):
+    """Cursor pages, newest first; they cost the same on page one and page one thousand."""
+
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = 200
+    ordering = "-id"
+
+
+class ConnectionPages(Pages):
+    ordering = "id"
+
+
+class Paged(XkitView):
+    """A list in cursor pages."""
+
+    pages: ClassVar[type[Pages]] = Pages
+
+    def page(self, queryset: QuerySet[Any], serializer: Any) -> Response:
+        paginator = self.pages()
+        try:
+            rows = paginator.paginate_queryset(queryset, self.request, view=self)
+        except drf.NotFound:
+            raise Malformed(
+                "The cursor is not one of ours.",
+                hint="Follow next and previous of the page before, unchanged.",
+                errors=[Problem("cursor", "can't be read")],
+            ) from None
+        return paginator.get_paginated_response(serializer(rows, many=True).data)
+
+
+class Connections(Paged):
+    """The connections that the key may see."""
+
+    pages = ConnectionPages
+    # Read by drf-spectacular, which shows the page around the rows.
+    pagination_class = ConnectionPages
+
+    @extend_schema(
+        operation_id="list_connections",
+        parameters=[OpenApiParameter("context", str, description="Only those of this owner.")],
+        responses={200: serializers.ConnectionSerializer(many=True), **errors(400, 401, 403)},
+    )
+    def get(self, request: Request) -> Response:
+        found = self.connections()
+        if (context := request.query_params.get("context")) is not None:
+            found = found.filter(context=context.replace("\0", "\ufffd"))
+        return self.page(found, serializers.ConnectionSerializer)
+
+
+class ReadConnection(XkitView):
+    """One connection: its provider and status."""
+
+    @extend_schema(
+        operation_id="get_connection",
+        parameters=[CONNECTION],
+        responses={200: serializers.ConnectionSerializer, **errors(401, 403, 404)},
+    )
+    def get(self, request: Request, connection: str) -> Response:
+        return Response(serializers.ConnectionSerializer(self.connection(connection)).data)
+
+
+class Invocations(Paged):
+    """The log of a connection, newest first."""
+
+    pagination_class = Pages
+
+    @extend_schema(
+        operation_id="list_invocations",
+        parameters=[
+            CONNECTION,
+            OpenApiParameter("status", str, enum=InvocationStatus.values),
+            OpenApiParameter("object", str, description="Only of this CRM object."),
+            OpenApiParameter("event", str, description="Only of this event."),
+        ],
+        responses={200: serializers.InvocationSerializer(many=True), **errors(400, 401, 403, 404)},
+    )
+    def get(self, request: Request, connection: str) -> Response:
+        found = Invocation.objects.filter(connection=self.connection(connection))
+        columns = {
+            "status": "status",
+            "object": "event__crm_object__slug",
+            "event": "event__slug",
+        }
+        for name, column in columns.items():
+            if value := request.query_params.get(name):
+                found = found.filter(**{column: value.replace("\0", "\ufffd")})
+        return self.page(
+            found.select_related("event__crm_object"), serializers.InvocationSerializer
+        )
+
+
+class ReadInvocation(XkitView):
+    """One invocation: its state, and its record once there is one."""
+
+    @extend_schema(
+        operation_id="get_invocation",
+        parameters=[CONNECTION, INVOCATION],
+        responses={200: serializers.InvocationSerializer, **errors(401, 403, 404)},
+    )
+    def get(self, request: Request, connection: str, uuid: Any) -> Response:
+        found = (
+            Invocation.objects.select_related("event__crm_object")
+            .filter(connection=self.connection(connection), uuid=uuid)
+            .first()
+        )
+        if found is None:
+            raise UnknownInvocation(f"There is no invocation {uuid} in this connection.")
+        return Response(serializers.InvocationSerializer(found).data)
+
+
+class NoSuchPath(XkitView):
+    """Answers every other path below the API with the one error body."""
+
+    schema = None  # type: ignore[assignment]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise NotFound(f"There is no {request.path}.", hint="GET schema lists every path.")

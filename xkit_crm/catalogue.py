@@ -1,0 +1,155 @@
+"""CRM objects and events as the hot paths need them: looked up in memory, validators compiled.
+
+`invoke.py`, `sync/` and `api/` ask here; `definitions.py` and the admin write rows. What is in
+memory is dropped when a row changes in this process, and looked at again every few seconds for
+changes made by others (`refresh_if_stale`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from django.db.models import Max
+from django.db.models.signals import post_delete, post_save
+
+from xkit_crm import schema
+from xkit_crm.conf import settings
+from xkit_crm.exceptions import DefinitionInvalid, UnknownEvent, UnknownObject
+from xkit_crm.models import CRMObject, EventDefinition
+from xkit_crm.models.event_definition import EventType
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event definition, ready to validate."""
+
+    id: int
+    crm_object: str
+    slug: str
+    type: EventType
+    payload_schema: dict[str, Any]
+    validator: schema.Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """A CRM object with its active events, by slug."""
+
+    id: int
+    slug: str
+    label: str
+    fields: dict[str, Any]
+    events: dict[str, Event]
+
+
+_lock = threading.Lock()
+_objects: dict[str, Object] | None = None
+_events: dict[int, Event] = {}
+_stamp: object = None
+_looked_at = 0.0
+
+
+def forget(**_: object) -> None:
+    """Drop what is in memory; the next look-up reads the rows again."""
+    global _objects
+    _objects = None
+
+
+for _model in (CRMObject, EventDefinition):
+    post_save.connect(forget, sender=_model, dispatch_uid="xkit_crm.catalogue")
+    post_delete.connect(forget, sender=_model, dispatch_uid="xkit_crm.catalogue")
+
+
+def _current_stamp() -> object:
+    objects = CRMObject.objects.aggregate(Max("updated_at"), Max("id"))
+    events = EventDefinition.objects.aggregate(Max("updated_at"), Max("id"))
+    return objects, events
+
+
+def refresh_if_stale(**_: object) -> None:
+    """Forget what is in memory where another process changed it. Looks every few seconds only."""
+    global _looked_at, _stamp
+    interval = settings.REFRESH_INTERVAL
+    if _objects is None or interval is None or time.monotonic() - _looked_at < interval:
+        return
+    _looked_at = time.monotonic()
+    if _current_stamp() != _stamp:
+        forget()
+
+
+def _load() -> dict[str, Object]:
+    global _objects, _events, _stamp, _looked_at
+    with _lock:
+        stamp = _current_stamp()
+        events: dict[int, dict[str, Event]] = {}
+        by_id: dict[int, Event] = {}
+        rows = EventDefinition.objects.select_related("crm_object").filter(
+            active=True, crm_object__active=True
+        )
+        for row in rows:
+            try:
+                validator = schema.compile(row.payload_schema)
+            except DefinitionInvalid as error:
+                # Written past every check: the others must go on.
+                logger.error("Event %s.%s is left out: %s", row.crm_object.slug, row.slug, error)
+                continue
+            event = Event(
+                id=row.pk,
+                crm_object=row.crm_object.slug,
+                slug=row.slug,
+                type=EventType(row.type),
+                payload_schema=row.payload_schema,
+                validator=validator,
+            )
+            events.setdefault(row.crm_object_id, {})[row.slug] = event
+            by_id[row.pk] = event
+        loaded = {
+            row.slug: Object(row.pk, row.slug, row.label, row.fields, events.get(row.pk, {}))
+            for row in CRMObject.objects.filter(active=True)
+        }
+        _objects, _events, _stamp, _looked_at = loaded, by_id, stamp, time.monotonic()
+        return loaded
+
+
+def objects() -> dict[str, Object]:
+    """Every active CRM object, by slug."""
+    return _load() if _objects is None else _objects
+
+
+def crm_object(slug: str) -> Object:
+    """The active CRM object with this slug; raises `UnknownObject`."""
+    found = objects().get(slug) or _load().get(slug)
+    if found is None:
+        raise UnknownObject(
+            f"There is no CRM object {slug!r}.", hint=_known("CRM objects", slug, objects())
+        )
+    return found
+
+
+def event(object_slug: str, event_slug: str) -> Event:
+    """The active event of a CRM object; raises `UnknownObject` or `UnknownEvent`."""
+    found = crm_object(object_slug).events.get(event_slug)
+    if found is None:
+        found = _load()[object_slug].events.get(event_slug)
+    if found is None:
+        raise UnknownEvent(
+            f"The CRM object {object_slug!r} has no event {event_slug!r}.",
+            hint=_known("Its events", event_slug, crm_object(object_slug).events),
+        )
+    return found
+
+
+def _known(what: str, slug: str, known: dict[str, Any]) -> str:
+    if near := get_close_matches(slug, known, n=1):
+        return f"Did you mean {near[0]!r}?"
+    names = ", ".join(sorted(known))
+    return (
+        f"{what}: {names}." if names else f"{what}: none yet. Load some with manage.py xkit_load."
+    )

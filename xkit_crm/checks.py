@@ -1,0 +1,193 @@
+"""System checks: wrong configuration is found by `manage.py check`, not by a customer.
+
+Errors E001-E009 are about settings, E010-E019 about bindings, warnings W001 and up about what works
+and will surprise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.db import models, router
+
+from xkit_crm.conf import NAMES, SETTING, settings
+from xkit_crm.exceptions import XkitError
+
+
+@register("xkit_crm")
+def check_settings(**_: object) -> list[CheckMessage]:
+    """Every key is known and of its type."""
+    given = getattr(django_settings, SETTING, {})
+    if not isinstance(given, dict):
+        return [_error("E001", f"{SETTING} is not a dict.", f"Set {SETTING} = {{}}.")]
+    return [*_unknown_keys(given), *_wrong_values(given)]
+
+
+def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    for name in given.keys() - NAMES:
+        near = get_close_matches(str(name).upper(), NAMES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(sorted(NAMES))}."
+        yield _error("E002", f"{SETTING} has an unknown key {name!r}.", hint)
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "DELIVERY": ((str,), "a string"),
+    "PROVIDERS": ((dict,), "a dict of slug: dotted path"),
+    "ENCRYPTION_KEYS": ((list, tuple), "a list of strings"),
+    "REQUIRE_HTTPS": ((bool, type(None)), "True, False or None"),
+    "MAX_BODY_BYTES": ((int,), "a number of bytes"),
+    "IDEMPOTENCY_WINDOW": ((timedelta,), "a timedelta"),
+    "WAIT_TIMEOUT": ((int, float), "a number of seconds"),
+    "INVALID_PAYLOAD": ((str,), '"raise" or "record"'),
+    "MAX_ATTEMPTS": ((int,), "a whole number"),
+    "RETRY_BASE": ((int, float), "a number of seconds"),
+    "RETRY_MAX": ((timedelta,), "a timedelta"),
+    "LANE_LEASE": ((timedelta,), "a timedelta"),
+    "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
+    "REMOTE": ((dict, type(None)), "a dict or None"),
+}
+
+
+def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    wrong = {
+        name
+        for name, (types, _) in _TYPES.items()
+        if name in given and not isinstance(given[name], types)
+    }
+    for name in sorted(wrong):
+        yield _error("E003", f"{SETTING}[{name!r}] is not {_TYPES[name][1]}.", "Correct its type.")
+    if "INVALID_PAYLOAD" not in wrong and settings.INVALID_PAYLOAD not in ("raise", "record"):
+        yield _error(
+            "E003", f'{SETTING}["INVALID_PAYLOAD"] is not "raise" or "record".', "Use one of them."
+        )
+    if not wrong & {"PROVIDERS", "DELIVERY"}:
+        yield from _unloadable()
+    if "ENCRYPTION_KEYS" not in wrong:
+        for key in settings.ENCRYPTION_KEYS:
+            if not isinstance(key, str) or len(key) < 32:
+                yield _error(
+                    "E006",
+                    f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
+                    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                )
+    remote = None if "REMOTE" in wrong else settings.REMOTE
+    if remote is not None and set(remote) != {"base_url", "publishable_key", "secret_key"}:
+        yield _error(
+            "E007",
+            f'{SETTING}["REMOTE"] does not have exactly base_url, publishable_key and secret_key.',
+            "Give all three, or None to work in this deployment.",
+        )
+
+
+def _unloadable() -> Iterator[CheckMessage]:
+    from xkit_crm.delivery.backends import backend
+    from xkit_crm.providers.registry import available, provider_class
+
+    try:
+        backend()
+    except XkitError as error:
+        yield _error("E004", error.message, error.hint)
+    for slug in available():
+        if slug == "sandbox" and slug not in settings.PROVIDERS:
+            continue  # an app of its own: installed or not, as the product likes
+        try:
+            provider_class(slug)
+        except XkitError as error:
+            yield _error("E005", error.message, error.hint)
+
+
+@register("xkit_crm")
+def check_bindings(**_: object) -> list[CheckMessage]:
+    """Every binding from code can work."""
+    from xkit_crm.models import Invocation
+    from xkit_crm.sync.bindings import ModelSync, registered
+
+    found: list[CheckMessage] = []
+    for binding in registered():
+        sync = getattr(binding.get_connections, "__self__", None)
+        if type(sync).__dict__.get("get_connections") is None and (
+            getattr(type(sync), "get_connections", None) is ModelSync.get_connections
+        ):
+            found.append(
+                _error(
+                    "E010",
+                    f"{binding.origin} doesn't say which connections a row goes to.",
+                    "Define get_connections(self, instance).",
+                )
+            )
+        if _database(binding.model) != router.db_for_write(Invocation):
+            found.append(
+                Warning(
+                    f"{binding.model._meta.label} is stored in another database than the outbox, "
+                    "so its events can't be captured in the same transaction.",
+                    hint="Route the xkit_crm app to the database of the bound models. Until then a "
+                    "crash between the two commits loses an event.",
+                    id="xkit_crm.W003",
+                )
+            )
+    return found
+
+
+@register(Tags.database)
+def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessage]:
+    """Every binding names events that are defined (only with `check --database`)."""
+    from xkit_crm import catalogue
+    from xkit_crm.models import CRMObject
+    from xkit_crm.sync.bindings import registered
+
+    if router.db_for_read(CRMObject) not in (databases or ()) or not CRMObject.objects.exists():
+        return []
+    found: list[CheckMessage] = []
+    for binding in registered():
+        for slug in filter(None, (binding.on_create, binding.on_update, binding.on_delete)):
+            try:
+                event = catalogue.event(binding.crm_object, slug)
+            except XkitError as error:
+                found.append(_error("E011", f"{binding.origin}: {error.message}", error.hint))
+                continue
+            required = {k for k, d in event.payload_schema.items() if d.get("required")}
+            if absent := sorted(required - {key for key, _ in binding.payload}):
+                found.append(
+                    _error(
+                        "E012",
+                        f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
+                        "Add the keys to its payload.",
+                    )
+                )
+    return found
+
+
+@register("xkit_crm", deploy=True)
+def check_deployment(**_: object) -> list[CheckMessage]:
+    """What is fine on a laptop and not in production."""
+    found: list[CheckMessage] = []
+    if settings.DELIVERY == "immediate":
+        found.append(
+            Warning(
+                "Invocations are delivered in the process that saves, which waits for the CRM.",
+                hint=f'Set {SETTING}["DELIVERY"] = "worker" and run manage.py xkit_worker.',
+                id="xkit_crm.W001",
+            )
+        )
+    if not settings.ENCRYPTION_KEYS:
+        found.append(
+            Warning(
+                "Credentials are encrypted with a key derived from SECRET_KEY.",
+                hint=f'Set {SETTING}["ENCRYPTION_KEYS"], so that each can be rotated by itself.',
+                id="xkit_crm.W002",
+            )
+        )
+    return found
+
+
+def _database(model: type[models.Model]) -> str:
+    return str(router.db_for_write(model))
+
+
+def _error(number: str, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"xkit_crm.{number}")

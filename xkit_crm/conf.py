@@ -1,0 +1,77 @@
+"""The one reader of `settings.XKIT_CRM`.
+
+Every key is an attribute of `Settings` below, which holds its default. `conf.settings` reads them
+when they are asked for, so `override_settings` works in tests, and nothing is read at import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every key of `XKIT_CRM` with its default; `docs/settings.md` is the table of them."""
+
+    #: How captured invocations are carried out: "immediate", "worker" or a backend's dotted path.
+    DELIVERY: str = "immediate"
+    #: Providers besides the built-in ones: slug -> dotted path of a `Provider`.
+    PROVIDERS: dict[str, str] = field(default_factory=dict)
+    #: Keys for credentials at rest, newest first; the last ones are only read. Empty: derived
+    #: from SECRET_KEY and SECRET_KEY_FALLBACKS.
+    ENCRYPTION_KEYS: tuple[str, ...] = ()
+    #: Refuse API requests over plain HTTP; None: on when DEBUG is off. Loopback is excepted.
+    REQUIRE_HTTPS: bool | None = None
+    #: Bytes an API request's body may have.
+    MAX_BODY_BYTES: int = 1_048_576
+    #: How long an idempotency key is kept.
+    IDEMPOTENCY_WINDOW: timedelta = timedelta(hours=24)
+    #: Seconds an API request waits for its invocation before it answers 202.
+    WAIT_TIMEOUT: float = 30.0
+    #: What a save does whose payload violates the event's schema: "raise" or "record".
+    INVALID_PAYLOAD: str = "raise"
+    #: Times an invocation is tried before it fails.
+    MAX_ATTEMPTS: int = 12
+    #: Seconds before the first retry; doubled for each further one, with full jitter.
+    RETRY_BASE: float = 2.0
+    #: The longest wait between two tries.
+    RETRY_MAX: timedelta = timedelta(hours=1)
+    #: How long a worker may hold a lane without a sign of life.
+    LANE_LEASE: timedelta = timedelta(seconds=60)
+    #: Seconds between looks for bindings and definitions that others changed; None: never.
+    REFRESH_INTERVAL: float | None = 5.0
+    #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.
+    REMOTE: dict[str, str] | None = None
+
+
+NAMES = frozenset(f.name for f in fields(Settings))
+SETTING = "XKIT_CRM"
+
+
+@cache
+def _load() -> Settings:
+    given = getattr(django_settings, SETTING, None) or {}
+    return Settings(**{name: value for name, value in given.items() if name in NAMES})
+
+
+class _Lazy:
+    """Hands every attribute on to the `Settings` in force now."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_load(), name)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == SETTING:
+        _load.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="xkit_crm.conf")
+
+settings = _Lazy()

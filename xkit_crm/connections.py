@@ -1,0 +1,131 @@
+"""What happens to a connection: it is made, mapped by default, and changes its status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from xkit_crm import catalogue, signals
+from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.mapping.suggestions import propose
+from xkit_crm.models import Connection, EventAction, ObjectMapping
+from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.providers.base import Provider
+from xkit_crm.providers.registry import provider_class, provider_for
+
+logger = logging.getLogger(__name__)
+
+
+def connect(
+    id: str,  # noqa: A002 - the connection's own word for it
+    *,
+    provider: str,
+    context: str = "",
+    credentials: Mapping[str, Any] | None = None,
+) -> Connection:
+    """Make (or authorise again) a connection, enabled and with the proposed mapping.
+
+    What the customer has mapped already stays. Raises `ConfigurationError` for an id or provider
+    that can't be, and the provider's `CRMError` where the CRM refuses the credentials; nothing is
+    stored then.
+    """
+    provider_class(provider)
+    connection = Connection.objects.filter(pk=id).first() or Connection(pk=id)
+    old_status = connection.status
+    connection.provider, connection.context = provider, context or connection.context
+    if credentials is not None:
+        connection.credentials = credentials
+    connection.status, connection.status_reason = ConnectionStatus.ENABLED, ""
+    try:
+        connection.full_clean(validate_unique=False)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "The connection can't be made.",
+            errors=[
+                Problem(name, message)
+                for name, messages in error.message_dict.items()
+                for message in messages
+            ],
+        ) from error
+    adapter = provider_for(connection)
+    adapter.describe_objects()  # the CRM says no here where the credentials are wrong
+    with transaction.atomic():
+        connection.save()
+        propose_mapping(connection, adapter)
+        _announce(connection, old_status)
+    return connection
+
+
+def propose_mapping(connection: Connection, provider: Provider | None = None) -> None:
+    """Map what the customer hasn't decided yet, from labels and aliases."""
+    provider = provider or provider_for(connection)
+    remote = [
+        (remote_object, provider.describe_fields(remote_object.name))
+        for remote_object in provider.describe_objects()
+    ]
+    mappings = {mapping.crm_object_id: mapping for mapping in connection.mappings.all()}
+    decided = set(
+        EventAction.objects.filter(mapping__connection=connection).values_list(
+            "event_id", flat=True
+        )
+    )
+    for crm_object in catalogue.objects().values():
+        mapping = mappings.get(crm_object.id)
+        if mapping is not None and not mapping.remote_object:
+            continue  # opted out
+        proposal = propose(
+            crm_object.slug,
+            crm_object.label,
+            crm_object.fields,
+            {
+                event.slug: {"type": str(event.type), "payloadSchema": event.payload_schema}
+                for event in crm_object.events.values()
+            },
+            [pair for pair in remote if mapping is None or pair[0].name == mapping.remote_object],
+        )
+        if proposal is None:
+            logger.info("No remote object of %s fits %s.", connection.pk, crm_object.slug)
+            continue
+        if mapping is None:
+            mapping = ObjectMapping.objects.create(
+                connection=connection, crm_object_id=crm_object.id, **proposal.object_map
+            )
+        EventAction.objects.bulk_create(
+            EventAction(
+                mapping=mapping,
+                event_id=crm_object.events[slug].id,
+                action=action["action"],
+                workflow=action.get("workflow", ""),
+                transformations=action["transformations"],
+            )
+            for slug, action in proposal.actions.items()
+            if crm_object.events[slug].id not in decided
+        )
+
+
+def set_status(connection: Connection, status: ConnectionStatus, reason: str = "") -> None:
+    """Change the status, and tell `connection_status_changed` once it is committed."""
+    old_status = connection.status
+    connection.status, connection.status_reason = status, reason
+    with transaction.atomic():
+        connection.save(update_fields=["status", "status_reason", "updated_at"])
+        _announce(connection, old_status)
+
+
+def _announce(connection: Connection, old_status: str) -> None:
+    if connection.status == old_status:
+        return
+    transaction.on_commit(
+        lambda: signals.send(
+            signals.connection_status_changed,
+            Connection,
+            connection=connection,
+            old_status=old_status,
+            new_status=connection.status,
+            reason=connection.status_reason,
+        )
+    )

@@ -1,0 +1,129 @@
+"""What a customer decided for one event: their mapping, read for one invocation.
+
+`pipeline.py` carries it out, `invoke.py` checks at the door that it is complete, and previews show
+it. It turns rows into what `mapping/` works with, and holds no mapping rule itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xkit_crm.exceptions import MappingIncomplete, Problem, RejectedByCRM, XkitError
+from xkit_crm.mapping import completeness, resolving
+from xkit_crm.mapping.transformations import (
+    Action,
+    ActionType,
+    ObjectMap,
+    parse_action,
+    parse_object_map,
+)
+from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition, Invocation
+from xkit_crm.providers.base import Provider, RemoteField
+from xkit_crm.providers.registry import fields_by_name
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One event's action in one connection, parsed."""
+
+    crm_object: CRMObject
+    event_type: str
+    action: Action
+    object_map: ObjectMap
+    remote_object: str
+
+    @property
+    def read_fields(self) -> tuple[str, ...]:
+        """The remote fields that feed the CRM object's fields."""
+        return resolving.remote_fields(self.object_map)
+
+    def read_back(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The CRM object's fields from a remote record's values."""
+        return resolving.read_back(self.object_map, self.crm_object.fields, values)
+
+    def fields(self, provider: Provider) -> dict[str, RemoteField]:
+        """The remote object's fields as the CRM describes them now."""
+        return fields_by_name(provider, self.remote_object)
+
+    def missing(self, provider: Provider) -> list[Problem]:
+        """What still has to be decided before this may run."""
+        if self.action.action == ActionType.NOOP:
+            return []
+        is_workflow = self.action.action == ActionType.WORKFLOW
+        workflow = (
+            next(
+                (flow for flow in provider.list_workflows() if flow.name == self.action.workflow),
+                None,
+            )
+            if is_workflow
+            else None
+        )
+        return completeness.missing(
+            self.action,
+            event_type=self.event_type,
+            fields=self.fields(provider) if self.remote_object and not is_workflow else None,
+            workflow=workflow,
+        )
+
+    def explain(self, error: RejectedByCRM) -> XkitError:
+        """The same error, saying for each refused field which payload key fed it."""
+        fed = resolving.sources(self.action)
+        return type(error)(
+            error.message,
+            hint=error.hint,
+            retry_after=error.retry_after,
+            outcome_unknown=error.outcome_unknown,
+            errors=[
+                Problem(fed[problem.path], f"{problem.path}: {problem.error}")
+                if problem.path in fed
+                else problem
+                for problem in error.errors
+            ],
+        )
+
+
+def decide(invocation: Invocation) -> Decision:
+    """The decision behind an invocation; raises `MappingIncomplete` where there is none."""
+    return decision_for(invocation.connection, invocation.event)
+
+
+def decision_for(connection: Connection, event: EventDefinition) -> Decision:
+    """What the customer decided for this event; raises `MappingIncomplete` where nothing yet."""
+    row = (
+        EventAction.objects.select_related("mapping__crm_object")
+        .filter(event_id=event.pk, mapping__connection_id=connection.pk)
+        .first()
+    )
+    if row is None:
+        opted_out = connection.mappings.filter(
+            crm_object_id=event.crm_object_id, remote_object=""
+        ).first()
+        if opted_out is None:
+            raise MappingIncomplete(
+                f"The customer of connection {connection.pk!r} has not decided what "
+                f"{event.slug} does in their CRM.",
+                hint="Open CRM Link on this connection, or add the event action in the admin.",
+                errors=[Problem(f"events.{event.slug}", "has no action yet")],
+            )
+        return Decision(
+            opted_out.crm_object,
+            event.type,
+            parse_action({"action": "noop"}),
+            parse_object_map({}),
+            "",
+        )
+    mapping = row.mapping
+    data = row.as_data()
+    if not mapping.remote_object and row.action != ActionType.WORKFLOW:
+        data["action"] = ActionType.NOOP  # the customer opted out of the object
+    return Decision(
+        crm_object=mapping.crm_object,
+        event_type=event.type,
+        action=parse_action(data),
+        object_map=parse_object_map(
+            {"remote_object": mapping.remote_object, "fields": mapping.fields}
+        ),
+        remote_object=mapping.remote_object,
+    )

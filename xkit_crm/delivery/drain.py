@@ -1,0 +1,90 @@
+"""Work through lanes: the loop that backends, the worker and waiting callers share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from django.db import transaction
+from django.utils import timezone
+
+from xkit_crm.delivery import lanes
+from xkit_crm.delivery.pipeline import carry_out
+from xkit_crm.models import Invocation
+from xkit_crm.models.invocation import InvocationStatus
+
+#: Seconds between two looks at an invocation that another worker has in hand.
+POLL = 0.01
+POLL_MAX = 0.25
+
+
+def drain(
+    connection_id: str, *, limit: int | None = None, go_on: Callable[[], bool] = lambda: True
+) -> int:
+    """Carry out what is due in one lane, oldest first; gives how many were.
+
+    Stops after `limit`, or when `go_on` says no. Does nothing where another worker holds the lane:
+    that one looks again after it has given the lane back, so nothing is left behind.
+    """
+    done = 0
+    while True:
+        with lanes.held(connection_id) as mine:
+            if not mine:
+                return done
+            while limit is None or done < limit:
+                if not go_on() or lanes.paused_until(connection_id):
+                    return done
+                invocation = lanes.next_due(connection_id)
+                if invocation is None:
+                    break
+                lanes.renew(connection_id)
+                carry_out(invocation)
+                done += 1
+        # Somebody may have come between the last look and giving the lane back.
+        if limit is not None and done >= limit:
+            return done
+        if lanes.paused_until(connection_id) or lanes.next_due(connection_id) is None:
+            return done
+
+
+def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
+    """Carry this one out now, and what waits in front of it for the same record.
+
+    Waits up to `timeout` seconds where another worker holds the lane or has it in hand. Gives the
+    invocation as it then is: perhaps still pending.
+    """
+    deadline, pause = time.monotonic() + timeout, POLL
+    while True:
+        with lanes.held(invocation.connection_id) as mine:
+            if mine:
+                _work_up_to(invocation)
+        invocation.refresh_from_db()
+        if invocation.is_final or not _is_due(invocation) or time.monotonic() >= deadline:
+            return invocation
+        time.sleep(pause)
+        pause = min(pause * 1.5, POLL_MAX)
+
+
+def _work_up_to(invocation: Invocation) -> None:
+    while not lanes.paused_until(invocation.connection_id):
+        head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
+        if head is None or head.pk > invocation.pk:
+            return
+        lanes.renew(invocation.connection_id)
+        carry_out(head)
+
+
+def _is_due(invocation: Invocation) -> bool:
+    return (
+        invocation.status == InvocationStatus.RUNNING or invocation.due_at <= timezone.now()
+    ) and not lanes.paused_until(invocation.connection_id)
+
+
+def in_transaction(using: str) -> bool:
+    """Whether a transaction is open that the caller may still roll back.
+
+    The one that Django's `TestCase` wraps around a test doesn't count, as it doesn't for
+    `atomic(durable=True)`.
+    """
+    blocks = transaction.get_connection(using).atomic_blocks
+    return any(not block._from_testcase for block in blocks)

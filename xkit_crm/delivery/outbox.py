@@ -1,0 +1,127 @@
+"""The outbox: how invocations get into the database.
+
+`sync/capture.py` puts what models fire, with one raw INSERT on the hot path; `invoke.py` puts what
+callers ask for. Knows nothing of providers or mappings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import connections, models
+from django.utils import timezone
+
+from xkit_crm.exceptions import PayloadInvalid
+from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models.base import new_uuid
+from xkit_crm.models.invocation import InvocationStatus, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A local row that invocations are about, in the bound model's own terms."""
+
+    content_type_id: int
+    pk: str
+    key: str
+
+    @classmethod
+    def of(cls, model: type[models.Model], pk: Any, *, crm_object: str) -> Row:
+        content_type = ContentType.objects.get_for_model(model)
+        return cls(content_type.pk, str(pk), record_key(content_type, str(pk), crm_object))
+
+
+def record_key(content_type: ContentType, pk: str, crm_object: str) -> str:
+    """What orders the invocations of a local row: the same for every way to name its record."""
+    return f"{content_type.app_label}.{content_type.model}:{pk}:{crm_object}"
+
+
+def record_key_of(connection_id: str, record_id: str) -> str:
+    """What orders the invocations of a CRM record: its row's key where a row is linked to it."""
+    link = (
+        RecordLink.objects.select_related("content_type", "crm_object")
+        .filter(connection_id=connection_id, record_id=record_id)
+        .first()
+    )
+    if link is None:
+        return record_id
+    return record_key(link.content_type, link.object_pk, link.crm_object.slug)
+
+
+def put_captured(
+    event_id: int,
+    payload: Mapping[str, Any],
+    connection_ids: Iterable[str],
+    *,
+    row: Row,
+    using: str,
+    error: PayloadInvalid | None = None,
+) -> None:
+    """Insert one invocation for each connection that exists, with one statement each.
+
+    INSERT ... SELECT looks the connection up in the same round trip, so that a row whose customer
+    has not connected a CRM yet makes none. With `error` they are made as failed.
+    """
+    connection = connections[using]
+    now = timezone.now()
+    values: dict[str, Any] = {
+        "payload": payload,
+        "status": InvocationStatus.FAILED if error else InvocationStatus.PENDING,
+        "source": Source.MODEL,
+        "event": event_id,
+        "record_key": row.key,
+        "content_type": row.content_type_id,
+        "object_pk": row.pk,
+        "due_at": now,
+        "created_at": now,
+        "finished_at": now if error else None,
+        "error_code": error.code if error else "",
+        "error_detail": error.as_dict() if error else None,
+    }
+    statement, fields = _insert(using)
+    with connection.cursor() as cursor:
+        for connection_id in connection_ids:
+            values["uuid"] = new_uuid()
+            cursor.execute(
+                statement,
+                [
+                    *(
+                        field.get_db_prep_save(
+                            values[field.name] if field.name in values else field.get_default(),
+                            connection,
+                        )
+                        for field in fields
+                    ),
+                    connection_id,
+                ],
+            )
+
+
+@cache
+def _insert(using: str) -> tuple[str, tuple[models.Field, ...]]:
+    """The statement for one database, and the fields whose values it takes in front of the id."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    fields = tuple(
+        field
+        for field in Invocation._meta.concrete_fields
+        if not field.primary_key and field.name != "connection"
+    )
+    # PostgreSQL reads a parameter in a SELECT list as text, and wants to be told otherwise.
+    cast = connection.vendor == "postgresql"
+    values = ", ".join(
+        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in fields
+    )
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    link = quote(str(Invocation._meta.get_field("connection").column))
+    table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
+    key = quote(str(Connection._meta.pk.column))
+    statement = (
+        f"INSERT INTO {table} ({columns}, {link}) "  # noqa: S608 - names of our own columns only
+        f"SELECT {values}, {key} FROM {source} WHERE {key} = %s"
+    )
+    return statement, fields

@@ -1,0 +1,62 @@
+"""The worker: goes from lane to lane for as long as it is wanted. See `manage.py xkit_worker`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.db import close_old_connections
+
+from xkit_crm import catalogue
+from xkit_crm.conf import settings
+from xkit_crm.delivery import lanes
+from xkit_crm.delivery.drain import drain
+from xkit_crm.sync import bindings
+
+logger = logging.getLogger(__name__)
+
+#: Invocations of one lane before it is the next lane's turn, so that a backlog starves nobody.
+TURN = 50
+
+
+class Worker:
+    """Drains every lane in turn. `stop` may be called from a signal handler or another thread."""
+
+    def __init__(self, *, poll_interval: float = 1.0) -> None:
+        self.poll_interval = poll_interval
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Finish the invocation in hand, give the lane back, and end."""
+        self._stopping.set()
+
+    def run(self) -> int:
+        """Work until stopped; gives how many invocations were carried out."""
+        done = 0
+        while not self._stopping.is_set():
+            close_old_connections()
+            worked = self._round()
+            done += worked
+            if not worked:
+                self._stopping.wait(self.poll_interval)
+        return done
+
+    def run_once(self) -> int:
+        """Carry out everything that is due now, and what becomes due by that; then end."""
+        done = 0
+        while not self._stopping.is_set() and (worked := self._round()):
+            done += worked
+        return done
+
+    def _round(self) -> int:
+        catalogue.refresh_if_stale()
+        bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
+        done = 0
+        for connection_id in lanes.with_work():
+            if self._stopping.is_set():
+                break
+            worked = drain(connection_id, limit=TURN, go_on=lambda: not self._stopping.is_set())
+            if worked:
+                logger.info("Lane %s: %d carried out.", connection_id, worked)
+            done += worked
+        return done

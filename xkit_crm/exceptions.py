@@ -1,0 +1,273 @@
+"""Every error the package raises on purpose, in one tree.
+
+An `XkitError` says what went wrong, where (`errors`, each with its path) and what to do (`hint`).
+`code` and `status` are those of the HTTP contract, so the API answers an error without knowing
+which one it is, and `XkitClient` turns an answer back into the same class with `from_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: `path` such as `payload.updated_at`, and what is wrong with it."""
+
+    path: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.error}" if self.path else self.error
+
+
+class XkitError(Exception):
+    """The root of the tree.
+
+    `message` is a sentence, `hint` says what to do about it, `errors` lists the single problems
+    where there are several, `retry_after` is in seconds where the other side named it.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    default_hint: ClassVar[str] = ""
+    #: Whether the same request may succeed later with nothing changed.
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        errors: Iterable[Problem] = (),
+        retry_after: float | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = str(message)
+        self.hint = str(self.default_hint if hint is None else hint)
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+        #: The CRM may or may not have carried the request out.
+        self.outcome_unknown = outcome_unknown
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.errors:
+            parts.append("; ".join(map(str, self.errors)))
+        if self.hint:
+            parts.append(self.hint)
+        return " ".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as the HTTP contract shows it, without the status."""
+        body: dict[str, Any] = {"code": self.code, "message": self.message, "hint": self.hint}
+        if self.errors:
+            body["errors"] = [{"path": p.path, "error": p.error} for p in self.errors]
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
+        if self.outcome_unknown:
+            body["outcome"] = "unknown"
+        return body
+
+
+# -- set up wrongly ------------------------------------------------------------------------------
+
+
+class ConfigurationError(XkitError):
+    """The product's own code or settings are wrong."""
+
+    code = "configuration"
+
+
+class DefinitionInvalid(XkitError):
+    """An `objects` document or a payload schema has mistakes; `errors` has all of them."""
+
+    code = "definition_invalid"
+    status = 422
+
+
+# -- the request is wrong ------------------------------------------------------------------------
+
+
+class Malformed(XkitError):
+    """The request can't be read at all."""
+
+    code = "malformed"
+    status = 400
+
+
+class TooLarge(Malformed):
+    """The request body is over the byte limit."""
+
+    status = 413
+
+
+class Unauthenticated(XkitError):
+    """The key is missing, wrong or revoked."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class HTTPSRequired(XkitError):
+    """The request came over plain HTTP."""
+
+    code = "https_required"
+    status = 403
+
+
+class NotFound(XkitError):
+    """Something named in the request doesn't exist, or belongs to another tenant."""
+
+    code = "not_found"
+    status = 404
+
+
+class UnknownConnection(NotFound):
+    code = "unknown_connection"
+
+
+class UnknownObject(NotFound):
+    code = "unknown_object"
+
+
+class UnknownEvent(NotFound):
+    code = "unknown_event"
+
+
+class UnknownRecord(NotFound):
+    code = "unknown_record"
+
+
+class UnknownInvocation(NotFound):
+    code = "unknown_invocation"
+
+
+class MethodNotAllowed(XkitError):
+    """The path exists and takes another HTTP method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class WrongEventType(XkitError):
+    """A create event where a record was named, or an update or delete event where none was."""
+
+    code = "wrong_event_type"
+    status = 409
+
+
+class ConnectionNotEnabled(XkitError):
+    """The connection is pending, disabled or errored."""
+
+    code = "connection_not_enabled"
+    status = 409
+
+
+class InProgress(XkitError):
+    """The same idempotency key is still being carried out."""
+
+    code = "in_progress"
+    status = 409
+    retryable = True
+
+
+class IdempotencyMismatch(XkitError):
+    """The idempotency key was used before, for another request."""
+
+    code = "idempotency_mismatch"
+    status = 422
+
+
+class PayloadInvalid(XkitError):
+    """The payload violates the event's schema; `errors` has every violation."""
+
+    code = "payload_invalid"
+    status = 422
+
+
+class MappingIncomplete(XkitError):
+    """The customer has not decided what this event does in their CRM."""
+
+    code = "mapping_incomplete"
+    status = 422
+
+
+# -- the CRM said no, or said nothing --------------------------------------------------------------
+
+
+class CRMError(XkitError):
+    """The CRM answered something that makes no sense."""
+
+    code = "crm_error"
+    status = 502
+
+
+class RejectedByCRM(CRMError):
+    """The CRM's own validation refused the write; `errors` has its words, by remote field."""
+
+    code = "rejected_by_crm"
+    status = 422
+
+
+class RemoteRecordNotFound(CRMError):
+    """The record doesn't exist in the CRM (any more)."""
+
+    code = "unknown_record"
+    status = 404
+
+
+class RateLimited(CRMError):
+    """The CRM (or we) asked to slow down; `retry_after` says for how long."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+
+class CRMUnavailable(CRMError):
+    """The CRM is down or timed out; `outcome_unknown` says whether it may have written."""
+
+    code = "crm_unavailable"
+    status = 503
+    retryable = True
+
+
+class CRMUnauthorized(CRMError):
+    """The CRM refused the credentials: the connection must be authorised again."""
+
+    code = "connection_not_enabled"
+    status = 409
+    default_hint = "Reconnect the CRM; what waits goes on from there."
+
+
+def _subclasses(cls: type[XkitError]) -> Iterable[type[XkitError]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def from_dict(body: dict[str, Any], *, status: int | None = None) -> XkitError:
+    """The error that `as_dict` wrote, for a stored invocation or an HTTP answer.
+
+    Where two classes share a code, the more general one (declared first) is made. An unknown code
+    gives a `CRMError` for a 5xx status and a plain `XkitError` otherwise.
+    """
+    code = str(body.get("code", ""))
+    fallback: type[XkitError] = CRMError if status and status >= 500 else XkitError
+    kind = next((cls for cls in _subclasses(XkitError) if cls.code == code), fallback)
+    retry_after = body.get("retry_after")
+    return kind(
+        str(body.get("message") or code or "Unknown error."),
+        hint=str(body.get("hint") or ""),
+        errors=[
+            Problem(str(problem.get("path", "")), str(problem.get("error", "")))
+            for problem in body.get("errors") or ()
+            if isinstance(problem, dict)
+        ],
+        retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+        outcome_unknown=body.get("outcome") == "unknown",
+    )

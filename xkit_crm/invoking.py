@@ -1,0 +1,335 @@
+"""The one door: `invoke()` checks a request, makes the invocation, and has it carried out.
+
+The Python call and the HTTP API come in here; model signals come in by `sync/capture.py`, which
+makes the same invocations without a caller who waits. Nothing is written before every check has
+passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.db import IntegrityError, models, router, transaction
+from django.utils import timezone
+
+from xkit_crm import catalogue, schema
+from xkit_crm.conf import settings
+from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery.decisions import Decision, decision_for
+from xkit_crm.delivery.drain import deliver, in_transaction
+from xkit_crm.delivery.outbox import Row, record_key_of
+from xkit_crm.exceptions import (
+    ConnectionNotEnabled,
+    IdempotencyMismatch,
+    InProgress,
+    Malformed,
+    MappingIncomplete,
+    PayloadInvalid,
+    RateLimited,
+    UnknownConnection,
+    WrongEventType,
+)
+from xkit_crm.models import Connection, EventDefinition, Invocation
+from xkit_crm.models.base import new_uuid
+from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.models.invocation import InvocationStatus, Source
+from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.registry import provider_for
+
+MAX_IDEMPOTENCY_KEY = 255
+
+_NOT_ENABLED_HINT = {
+    ConnectionStatus.PENDING: "Let the customer finish CRM Link, or enable it in the admin.",
+    ConnectionStatus.DISABLED: "The customer switched it off; they switch it on in CRM Link.",
+    ConnectionStatus.ERRORED: "The CRM refused its credentials; the customer reconnects it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that has passed every check: what an invocation is made from."""
+
+    connection: Connection
+    event: catalogue.Event
+    payload: dict[str, Any]
+    record_id: str
+    decision: Decision
+
+
+def invoke(
+    connection: Connection | str,
+    crm_object: str,
+    event: str,
+    payload: Mapping[str, Any],
+    record: str | None = None,
+    *,
+    idempotency_key: str | None = None,
+    wait: bool = True,
+    instance: models.Model | None = None,
+) -> Invocation:
+    """Fire an event: the seed's "Invoke Event", from Python.
+
+    `record` is the record id of an update or delete event, such as `Opportunity:09876`. With
+    `wait` it is carried out before this returns, and the answer is in `.record`, `.status` and
+    `.error`; what can be tried again stays pending and is tried by the worker. Without, or inside
+    an open transaction (nothing leaves before the commit), it is pending. `instance` is a local
+    row that the record shall be linked to. With XKIT_CRM["REMOTE"] it is fired in that deployment.
+
+    Raises the errors of the HTTP contract that are found at the door: `UnknownConnection`,
+    `UnknownObject`, `UnknownEvent`, `UnknownRecord`, `WrongEventType`, `ConnectionNotEnabled`,
+    `PayloadInvalid`, `MappingIncomplete`, `IdempotencyMismatch`.
+    """
+    if settings.REMOTE:
+        from xkit_crm.client import XkitClient
+
+        client = XkitClient(**settings.REMOTE)
+        return client.invocation(
+            connection.pk if isinstance(connection, Connection) else connection,
+            crm_object,
+            event,
+            schema.to_json(payload),
+            record=record,
+            idempotency_key=idempotency_key,
+            wait=wait,
+        )
+    request = check(connection, crm_object, event, payload, record)
+    invocation, _ = put(
+        request,
+        source=Source.PYTHON,
+        idempotency_key=idempotency_key,
+        instance=instance,
+        carry_out_now=wait,
+    )
+    return invocation
+
+
+def find_connection(connection: Connection | str) -> Connection:
+    """The connection with this id; raises `UnknownConnection`."""
+    if isinstance(connection, Connection):
+        return connection
+    found = Connection.objects.filter(pk=connection).first()
+    if found is None:
+        raise UnknownConnection(
+            f"There is no connection {connection!r}.",
+            hint="Connections are made by CRM Link, xkit_crm.connect() or in the admin.",
+        )
+    return found
+
+
+def require_enabled(connection: Connection) -> None:
+    """Raise `ConnectionNotEnabled` where the CRM may not be called."""
+    if not connection.is_enabled:
+        status = ConnectionStatus(connection.status)
+        raise ConnectionNotEnabled(
+            f"The connection {connection.pk!r} is {status.value}"
+            + (f": {connection.status_reason}" if connection.status_reason else "."),
+            hint=_NOT_ENABLED_HINT[status],
+        )
+
+
+def check(
+    connection: Connection | str,
+    crm_object: str,
+    event: str,
+    payload: Mapping[str, Any],
+    record: str | None,
+) -> Request:
+    """Everything that can be known to be wrong before anything is written."""
+    connection = find_connection(connection)
+    found = catalogue.event(crm_object, event)
+    if found.type.needs_record != (record is not None):
+        needs = "needs a record" if found.type.needs_record else "takes no record"
+        raise WrongEventType(
+            f"{event} is {_a(found.type)} {found.type} event: it {needs}.",
+            hint=f"POST .../objects/{crm_object}/"
+            + ("<recordID>/" if found.type.needs_record else "")
+            + f"events/{event}, or pass record= in Python.",
+        )
+    if record is not None:
+        RecordRef.parse(record)
+    if not isinstance(payload, Mapping):
+        raise Malformed("The payload isn't an object.", hint='Send {"payload": {...}}.')
+    clean = schema.to_json(payload)
+    if problems := found.validator.validate(clean):
+        raise PayloadInvalid(
+            f"The payload violates the schema of {event}.",
+            hint="Correct every path listed; nothing was written.",
+            errors=problems,
+        )
+    require_enabled(connection)
+    decision = decision_for(connection, EventDefinition(pk=found.id, **_event_values(found)))
+    if problems := decision.missing(provider_for(connection)):
+        raise MappingIncomplete(
+            f"The mapping of {event} in connection {connection.pk!r} is not complete.",
+            hint="The customer completes it in CRM Link; an operator can in the admin.",
+            errors=problems,
+        )
+    return Request(connection, found, clean, record or "", decision)
+
+
+def _event_values(event: catalogue.Event) -> dict[str, Any]:
+    return {
+        "slug": event.slug,
+        "type": event.type,
+        "crm_object_id": catalogue.crm_object(event.crm_object).id,
+    }
+
+
+def _a(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def put(
+    request: Request,
+    *,
+    source: Source,
+    idempotency_key: str | None = None,
+    instance: models.Model | None = None,
+    carry_out_now: bool = True,
+    retry: bool = True,
+    timeout: float | None = None,
+    request_id: str = "",
+) -> tuple[Invocation, bool]:
+    """Make the invocation and have it carried out. Gives it, and whether it was there already.
+
+    It was there already where its idempotency key was used for the same request before. `retry`
+    is whether the engine tries again by itself. Raises `IdempotencyMismatch`, `InProgress`, and
+    `RateLimited` where a caller waits and the CRM asked for a pause.
+    """
+    using = router.db_for_write(Invocation)
+    now_possible = carry_out_now and not in_transaction(using)
+    make = partial(_insert, request, source, idempotency_key, instance, retry, request_id)
+    earlier = _used_before(request, idempotency_key)
+    if earlier is None:
+        if now_possible and not retry:
+            _require_open_lane(request.connection)
+        invocation, replayed = _insert_once(make, request, idempotency_key, using=using)
+    else:
+        invocation, replayed = earlier, not _run_again(earlier)
+    if replayed and invocation.is_final:
+        return invocation, True
+    if not now_possible:
+        backends.poke_on_commit([request.connection.pk], using=using)
+        return invocation, replayed
+    deliver(invocation, timeout=settings.WAIT_TIMEOUT if timeout is None else timeout)
+    if replayed and not invocation.is_final:
+        raise InProgress(
+            "The request with this idempotency key is still being carried out.",
+            hint="Ask again in a moment with the same key.",
+            retry_after=1,
+        )
+    if not invocation.is_final and not retry:
+        # The caller is told that it will be done, so from here on the engine sees to it.
+        Invocation.objects.filter(pk=invocation.pk).update(retry=True)
+    return invocation, replayed
+
+
+def _insert_once(
+    make: Callable[[], Invocation], request: Request, idempotency_key: str | None, *, using: str
+) -> tuple[Invocation, bool]:
+    """The new invocation, or the one that the same key made at the same moment."""
+    try:
+        with transaction.atomic(using=using):
+            return make(), False
+    except IntegrityError:
+        earlier = _used_before(request, idempotency_key)
+        if earlier is None:
+            raise
+        return earlier, True
+
+
+def _require_open_lane(connection: Connection) -> None:
+    until = lanes.paused_until(connection.pk)
+    if until is not None:
+        raise RateLimited(
+            "The CRM asked to be left alone for a while.",
+            hint="Nothing was sent. Ask again after Retry-After, or with Prefer: respond-async.",
+            retry_after=max((until - timezone.now()).total_seconds(), 1),
+        )
+
+
+def _insert(
+    request: Request,
+    source: Source,
+    idempotency_key: str | None,
+    instance: models.Model | None,
+    retry: bool,
+    request_id: str,
+) -> Invocation:
+    uuid = new_uuid()
+    row = None
+    if instance is not None:
+        row = Row.of(type(instance), instance.pk, crm_object=request.event.crm_object)
+        key = row.key
+    elif request.record_id:
+        key = record_key_of(request.connection.pk, request.record_id)
+    else:
+        key = str(uuid)
+    return Invocation.objects.create(
+        uuid=uuid,
+        connection=request.connection,
+        event_id=request.event.id,
+        payload=request.payload,
+        source=source,
+        record_key=key,
+        record_id=request.record_id,
+        content_type_id=row.content_type_id if row else None,
+        object_pk=row.pk if row else None,
+        retry=retry,
+        idempotency_key=idempotency_key,
+        request_digest=_digest(request) if idempotency_key else None,
+        request_id=request_id[:200],
+    )
+
+
+def _digest(request: Request) -> str:
+    """What makes two requests the same."""
+    same = [
+        request.connection.pk,
+        request.event.crm_object,
+        request.event.slug,
+        request.record_id,
+        request.payload,
+    ]
+    text = json.dumps(same, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _used_before(request: Request, idempotency_key: str | None) -> Invocation | None:
+    """The invocation that this key made; raises `IdempotencyMismatch` for another request.
+
+    A key that is older than the window is free again.
+    """
+    if idempotency_key is None:
+        return None
+    found = Invocation.objects.filter(idempotency_key=idempotency_key).first()
+    if found is None:
+        return None
+    window: timedelta = settings.IDEMPOTENCY_WINDOW
+    if found.is_final and found.created_at < timezone.now() - window:
+        Invocation.objects.filter(pk=found.pk).update(idempotency_key=None)
+        return None
+    if found.request_digest != _digest(request):
+        raise IdempotencyMismatch(
+            "This idempotency key was used for another request.",
+            hint="Use a new key for every request; the same key only to send the same one again.",
+        )
+    return found
+
+
+def _run_again(invocation: Invocation) -> bool:
+    """Queue it again where it failed for a reason that passes and its caller does the retrying."""
+    error = invocation.error
+    ended = invocation.status in (InvocationStatus.FAILED, InvocationStatus.UNKNOWN)
+    if invocation.retry or not ended or error is None or not error.retryable:
+        return False
+    Invocation.objects.filter(pk=invocation.pk).update(
+        status=InvocationStatus.PENDING, due_at=timezone.now(), finished_at=None
+    )
+    return True

@@ -1,0 +1,60 @@
+"""`manage.py xkit_load FILE.json`: an `objects` document becomes CRM objects and events."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from xkit_crm.definitions import define
+from xkit_crm.exceptions import DefinitionInvalid
+
+
+class Command(BaseCommand):
+    help = "Load an objects document: CRM objects and their events. Says what changed."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", help="The document, in JSON; - for standard input.")
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Change nothing; end with status 1 where something would change.",
+        )
+        parser.add_argument(
+            "--prune",
+            action="store_true",
+            help="Deactivate the objects and events that the document doesn't have.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        check = options["check"]
+        try:
+            changes = define(_read(options["file"]), prune=options["prune"], dry_run=check)
+        except DefinitionInvalid as error:
+            problems = "".join(f"\n  {problem}" for problem in error.errors)
+            raise CommandError(f"{error.message}{problems}") from error
+        for change in changes:
+            style = {"+": self.style.SUCCESS, "-": self.style.ERROR}.get(
+                change.sign, self.style.WARNING
+            )
+            self.stdout.write(style(str(change)))
+        if not changes:
+            self.stdout.write("Nothing to change.")
+        elif check:
+            raise CommandError(f"{len(changes)} change(s) to load.", returncode=1)
+        else:
+            self.stdout.write(f"{len(changes)} change(s) loaded.")
+
+
+def _read(name: str) -> Any:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise CommandError(f"{name} can't be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise CommandError(f"{name} isn't JSON: {error}.") from error

@@ -1,0 +1,155 @@
+"""Payload -> remote values, and remote values -> the CRM object's fields.
+
+The pipeline and previews call this for every invocation, so an action is parsed once and applied
+many times. Knows no model and no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xkit_crm.mapping.conversion import as_date, as_datetime, as_text, to_remote
+from xkit_crm.mapping.transformations import (
+    KEYED,
+    MISSING,
+    Action,
+    Kind,
+    ObjectMap,
+    Transformation,
+    WriteMode,
+)
+from xkit_crm.providers.base import Criterion, RemoteField
+
+
+def resolve(
+    action: Action,
+    payload: Mapping[str, Any],
+    *,
+    fields: Mapping[str, RemoteField] | None,
+    creating: bool,
+    current: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The remote values to write, by remote field.
+
+    A payload key that is missing writes nothing, null clears the field. `fields` is the remote
+    object's description, by which values are converted; `current` the record's values, needed
+    for those of `needs_current`.
+    """
+    values: dict[str, Any] = {}
+    for transformation in action.transformations:
+        if transformation.mode is not WriteMode.ALWAYS and not creating:
+            if transformation.mode is WriteMode.ON_CREATE:
+                continue
+            if current is not None and not _is_empty(current.get(transformation.field)):
+                continue
+        value = _value(transformation, payload)
+        if value is MISSING:
+            continue
+        if fields is not None:
+            field = fields.get(transformation.field)
+            value = to_remote(value, field.type if field else None)
+        values[transformation.field] = value
+    return values
+
+
+def _value(transformation: Transformation, payload: Mapping[str, Any]) -> Any:
+    kind = transformation.kind
+    if kind is Kind.DIRECT:
+        return transformation.read(payload)
+    if kind is Kind.STATIC:
+        return transformation.value
+    if kind is Kind.EMPTY:
+        return MISSING
+    if kind is Kind.TEMPLATE:
+        return _filled_in(transformation, payload)
+    value = transformation.read(payload)
+    if kind is Kind.DEFAULT:
+        return transformation.value if value is MISSING or value is None else value
+    if kind is Kind.DATE:
+        return value
+    return _mapped(transformation, value)
+
+
+def _mapped(transformation: Transformation, value: Any) -> Any:
+    """What the map has for the value; the fallback, or without one the value as it is."""
+    if value is MISSING or value is None or isinstance(value, dict | list):
+        return value
+    text = as_text(value)
+    if text in transformation.values:
+        return transformation.values[text]
+    return value if transformation.fallback is MISSING else transformation.fallback
+
+
+def _filled_in(transformation: Transformation, payload: Mapping[str, Any]) -> Any:
+    """The template's text; nothing where it has placeholders and none of them has a value."""
+    text, asked, found = "", False, False
+    for literal, read in transformation.template:
+        text += literal
+        if read is None:
+            continue
+        asked = True
+        value = read(payload)
+        if value is not MISSING and value is not None:
+            found = True
+            text += as_text(value)
+    return MISSING if asked and not found else text
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or value == []
+
+
+def needs_current(action: Action) -> tuple[str, ...]:
+    """The remote fields whose values have to be known before an update can be resolved."""
+    return tuple(t.field for t in action.transformations if t.mode is WriteMode.WHEN_EMPTY)
+
+
+def sources(action: Action) -> dict[str, str]:
+    """Which payload path feeds each remote field: `{"Name": "payload.name"}`."""
+    return {t.field: f"payload.{t.key}" for t in action.transformations if t.kind in KEYED}
+
+
+def criteria(action: Action, payload: Mapping[str, Any]) -> list[Criterion]:
+    """The conditions of a search; a payload key that is missing or null makes none."""
+    found = ((t, _value(t, payload)) for t in action.transformations)
+    return [
+        Criterion(t.field, t.operator, value)
+        for t, value in found
+        if value is not MISSING and value is not None
+    ]
+
+
+def remote_fields(object_map: ObjectMap) -> tuple[str, ...]:
+    """Every remote field that feeds a field of the CRM object, each once."""
+    names: dict[str, None] = {}
+    for feed in object_map.fields.values():
+        names |= dict.fromkeys([feed] if isinstance(feed, str) else feed.values())
+    return tuple(names)
+
+
+def read_back(
+    object_map: ObjectMap, fields: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The CRM object's `fields` from a record's values.
+
+    What is not mapped or empty is None; an object field holds its entries that have a value, and
+    is `{}` where there are none.
+    """
+    found: dict[str, Any] = {}
+    for key, description in fields.items():
+        feed = object_map.fields.get(key)
+        if description.get("type") == "object":
+            entries = feed.items() if isinstance(feed, Mapping) else [(feed, feed)] if feed else []
+            read = {name: values.get(remote) for name, remote in entries}
+            found[str(key)] = {str(n): v for n, v in read.items() if not _is_empty(v)}
+            continue
+        value = values.get(feed) if isinstance(feed, str) else None
+        if value == "":
+            value = None
+        elif description.get("format") == "date":
+            value = as_date(value)
+        elif description.get("format") == "datetime":
+            value = as_datetime(value)
+        found[key] = value
+    return found

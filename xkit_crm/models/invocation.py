@@ -1,0 +1,205 @@
+"""Invocation: one event, one payload, one connection. A row of the outbox and of the log."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from xkit_crm.exceptions import XkitError, from_dict
+from xkit_crm.models.base import new_uuid
+from xkit_crm.models.connection import Connection, ConnectionStatus
+from xkit_crm.models.event_definition import EventDefinition
+
+
+class InvocationStatus(models.TextChoices):
+    PENDING = "pending", _("pending")
+    RUNNING = "running", _("running")
+    SUCCEEDED = "succeeded", _("succeeded")
+    SKIPPED = "skipped", _("skipped: the customer chose nothing")
+    DEFERRED = "deferred", _("deferred to the CRM's workflow")
+    SUPERSEDED = "superseded", _("superseded by a later one")
+    FAILED = "failed", _("failed")
+    UNKNOWN = "unknown", _("unknown: a person decides")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the engine is done with it."""
+        return self not in (InvocationStatus.PENDING, InvocationStatus.RUNNING)
+
+
+#: States in which later invocations of the same record have to wait.
+OPEN_STATUSES = (InvocationStatus.PENDING, InvocationStatus.RUNNING, InvocationStatus.UNKNOWN)
+
+
+class Source(models.TextChoices):
+    MODEL = "model", _("a saved model")
+    PYTHON = "python", _("Python call")
+    API = "api", _("HTTP API")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A CRM record as the product sees it: `data` holds the CRM object's mapped fields."""
+
+    type: str
+    id: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class InvocationQuerySet(models.QuerySet["Invocation"]):
+    def open(self) -> Self:
+        """Not settled yet: waiting, running, or waiting for a person."""
+        return self.filter(status__in=OPEN_STATUSES)
+
+    def due(self, now: datetime | None = None) -> Self:
+        """What may be carried out now: pending, due, connection enabled, nothing of the same
+        record in front of it. In the order it was made."""
+        ahead = Invocation.objects.open().filter(
+            connection_id=OuterRef("connection_id"),
+            record_key=OuterRef("record_key"),
+            id__lt=OuterRef("id"),
+        )
+        return self.filter(
+            ~Exists(ahead),
+            status=InvocationStatus.PENDING,
+            due_at__lte=now or timezone.now(),
+            connection__status=ConnectionStatus.ENABLED,
+        ).order_by("id")
+
+
+class Invocation(models.Model):
+    """`id` is the order of making; `uuid` its public id, and its idempotency key for life."""
+
+    id: int
+    uuid = models.UUIDField(_("id"), unique=True, default=new_uuid, editable=False)
+    connection = models.ForeignKey(
+        Connection,
+        models.CASCADE,
+        related_name="invocations",
+        db_index=False,
+        verbose_name=_("connection"),
+    )
+    event = models.ForeignKey(
+        EventDefinition,
+        models.PROTECT,
+        related_name="invocations",
+        db_index=False,
+        verbose_name=_("event"),
+    )
+    payload = models.JSONField(_("payload"), default=dict)
+    status = models.CharField(
+        _("status"),
+        max_length=10,
+        choices=InvocationStatus.choices,
+        default=InvocationStatus.PENDING,
+    )
+    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    #: Invocations with the same key are carried out in the order they were made.
+    record_key = models.CharField(max_length=300, editable=False)
+    record_id = models.CharField(_("record id"), max_length=255, blank=True, default="")
+    content_type = models.ForeignKey(
+        ContentType,
+        models.SET_NULL,
+        related_name="+",
+        null=True,
+        blank=True,
+        db_index=False,
+        verbose_name=_("model"),
+    )
+    object_pk = models.CharField(_("row"), max_length=255, null=True, blank=True)
+    instance = GenericForeignKey("content_type", "object_pk")
+
+    due_at = models.DateTimeField(_("due"), default=timezone.now)
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
+    #: Whether the engine tries again by itself; an HTTP caller who waits does so themselves.
+    retry = models.BooleanField(_("retry"), default=True)
+    #: An earlier try may have written: the CRM is asked before it is tried again.
+    doubtful = models.BooleanField(_("doubtful"), default=False)
+    result = models.JSONField(_("result"), null=True, blank=True)
+    error_code = models.CharField(_("error code"), max_length=50, blank=True, default="")
+    error_detail = models.JSONField(_("error"), null=True, blank=True)
+    superseded_by = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        related_name="supersedes",
+        null=True,
+        blank=True,
+        db_index=False,
+        verbose_name=_("superseded by"),
+    )
+
+    idempotency_key = models.CharField(max_length=400, null=True, blank=True, editable=False)
+    request_digest = models.CharField(max_length=64, null=True, blank=True, editable=False)
+    request_id = models.CharField(_("request id"), max_length=200, blank=True, default="")
+
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True, editable=False)
+
+    objects: ClassVar[models.Manager[Invocation]] = InvocationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("invocation")
+        verbose_name_plural = _("invocations")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=InvocationStatus.values),
+                name="xkit_invocation_status_known",
+            ),
+            models.UniqueConstraint(
+                fields=["idempotency_key"], name="xkit_invocation_idempotency_unique"
+            ),
+        ]
+        indexes = [
+            # Claiming looks at what waits, never at history.
+            models.Index(
+                fields=["connection", "due_at", "id"],
+                condition=Q(status="pending"),
+                name="xkit_invocation_due_idx",
+            ),
+            models.Index(
+                fields=["connection", "record_key", "id"],
+                condition=Q(status__in=["pending", "running", "unknown"]),
+                name="xkit_invocation_open_idx",
+            ),
+            models.Index(fields=["connection", "id"], name="xkit_invocation_log_idx"),
+            models.Index(
+                fields=["content_type", "object_pk"],
+                condition=Q(object_pk__isnull=False),
+                name="xkit_invocation_row_idx",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.uuid)
+
+    @property
+    def is_final(self) -> bool:
+        return InvocationStatus(self.status).is_final
+
+    @property
+    def record(self) -> Record | None:
+        """The record as the answer shows it, or None where there is none (yet)."""
+        records = self.records
+        return records[0] if records else None
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record of the answer: one at most, but for search events."""
+        return [Record(**record) for record in (self.result or {}).get("records", ())]
+
+    @property
+    def error(self) -> XkitError | None:
+        """Why it failed, or why it is being tried again; None where nothing went wrong."""
+        return from_dict(self.error_detail) if self.error_detail else None

@@ -1,0 +1,68 @@
+"""Model binding: a binding that an operator made in the admin."""
+
+from __future__ import annotations
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from xkit_crm.models.base import Dated, OrderedJSONField
+from xkit_crm.models.crm_object import CRMObject
+from xkit_crm.models.event_definition import EventDefinition
+
+
+class ModelBinding(Dated):
+    model = models.ForeignKey(
+        ContentType, models.CASCADE, related_name="+", verbose_name=_("model")
+    )
+    crm_object = models.ForeignKey(
+        CRMObject, models.PROTECT, related_name="bindings", verbose_name=_("CRM object")
+    )
+    on_create = models.ForeignKey(
+        EventDefinition,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        verbose_name=_("on create"),
+    )
+    on_update = models.ForeignKey(
+        EventDefinition,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        verbose_name=_("on update"),
+    )
+    on_delete = models.ForeignKey(
+        EventDefinition,
+        models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        verbose_name=_("on delete"),
+    )
+    payload = OrderedJSONField(
+        _("payload"),
+        default=dict,
+        help_text=_('Payload key to attribute path, such as {"owner": "owner.email"}.'),
+    )
+    connection_path = models.CharField(
+        _("connection path"),
+        max_length=200,
+        help_text=_("Attribute path to the connection id, such as workspace.crm_connection_id."),
+    )
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("model binding")
+        verbose_name_plural = _("model bindings")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "crm_object"], name="xkit_model_binding_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.crm_object}"

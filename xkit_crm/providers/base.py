@@ -1,0 +1,211 @@
+"""What every CRM adapter looks like, and the plain data that passes between it and the engine.
+
+`delivery/` calls providers; `mapping/` reads the descriptions they give. A provider knows its
+vendor and nothing of models, invocations or HTTP requests to us. Its errors are the `CRMError`
+branch of `exceptions.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from xkit_crm.exceptions import RejectedByCRM, UnknownRecord
+
+
+class RemoteType(enum.StrEnum):
+    """The simple type of a remote field, whatever the vendor calls it."""
+
+    STRING = "string"
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+    EMAIL = "email"
+    URL = "url"
+    PHONE = "phone"
+    PICKLIST = "picklist"
+    MULTIPICKLIST = "multipicklist"
+    REFERENCE = "reference"
+
+
+class Operator(enum.StrEnum):
+    """How a search criterion compares."""
+
+    EQUALS = "equals"
+    CONTAINS = "contains"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One value of a picklist."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteField:
+    """A field as the CRM describes it. `required` means: a create without it is refused."""
+
+    name: str
+    label: str
+    type: RemoteType
+    required: bool = False
+    createable: bool = True
+    updateable: bool = True
+    readable: bool = True
+    searchable: bool = True
+    choices: tuple[Choice, ...] = ()
+    #: Names of the remote objects a reference may point to.
+    references: tuple[str, ...] = ()
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """An object as the CRM describes it."""
+
+    name: str
+    label: str
+    plural_label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRef:
+    """A record's public id, `Opportunity:09876`: the remote object and the CRM's own id."""
+
+    remote_object: str
+    crm_id: str
+
+    @classmethod
+    def parse(cls, record_id: str) -> RecordRef:
+        """Read a public record id; raises `UnknownRecord` where it isn't one."""
+        remote_object, separator, crm_id = record_id.partition(":")
+        if not (separator and remote_object and crm_id):
+            raise UnknownRecord(
+                f"{record_id!r} is not a record id.",
+                hint="A record id is the remote object, a colon and the CRM's own id, such as "
+                "Opportunity:09876. Use the id that a create or a read returned.",
+            )
+        return cls(remote_object, crm_id)
+
+    def __str__(self) -> str:
+        return f"{self.remote_object}:{self.crm_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRecord:
+    """A record as the CRM holds it; `values` by remote field name, JSON values."""
+
+    ref: RecordRef
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One condition of a search; all of them must hold."""
+
+    field: str
+    operator: Operator
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A native workflow of the CRM that an event can be handed to."""
+
+    name: str
+    label: str
+    inputs: tuple[RemoteField, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a provider is given to work with: which connection, and its decrypted credentials."""
+
+    connection_id: str
+    credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Provider(ABC):
+    """The adapter to one CRM vendor.
+
+    Every method raises the `CRMError` branch of `exceptions.py`: `RejectedByCRM` with a problem
+    per remote field, `RemoteRecordNotFound`, `RateLimited`, `CRMUnavailable` (with
+    `outcome_unknown` where a write may have happened), `CRMUnauthorized`.
+    """
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    #: Whether `find_created` can be answered; where not, a doubtful create stops as `unknown`.
+    can_find_created: ClassVar[bool] = True
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    @abstractmethod
+    def describe_objects(self) -> Sequence[RemoteObject]:
+        """Every object that this connection's user can see."""
+
+    @abstractmethod
+    def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
+        """Every field of one object; `CRMError` where there is no such object."""
+
+    @abstractmethod
+    def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        """One record with the asked fields."""
+
+    @abstractmethod
+    def search(
+        self,
+        remote_object: str,
+        criteria: Sequence[Criterion],
+        fields: Sequence[str],
+        *,
+        limit: int,
+    ) -> Sequence[RemoteRecord]:
+        """Records that meet every criterion, newest first, `limit` at most."""
+
+    @abstractmethod
+    def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
+        """Make a record. `key` is the invocation's own for life, for `find_created`."""
+
+    @abstractmethod
+    def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
+        """The record that an earlier `create` or workflow with this key made, where one did.
+
+        Asked before a create of unknown outcome is tried again.
+        """
+
+    @abstractmethod
+    def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
+        """Write fields of a record; what is not named stays."""
+
+    @abstractmethod
+    def delete(self, ref: RecordRef) -> None:
+        """Delete a record; `RemoteRecordNotFound` where it is gone already."""
+
+    def list_workflows(self) -> Sequence[Workflow]:
+        """The native workflows an event can be handed to; none by default."""
+        return ()
+
+    def run_workflow(
+        self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
+    ) -> RecordRef | None:
+        """Start a native workflow; gives the record where the workflow says which one it made.
+
+        `ref` is the record of an update or delete event. Called again with the same `key` after an
+        unknown outcome, it must not do the work twice; a provider whose CRM can't be asked sets
+        `can_find_created` to False, and it is not called again.
+        """
+        raise RejectedByCRM(f"{self.label} has no workflow named {name!r}.")
+
+    def record_url(self, ref: RecordRef) -> str:
+        """The address of the record's page for a person, or an empty string."""
+        return ""

@@ -1,0 +1,48 @@
+"""The providers there are, and the one that a connection talks through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.module_loading import import_string
+
+from xkit_crm.conf import settings
+from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.models import Connection
+from xkit_crm.providers.base import Access, Provider, RemoteField
+
+BUILT_IN: Mapping[str, str] = {"sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider"}
+
+
+def available() -> dict[str, str]:
+    """Every provider's slug with the dotted path of its class, those of the settings last."""
+    return {**BUILT_IN, **settings.PROVIDERS}
+
+
+def provider_class(slug: str) -> type[Provider]:
+    """The provider with this slug; raises `ConfigurationError`."""
+    path = available().get(slug)
+    if path is None:
+        raise ConfigurationError(
+            f"There is no provider {slug!r}.",
+            hint=f"Known are: {', '.join(available())}. "
+            'Add your own to XKIT_CRM["PROVIDERS"] as slug: dotted path.',
+        )
+    try:
+        found: type[Provider] = import_string(path)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"The provider {slug!r} can't be imported from {path}: {error}.",
+            hint='Correct its dotted path in XKIT_CRM["PROVIDERS"].',
+        ) from error
+    return found
+
+
+def provider_for(connection: Connection) -> Provider:
+    """The adapter of this connection, with its credentials."""
+    return provider_class(connection.provider)(Access(connection.pk, connection.credentials))
+
+
+def fields_by_name(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
+    """The fields of a remote object as `mapping/` wants them."""
+    return {field.name: field for field in provider.describe_fields(remote_object)}

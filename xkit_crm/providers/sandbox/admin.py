@@ -1,0 +1,228 @@
+"""The sandbox CRM's screens: what its customer bends, and what its records went through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.translation import gettext_lazy as _
+
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline
+from xkit_crm.providers.sandbox.models import (
+    Change,
+    Field,
+    Flow,
+    FlowStep,
+    Misbehaviour,
+    Object,
+    Org,
+    Record,
+    Request,
+)
+from xkit_crm.providers.sandbox.standard import SYSTEM_FIELDS, ensure_org
+from xkit_crm.providers.sandbox.validation import problems_of
+
+
+class ObjectInline(admin.TabularInline):
+    model = Object
+    fields = ["name", "label", "plural_label"]
+    extra = 0
+    show_change_link = True
+
+
+@admin.register(Org)
+class OrgAdmin(admin.ModelAdmin):
+    list_display = ["slug", "name", "objects_count"]
+    search_fields = ["slug", "name"]
+    inlines = [ObjectInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Org]:
+        found: QuerySet[Org] = super().get_queryset(request)
+        return found.annotate(objects_count=Count("object_types"))
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return self.inlines if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Org, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        # A new organisation comes with the standard objects.
+        made = ensure_org(obj.slug, name=obj.name)
+        Org.objects.filter(pk=made.pk).update(token=obj.token)
+        obj.pk = made.pk
+        obj._state.adding = False
+
+    @admin.display(description=_("objects"), ordering="objects_count")
+    def objects_count(self, org: Any) -> int:
+        return int(org.objects_count)
+
+
+class FieldInline(admin.TabularInline):
+    model = Field
+    extra = 0
+    fields = [
+        "name",
+        "label",
+        "type",
+        "required",
+        "unique",
+        "read_only",
+        "max_length",
+        "default",
+        "choices",
+        "references",
+    ]
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in ("default", "choices", "references"):
+            kwargs["widget"] = forms.TextInput(attrs={"size": 18})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+@admin.register(Object)
+class ObjectAdmin(admin.ModelAdmin):
+    list_display = ["label", "name", "org", "records_count"]
+    list_filter = ["org"]
+    list_select_related = ["org"]
+    search_fields = ["name", "label", "org__slug"]
+    inlines = [FieldInline]
+    autocomplete_fields = ["org"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
+        found: QuerySet[Object] = super().get_queryset(request)
+        alive = Q(records__deleted_at=None)
+        return found.annotate(records_count=Count("records", filter=alive))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if not change:
+            Field.objects.bulk_create(
+                Field(object=form.instance, **field) for field in SYSTEM_FIELDS
+            )
+
+    @admin.display(description=_("records"), ordering="records_count")
+    def records_count(self, crm_object: Any) -> int:
+        return int(crm_object.records_count)
+
+
+class RecordForm(forms.ModelForm):
+    """Edits a record as the API would: the CRM's own validation says what is wrong."""
+
+    class Meta:
+        model = Record
+        fields = ["object", "values"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        crm_object, values = cleaned.get("object") or self.instance.object, cleaned.get("values")
+        if not isinstance(values, dict):
+            raise forms.ValidationError({"values": _("Give an object of field names and values.")})
+        record = self.instance if self.instance.pk else None
+        problems = problems_of(crm_object, crm_object.fields.all(), values, record=record)
+        if problems:
+            raise forms.ValidationError({"values": [str(problem) for problem in problems]})
+        return cleaned
+
+
+class HistoryInline(ReadOnlyInline):
+    model = Change
+    fields = ["at", "operation", "version", "what"]
+    readonly_fields = ["at", "operation", "version", "what"]
+    show_change_link = False
+    verbose_name_plural = _("history")
+
+    @admin.display(description=_("changes"))
+    def what(self, change: Change) -> str:
+        rows = ((name, _text(old), _text(new)) for name, (old, new) in change.changes.items())
+        return format_html_join("", "<div><b>{}</b>: {} → {}</div>", rows)
+
+
+def _text(value: Any) -> str:
+    return "—" if value is None else str(value)
+
+
+@admin.register(Record)
+class RecordAdmin(admin.ModelAdmin):
+    form = RecordForm
+    list_display = ["record_id", "title", "object", "org", "version", "updated_at", "deleted_at"]
+    list_filter = ["object__name", "object__org", ("deleted_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["object__org"]
+    search_fields = ["values", "=number", "object__name"]
+    inlines = [HistoryInline]
+    readonly_fields = ["number", "version", "created_at", "updated_at", "deleted_at"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return ["object", "values"]
+        return ["number", "values", "version", "created_at", "updated_at", "deleted_at"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Record, form: Any, change: bool) -> None:
+        from xkit_crm.providers.base import RecordRef
+        from xkit_crm.providers.sandbox.records import create_record, update_record
+
+        org = obj.object.org
+        if not change:
+            made = create_record(org, obj.object.name, obj.values)
+            obj.pk, obj.number = made.pk, made.number
+            return
+        before = Record.objects.get(pk=obj.pk)
+        cleared = dict.fromkeys(before.values.keys() - obj.values.keys())
+        update_record(org, RecordRef(obj.object.name, obj.crm_id), {**cleared, **obj.values})
+
+    @admin.display(description=_("record"), ordering="number")
+    def record_id(self, record: Record) -> str:
+        return record.record_id
+
+    @admin.display(description=_("title"))
+    def title(self, record: Record) -> str:
+        return record.title
+
+    @admin.display(description=_("organisation"), ordering="object__org")
+    def org(self, record: Record) -> Org:
+        return record.object.org
+
+
+class StepInline(admin.TabularInline):
+    model = FlowStep
+    extra = 0
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "values":
+            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 50})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+
+@admin.register(Flow)
+class FlowAdmin(admin.ModelAdmin):
+    list_display = ["label", "name", "org", "active"]
+    list_filter = ["org", "active"]
+    list_select_related = ["org"]
+    search_fields = ["name", "label"]
+    autocomplete_fields = ["org"]
+    inlines = [StepInline]
+
+
+@admin.register(Misbehaviour)
+class MisbehaviourAdmin(admin.ModelAdmin):
+    list_display = ["kind", "org", "object_name", "operation", "rate", "remaining", "active"]
+    list_editable = ["active"]
+    list_filter = ["org", "kind", "active"]
+    list_select_related = ["org"]
+    search_fields = ["org__slug", "object_name"]
+    autocomplete_fields = ["org"]
+
+
+@admin.register(Request)
+class RequestAdmin(ReadOnlyAdmin):
+    list_display = ["at", "operation", "record", "org", "key"]
+    list_filter = ["operation", "org"]
+    list_select_related = ["org", "record__object"]
+    search_fields = ["key"]

@@ -1,0 +1,57 @@
+"""Misbehaviour: what the sandbox CRM does wrong when it is told to.
+
+`provider` asks before and after each request. A timeout says the same whether or not the write
+happened: that is the point of it.
+"""
+
+from __future__ import annotations
+
+import random
+
+from django.db.models import F, Q
+
+from xkit_crm.exceptions import CRMUnauthorized, CRMUnavailable, RateLimited, XkitError
+from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
+
+Kind = Misbehaviour.Kind
+
+
+def strike(org: Org, operation: Operation, object_name: str) -> XkitError | None:
+    """Raise what happens instead of the request; gives what happens after it, or None."""
+    rows = Misbehaviour.objects.filter(
+        Q(operation="") | Q(operation=operation),
+        Q(object_name="") | Q(object_name=object_name),
+        Q(remaining__isnull=True) | Q(remaining__gt=0),
+        org=org,
+        active=True,
+    )
+    for row in rows:
+        if random.random() >= row.rate:  # noqa: S311 - no secret
+            continue
+        if row.remaining is not None:
+            Misbehaviour.objects.filter(pk=row.pk).update(remaining=F("remaining") - 1)
+        error = _error(row, operation, object_name)
+        if row.kind == Kind.TIMEOUT_AFTER:
+            return error
+        raise error
+    return None
+
+
+def _error(row: Misbehaviour, operation: Operation, object_name: str) -> XkitError:
+    writes = operation not in (Operation.GET, Operation.SEARCH, Operation.DESCRIBE)
+    match row.kind:
+        case Kind.RATE_LIMIT:
+            return RateLimited(
+                "The CRM answered 429: too many requests.", retry_after=row.retry_after or 1
+            )
+        case Kind.EXPIRED_TOKEN:
+            return CRMUnauthorized("The CRM answered 401: the token has expired.")
+        case Kind.LOCKED_RECORD:
+            return CRMUnavailable(
+                f"The CRM could not lock the {object_name} record.", retry_after=row.retry_after
+            )
+        case Kind.TIMEOUT_BEFORE | Kind.TIMEOUT_AFTER:
+            return CRMUnavailable("The CRM did not answer in time.", outcome_unknown=writes)
+    return CRMUnavailable(
+        "The CRM answered 503: it is down for maintenance.", retry_after=row.retry_after
+    )

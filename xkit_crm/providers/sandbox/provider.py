@@ -1,0 +1,168 @@
+"""The adapter to the sandbox CRM: the provider contract, spoken to a CRM in the database.
+
+Credentials: `{"org": "<slug>", "token": "<token>"}`. Without `org` it is the connection's id; an
+organisation that isn't there yet is made, with the standard objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from hmac import compare_digest
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+from xkit_crm.exceptions import CRMError, CRMUnauthorized
+from xkit_crm.providers.base import (
+    Choice,
+    Criterion,
+    Provider,
+    RecordRef,
+    RemoteField,
+    RemoteObject,
+    RemoteRecord,
+    RemoteType,
+    Workflow,
+)
+from xkit_crm.providers.sandbox import flows, records
+from xkit_crm.providers.sandbox.misbehaviour import strike
+from xkit_crm.providers.sandbox.models import Field, Object, Operation, Org, Record, Request
+from xkit_crm.providers.sandbox.standard import ensure_org
+
+
+class SandboxProvider(Provider):
+    slug = "sandbox"
+    label = "Sandbox CRM"
+
+    @cached_property
+    def org(self) -> Org:
+        """The organisation that the credentials open; raises `CRMUnauthorized`."""
+        credentials = self.access.credentials
+        org = ensure_org(credentials.get("org") or self.access.connection_id)
+        given = str(credentials.get("token") or "")
+        if org.token and not compare_digest(given.encode(), org.token.encode()):
+            raise CRMUnauthorized("The CRM answered 401: the token is not valid.")
+        return org
+
+    @contextmanager
+    def _request(self, operation: Operation, object_name: str = "") -> Iterator[None]:
+        late = strike(self.org, operation, object_name)
+        yield
+        if late is not None:
+            raise late
+
+    def describe_objects(self) -> Sequence[RemoteObject]:
+        with self._request(Operation.DESCRIBE):
+            return [
+                RemoteObject(row.name, row.label, row.plural_label)
+                for row in Object.objects.filter(org=self.org)
+            ]
+
+    def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
+        with self._request(Operation.DESCRIBE, remote_object):
+            fields = Field.objects.filter(object__org=self.org, object__name=remote_object)
+            found = [_described(field) for field in fields]
+        if not found:
+            raise CRMError(f"This CRM has no object {remote_object!r}.")
+        return found
+
+    def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        with self._request(Operation.GET, ref.remote_object):
+            record = records.get_record(self.org, ref)
+        return RemoteRecord(ref, records.shown(record, fields))
+
+    def search(
+        self,
+        remote_object: str,
+        criteria: Sequence[Criterion],
+        fields: Sequence[str],
+        *,
+        limit: int,
+    ) -> Sequence[RemoteRecord]:
+        with self._request(Operation.SEARCH, remote_object):
+            found = list(records.search_records(self.org, remote_object, criteria, limit=limit))
+        return [RemoteRecord(_ref(row), records.shown(row, fields)) for row in found]
+
+    def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
+        with self._request(Operation.CREATE, remote_object):
+            record = records.create_record(self.org, remote_object, values)
+            self._log(Operation.CREATE, record, key)
+        return _ref(record)
+
+    def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
+        with self._request(Operation.SEARCH, remote_object):
+            logged = (
+                Request.objects.select_related("record__object")
+                .filter(org=self.org, key=key, record__isnull=False)
+                .first()
+            )
+        return _ref(logged.record) if logged and logged.record else None
+
+    def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
+        with self._request(Operation.UPDATE, ref.remote_object):
+            self._log(Operation.UPDATE, records.update_record(self.org, ref, values))
+
+    def delete(self, ref: RecordRef) -> None:
+        with self._request(Operation.DELETE, ref.remote_object):
+            self._log(Operation.DELETE, records.delete_record(self.org, ref))
+
+    def list_workflows(self) -> Sequence[Workflow]:
+        with self._request(Operation.DESCRIBE):
+            return [
+                Workflow(flow.name, flow.label, tuple(map(_input, flow.inputs)))
+                for flow in self.org.flows.filter(active=True)
+            ]
+
+    def run_workflow(
+        self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
+    ) -> RecordRef | None:
+        with self._request(Operation.WORKFLOW):
+            ran = Request.objects.select_related("record__object").filter(org=self.org, key=key)
+            if (before := ran.first()) is not None:
+                return _ref(before.record) if before.record else None
+            record = flows.run_flow(self.org, name, inputs, ref)
+            self._log(Operation.WORKFLOW, record, key)
+        return _ref(record) if record else None
+
+    def record_url(self, ref: RecordRef) -> str:
+        row = Record.objects.filter(
+            object__org=self.org,
+            object__name=ref.remote_object,
+            number=int(ref.crm_id) if ref.crm_id.isdecimal() else -1,
+        ).first()
+        try:
+            return reverse("admin:xkit_sandbox_record_change", args=[row.pk]) if row else ""
+        except NoReverseMatch:
+            return ""
+
+    def _log(self, operation: Operation, record: Record | None, key: str = "") -> None:
+        Request.objects.create(org=self.org, operation=operation, record=record, key=key)
+
+
+def _ref(record: Record) -> RecordRef:
+    return RecordRef(record.object.name, record.crm_id)
+
+
+def _described(field: Field) -> RemoteField:
+    return RemoteField(
+        name=field.name,
+        label=field.label,
+        type=RemoteType(field.type),
+        required=field.required and field.default is None,
+        createable=not field.read_only,
+        updateable=not field.read_only,
+        choices=tuple(Choice(str(value), str(value)) for value in field.choices),
+        references=tuple(field.references),
+        max_length=field.max_length,
+    )
+
+
+def _input(entry: Mapping[str, Any]) -> RemoteField:
+    return RemoteField(
+        name=entry["name"],
+        label=entry.get("label") or entry["name"],
+        type=RemoteType(entry.get("type") or RemoteType.STRING),
+        required=bool(entry.get("required")),
+    )

@@ -1,0 +1,112 @@
+"""Read a CRM record as the product sees it, and preview what an event would send.
+
+Called by the API (and later by CRM Link and the admin). Writes nothing, here or in the CRM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from xkit_crm import catalogue
+from xkit_crm.exceptions import UnknownObject, UnknownRecord
+from xkit_crm.invoking import check, find_connection, require_enabled
+from xkit_crm.mapping import resolving
+from xkit_crm.mapping.transformations import ActionType, parse_object_map
+from xkit_crm.models import Connection
+from xkit_crm.models.invocation import Record
+from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.registry import provider_for
+
+
+def read(connection: Connection | str, crm_object: str, record_id: str) -> Record:
+    """One record with its mapped fields, as the CRM has it now.
+
+    Raises `UnknownConnection`, `UnknownObject`, `UnknownRecord`, `ConnectionNotEnabled`, and the
+    `CRMError` branch.
+    """
+    connection = find_connection(connection)
+    found = catalogue.crm_object(crm_object)
+    ref = RecordRef.parse(record_id)
+    require_enabled(connection)
+    mapping = connection.mappings.filter(crm_object_id=found.id).exclude(remote_object="").first()
+    if mapping is None:
+        raise UnknownObject(
+            f"The customer of connection {connection.pk!r} has not mapped {crm_object!r}.",
+            hint="They do so in CRM Link; an operator can in the admin.",
+        )
+    if ref.remote_object != mapping.remote_object:
+        raise UnknownRecord(
+            f"{record_id!r} is no {crm_object} in this connection.",
+            hint=f"Its records are {mapping.remote_object}:<id>.",
+        )
+    object_map = parse_object_map(
+        {"remote_object": mapping.remote_object, "fields": mapping.fields}
+    )
+    remote = provider_for(connection).get(ref, resolving.remote_fields(object_map))
+    return Record(
+        crm_object, record_id, resolving.read_back(object_map, found.fields, remote.values)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an event would do: `values` by remote field (or workflow input), and what is missing."""
+
+    action: str
+    target: str
+    values: dict[str, Any] = field(default_factory=dict)
+    current: dict[str, Any] | None = None
+    criteria: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def preview(
+    connection: Connection,
+    crm_object: str,
+    event: str,
+    payload: Mapping[str, Any],
+    record: str | None = None,
+) -> Preview:
+    """What invoking the event now would send. Raises what `invoke` raises at the door."""
+    request = check(connection, crm_object, event, payload, record)
+    decision, action = request.decision, request.decision.action
+    if action.action == ActionType.NOOP:
+        return Preview("noop", "")
+    provider = provider_for(connection)
+    if action.action == ActionType.SEARCH:
+        criteria = resolving.criteria(action, request.payload)
+        return Preview(
+            "search",
+            decision.remote_object,
+            criteria=[
+                {"field": c.field, "operator": str(c.operator), "value": c.value} for c in criteria
+            ],
+        )
+    if action.action == ActionType.WORKFLOW:
+        values = resolving.resolve(
+            action, request.payload, fields=None, creating=True, current=None
+        )
+        return Preview("workflow", action.workflow, values)
+    creating = action.action == ActionType.CREATE
+    current: dict[str, Any] | None = None
+    if record is not None and not creating:
+        written = tuple(t.field for t in action.transformations)
+        current = dict(provider.get(RecordRef.parse(record), written).values)
+    if action.action == ActionType.DELETE:
+        return Preview("delete", record or "", current=current)
+    return Preview(
+        str(action.action),
+        record or decision.remote_object,
+        resolving.resolve(
+            action,
+            request.payload,
+            fields=decision.fields(provider),
+            creating=creating,
+            current=current,
+        ),
+        current,
+    )

@@ -1,0 +1,95 @@
+"""Which event fits a row when its turn comes.
+
+What a row needs is known only when its invocation is carried out: a row that was linked by hand
+is updated though it was captured as new, and a row that the CRM doesn't know yet is created though
+it was captured as changed. `delivery/pipeline.py` asks here before anything else.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+
+from xkit_crm import catalogue
+from xkit_crm.exceptions import PayloadInvalid, UnknownRecord, XkitError
+from xkit_crm.models import EventDefinition, Invocation, RecordLink
+from xkit_crm.models.event_definition import EventType
+from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.sync import payloads
+from xkit_crm.sync.bindings import Binding, bindings_for
+
+
+class NothingToDo(XkitError):
+    """There is nothing in the CRM that this could be done to, and that is right."""
+
+    code = "nothing_to_do"
+
+
+def retarget(invocation: Invocation) -> None:
+    """Name the record of a local row's invocation, and change its event where another fits.
+
+    Raises `NothingToDo` where the row never reached the CRM, `UnknownRecord` where its record
+    can't be known.
+    """
+    if not invocation.object_pk or invocation.record_id:
+        return
+    link = RecordLink.objects.filter(
+        content_type_id=invocation.content_type_id,
+        object_pk=invocation.object_pk,
+        connection_id=invocation.connection_id,
+        crm_object_id=invocation.event.crm_object_id,
+    ).first()
+    event_type = invocation.event.type
+    if link is not None:
+        if event_type == EventType.CREATE:
+            _become(invocation, "on_update")
+        invocation.record_id = link.record_id
+    elif event_type == EventType.DELETE:
+        raise NothingToDo("The row was never in this CRM, so nothing had to be deleted.")
+    elif event_type == EventType.UPDATE:
+        _refuse_after_workflow(invocation)
+        _become(invocation, "on_create")
+
+
+def _refuse_after_workflow(invocation: Invocation) -> None:
+    """A create that was handed to a workflow made a record that we don't know; don't make two."""
+    handed_over = Invocation.objects.filter(
+        content_type_id=invocation.content_type_id,
+        object_pk=invocation.object_pk,
+        connection_id=invocation.connection_id,
+        event__type=EventType.CREATE,
+        status=InvocationStatus.DEFERRED,
+    )
+    if handed_over.exists():
+        raise UnknownRecord(
+            "The CRM's workflow was asked to create this record and didn't say which one it made.",
+            hint="Link the row to its record with xkit_crm.link() or in the admin, then replay.",
+        )
+
+
+def _become(invocation: Invocation, moment: str) -> None:
+    """Turn it into the binding's event for `moment`, with the row's payload of now."""
+    instance = invocation.instance
+    binding = _binding(invocation, instance)
+    slug = getattr(binding, moment) if binding else ""
+    if instance is None or binding is None or not slug:
+        raise NothingToDo(
+            f"The row has {'a' if moment == 'on_update' else 'no'} record in this CRM, and "
+            + ("it was deleted since." if instance is None else f"nothing is bound to {moment}."),
+        )
+    event = catalogue.event(binding.crm_object, slug)
+    payload, problems = payloads.build(event, binding.payload, instance)
+    if problems:
+        raise PayloadInvalid(
+            f"{instance._meta.label} {instance.pk} gives an invalid payload for {event.slug}.",
+            hint=f"Correct the row, or the payload of {binding.origin}.",
+            errors=problems,
+        )
+    invocation.event = EventDefinition.objects.select_related("crm_object").get(pk=event.id)
+    invocation.payload = payload
+
+
+def _binding(invocation: Invocation, instance: models.Model | None) -> Binding | None:
+    if instance is None:
+        return None
+    slug = invocation.event.crm_object.slug
+    return next((b for b in bindings_for(type(instance)) if b.crm_object == slug), None)
