@@ -67,6 +67,6 @@ def deal(customer: Customer) -> Deal:
 
 
 @pytest.fixture
-def sandbox(definitions: None) -> Connection:
-    """A connection to a sandbox CRM, mapped by default."""
+def sandbox(connection: Connection) -> Connection:
+    """The same connection with a sandbox CRM behind it, mapped by default."""
     return xkit_crm.connect("acme", provider="sandbox", context="workspace-1")

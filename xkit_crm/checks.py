@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
-from django.db import models, router
+from django.db import connections, models, router
 
 from xkit_crm.conf import NAMES, SETTING, settings
 from xkit_crm.exceptions import XkitError
@@ -140,7 +140,10 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
     from xkit_crm.models import CRMObject
     from xkit_crm.sync.bindings import registered
 
-    if router.db_for_read(CRMObject) not in (databases or ()) or not CRMObject.objects.exists():
+    database = router.db_for_read(CRMObject)
+    if database not in (databases or ()) or not _is_migrated(database, CRMObject):
+        return []
+    if not CRMObject.objects.exists():
         return []
     found: list[CheckMessage] = []
     for binding in registered():
@@ -183,6 +186,11 @@ def check_deployment(**_: object) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _is_migrated(database: str, model: type[models.Model]) -> bool:
+    """Whether the table is there: the first `migrate` runs these checks before it makes it."""
+    return model._meta.db_table in connections[database].introspection.table_names()
 
 
 def _database(model: type[models.Model]) -> str:

@@ -26,6 +26,11 @@ def test_what_is_shown_and_saved_unchanged_stays_as_it_was(schema: dict[str, Any
         }
         if "properties" in cleaned:
             cleaned["properties"] = {k: told(v) for k, v in cleaned["properties"].items()}
+        if "enum" in cleaned:
+            cleaned["enum"] = [
+                entry["value"] if isinstance(entry, dict) and not entry["label"] else entry
+                for entry in cleaned["enum"]
+            ]
         if "items" in cleaned:
             cleaned["items"] = told(cleaned["items"])
         return cleaned

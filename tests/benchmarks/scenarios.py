@@ -11,8 +11,6 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from xkit_crm.mapping.resolving import resolve
-from xkit_crm.mapping.transformations import parse_action
 
 import xkit_crm
 from tests.api.conftest import basic
@@ -22,6 +20,8 @@ from tests.objects import OBJECTS
 from tests.products.models import Plain, Twin
 from xkit_crm import schema
 from xkit_crm.api.views import Invoke
+from xkit_crm.mapping.resolving import resolve
+from xkit_crm.mapping.transformations import parse_action
 from xkit_crm.models import APIKey, EventAction
 
 TEN_KEYS = {f"key_{n}": {"type": "string", "maxLength": 200} for n in range(10)}

@@ -96,9 +96,6 @@ class InvocationAdmin(ReadOnlyAdmin):
     ]
     change_form_template = "admin/xkit_crm/invocation/change_form.html"
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Invocation]:
-        return super().get_queryset(request).select_related("event__crm_object")
-
     def get_urls(self) -> list[Any]:
         again = path(
             "<path:object_id>/replay/",

@@ -120,7 +120,7 @@ class EventActionAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("still missing"))
     def still_missing(self, action: EventAction) -> str:
-        if action.pk is None:
+        if not action.mapping_id:
             return "—"
         try:
             connection = action.mapping.connection
@@ -132,7 +132,7 @@ class EventActionAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("fields of the remote object"))
     def remote_fields(self, action: EventAction) -> str:
-        if action.pk is None or not action.mapping.remote_object:
+        if not action.mapping_id or not action.mapping.remote_object:
             return "—"
         try:
             fields = provider_for(action.mapping.connection).describe_fields(

@@ -81,7 +81,8 @@ def to_form(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _description_to_form(given: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(given)
+    # A default or example of null says nothing that leaving it out doesn't.
+    shown = {key: value for key, value in given.items() if value is not None}
     for key in ("default", "example"):
         if key in shown:
             shown[key] = _as_text(shown[key])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from xkit_crm.models import Connection, Invocation
@@ -45,14 +46,14 @@ class ErrorSerializer(serializers.Serializer):
 class InvokeSerializer(serializers.Serializer):
     """The body of an invoke request."""
 
-    payload = serializers.DictField(child=serializers.JSONField(allow_null=True))
+    payload = serializers.DictField(child=serializers.JSONField())
 
 
 class RecordSerializer(serializers.Serializer):
     type = serializers.CharField(help_text="The CRM object's slug.")
     id = serializers.CharField(help_text="Such as Opportunity:09876.")
     data = serializers.DictField(  # type: ignore[assignment]
-        child=serializers.JSONField(allow_null=True), help_text="The mapped fields."
+        child=serializers.JSONField(), help_text="The mapped fields."
     )
 
 
@@ -69,14 +70,14 @@ class RecordAnswerSerializer(serializers.Serializer):
 class CriterionSerializer(serializers.Serializer):
     field = serializers.CharField()
     operator = serializers.CharField()
-    value = serializers.JSONField(allow_null=True)
+    value = serializers.JSONField()
 
 
 class PreviewSerializer(serializers.Serializer):
     action = serializers.CharField()
     target = serializers.CharField(allow_blank=True)
-    values = serializers.DictField(child=serializers.JSONField(allow_null=True))
-    current = serializers.DictField(child=serializers.JSONField(allow_null=True), allow_null=True)
+    values = serializers.DictField(child=serializers.JSONField())
+    current = serializers.DictField(child=serializers.JSONField(), allow_null=True)
     criteria = CriterionSerializer(many=True)
 
 
@@ -112,11 +113,12 @@ class InvocationSerializer(serializers.ModelSerializer[Invocation]):
             "finished_at",
         ]
 
-    def get_record(self, invocation: Invocation) -> RecordSerializer | None:
-        record = invocation.record
-        return record.as_dict() if record else None  # type: ignore[return-value]
+    @extend_schema_field(RecordSerializer(allow_null=True))
+    def get_record(self, invocation: Invocation) -> dict[str, Any] | None:
+        return invocation.record.as_dict() if invocation.record else None
 
-    def get_error(self, invocation: Invocation) -> ErrorDetailSerializer | None:
+    @extend_schema_field(ErrorDetailSerializer(allow_null=True))
+    def get_error(self, invocation: Invocation) -> dict[str, Any] | None:
         return invocation.error_detail
 
 

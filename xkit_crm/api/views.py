@@ -11,8 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import exceptions as drf
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import CursorPagination
@@ -31,6 +30,7 @@ from xkit_crm.api.documentation import (
     INVOKE_HEADERS,
     OBJECT,
     RECORD,
+    described,
     errors,
 )
 from xkit_crm.api.requests import (
@@ -83,7 +83,6 @@ class XkitView(APIView):
     renderer_classes = [JSONRenderer]
     content_negotiation_class = OnlyJSON
     versioning_class = None
-    schema = AutoSchema()
 
     request_id: str = ""
 
@@ -159,10 +158,10 @@ def error_response(error: XkitError, invocation: Invocation | None = None) -> Re
 class Invoke(XkitView):
     """Fire an event."""
 
-    @extend_schema(
+    @described(
         operation_id="invoke_event",
         parameters=[CONNECTION, OBJECT, EVENT, *INVOKE_HEADERS],
-        request=serializers.InvokeSerializer,
+        request={"application/json": serializers.InvokeSerializer},
         responses={
             200: serializers.InvokedSerializer,
             202: serializers.InvokedSerializer,
@@ -199,10 +198,10 @@ class Invoke(XkitView):
 class InvokeOnRecord(Invoke):
     """Fire an update or delete event on a record."""
 
-    @extend_schema(
+    @described(
         operation_id="invoke_event_on_record",
         parameters=[CONNECTION, OBJECT, RECORD, EVENT, *INVOKE_HEADERS],
-        request=serializers.InvokeSerializer,
+        request={"application/json": serializers.InvokeSerializer},
         responses={
             200: serializers.InvokedSerializer,
             202: serializers.InvokedSerializer,
@@ -232,10 +231,10 @@ def _invoked(invocation: Invocation) -> Response:
 class Preview(XkitView):
     """What firing an event would send; writes nothing."""
 
-    @extend_schema(
+    @described(
         operation_id="preview_event",
         parameters=[CONNECTION, OBJECT, EVENT],
-        request=serializers.InvokeSerializer,
+        request={"application/json": serializers.InvokeSerializer},
         responses={
             200: serializers.PreviewSerializer,
             **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
@@ -257,10 +256,10 @@ class Preview(XkitView):
 class PreviewOnRecord(Preview):
     """What firing an update or delete event on a record would send; writes nothing."""
 
-    @extend_schema(
+    @described(
         operation_id="preview_event_on_record",
         parameters=[CONNECTION, OBJECT, RECORD, EVENT],
-        request=serializers.InvokeSerializer,
+        request={"application/json": serializers.InvokeSerializer},
         responses={
             200: serializers.PreviewSerializer,
             **errors(400, 401, 403, 404, 409, 413, 422, 429, 502, 503),
@@ -273,7 +272,7 @@ class PreviewOnRecord(Preview):
 class ReadRecord(XkitView):
     """One record with its mapped fields."""
 
-    @extend_schema(
+    @described(
         operation_id="get_record",
         parameters=[CONNECTION, OBJECT, RECORD],
         responses={
@@ -324,7 +323,7 @@ class Connections(Paged):
     # Read by drf-spectacular, which shows the page around the rows.
     pagination_class = ConnectionPages
 
-    @extend_schema(
+    @described(
         operation_id="list_connections",
         parameters=[OpenApiParameter("context", str, description="Only those of this owner.")],
         responses={200: serializers.ConnectionSerializer(many=True), **errors(400, 401, 403)},
@@ -339,7 +338,7 @@ class Connections(Paged):
 class ReadConnection(XkitView):
     """One connection: its provider and status."""
 
-    @extend_schema(
+    @described(
         operation_id="get_connection",
         parameters=[CONNECTION],
         responses={200: serializers.ConnectionSerializer, **errors(401, 403, 404)},
@@ -353,7 +352,7 @@ class Invocations(Paged):
 
     pagination_class = Pages
 
-    @extend_schema(
+    @described(
         operation_id="list_invocations",
         parameters=[
             CONNECTION,
@@ -381,7 +380,7 @@ class Invocations(Paged):
 class ReadInvocation(XkitView):
     """One invocation: its state, and its record once there is one."""
 
-    @extend_schema(
+    @described(
         operation_id="get_invocation",
         parameters=[CONNECTION, INVOCATION],
         responses={200: serializers.InvocationSerializer, **errors(401, 403, 404)},
@@ -400,7 +399,7 @@ class ReadInvocation(XkitView):
 class NoSuchPath(XkitView):
     """Answers every other path below the API with the one error body."""
 
-    schema = None  # type: ignore[assignment]
+    schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -140,8 +140,7 @@ def is_json(value: Any) -> bool:
     """
     kind = type(value)
     if kind is str:
-        # Surrogates never get here: the validator can't read them.
-        return "\x00" not in value
+        return _is_storable(value)
     if kind is bool or value is None:
         return True
     if kind is int:
@@ -149,7 +148,7 @@ def is_json(value: Any) -> bool:
     if kind is float:
         return isfinite(value)
     if kind is dict:
-        return "\x00" not in "".join(value) and all(map(is_json, value.values()))
+        return _is_storable("".join(value)) and all(map(is_json, value.values()))
     return kind is list and all(map(is_json, value))
 
 
@@ -176,11 +175,15 @@ def _scalar_error(value: Any) -> str | None:
         return f"is {noun(value)}, not a JSON value"
     if kind is str and "\x00" in value:
         return "has a NUL character, which databases can't hold"
-    if kind is str and not value.isascii() and not _is_unicode(value):
+    if kind is str and not _is_storable(value):
         return "is not Unicode text: it has half of a surrogate pair"
     if (kind is int and value.bit_length() > _MAX_BITS) or (kind is float and not isfinite(value)):
         return "is not a finite number"
     return None
+
+
+def _is_storable(text: str) -> bool:
+    return "\x00" not in text and (text.isascii() or _is_unicode(text))
 
 
 def _is_unicode(text: str) -> bool:
