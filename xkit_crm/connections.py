@@ -14,6 +14,7 @@ from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.mapping.suggestions import propose
 from xkit_crm.models import Connection, EventAction, ObjectMapping
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider
 from xkit_crm.providers.registry import provider_class, provider_for
 
@@ -52,7 +53,8 @@ def connect(
             ],
         ) from error
     adapter = provider_for(connection)
-    adapter.describe_objects()  # the CRM says no here where the credentials are wrong
+    descriptions.forget(adapter)
+    descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
     with transaction.atomic():
         connection.save()
         propose_mapping(connection, adapter)
@@ -64,8 +66,8 @@ def propose_mapping(connection: Connection, provider: Provider | None = None) ->
     """Map what the customer hasn't decided yet, from labels and aliases."""
     provider = provider or provider_for(connection)
     remote = [
-        (remote_object, provider.describe_fields(remote_object.name))
-        for remote_object in provider.describe_objects()
+        (remote_object, tuple(descriptions.fields(provider, remote_object.name).values()))
+        for remote_object in descriptions.objects(provider)
     ]
     mappings = {mapping.crm_object_id: mapping for mapping in connection.mappings.all()}
     decided = set(

@@ -26,11 +26,13 @@ from xkit_crm.delivery.drain import deliver, in_transaction
 from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
     ConnectionNotEnabled,
+    CRMError,
     IdempotencyMismatch,
     InProgress,
     Malformed,
     MappingIncomplete,
     PayloadInvalid,
+    Problem,
     RateLimited,
     UnknownConnection,
     WrongEventType,
@@ -164,13 +166,22 @@ def check(
         )
     require_enabled(connection)
     decision = decision_for(connection, EventDefinition(pk=found.id, **_event_values(found)))
-    if problems := decision.missing(provider_for(connection)):
+    if problems := _missing(decision, connection):
         raise MappingIncomplete(
             f"The mapping of {event} in connection {connection.pk!r} is not complete.",
             hint="The customer completes it in CRM Link; an operator can in the admin.",
             errors=problems,
         )
     return Request(connection, found, clean, record or "", decision)
+
+
+def _missing(decision: Decision, connection: Connection) -> list[Problem]:
+    try:
+        return decision.missing(provider_for(connection))
+    except CRMError:
+        # A CRM that can't be asked now must not turn the event away: when its turn comes, either
+        # the CRM answers, or the invocation says why not.
+        return []
 
 
 def _event_values(event: catalogue.Event) -> dict[str, Any]:

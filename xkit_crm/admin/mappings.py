@@ -15,6 +15,7 @@ from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
 from xkit_crm.mapping.transformations import Kind, WriteMode
 from xkit_crm.models import EventAction, ObjectMapping
+from xkit_crm.providers import descriptions
 from xkit_crm.providers.registry import provider_for
 
 TRANSFORMATIONS_FORM: dict[str, Any] = {
@@ -135,9 +136,9 @@ class EventActionAdmin(admin.ModelAdmin):
         if not action.mapping_id or not action.mapping.remote_object:
             return "—"
         try:
-            fields = provider_for(action.mapping.connection).describe_fields(
-                action.mapping.remote_object
+            fields = descriptions.fields(
+                provider_for(action.mapping.connection), action.mapping.remote_object
             )
         except XkitError as error:
             return str(error)
-        return pretty({field.name: f"{field.label} ({field.type})" for field in fields})
+        return pretty({field.name: f"{field.label} ({field.type})" for field in fields.values()})

@@ -1,6 +1,6 @@
 """What a customer decided for one event: their mapping, read for one invocation.
 
-`pipeline.py` carries it out, `invoke.py` checks at the door that it is complete, and previews show
+`pipeline.py` carries it out, `invoking.py` checks at the door that it is complete, and previews show
 it. It turns rows into what `mapping/` works with, and holds no mapping rule itself.
 """
 
@@ -20,8 +20,8 @@ from xkit_crm.mapping.transformations import (
     parse_object_map,
 )
 from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition, Invocation
-from xkit_crm.providers.base import Provider, RemoteField
-from xkit_crm.providers.registry import fields_by_name
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import Provider, RemoteField, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,22 @@ class Decision:
 
     def fields(self, provider: Provider) -> dict[str, RemoteField]:
         """The remote object's fields as the CRM describes them now."""
-        return fields_by_name(provider, self.remote_object)
+        return descriptions.fields(provider, self.remote_object)
+
+    def workflow(self, provider: Provider) -> Workflow | None:
+        """The CRM's workflow that is to be run; None where it has none of that name."""
+        return descriptions.workflow(provider, self.action.workflow)
 
     def missing(self, provider: Provider) -> list[Problem]:
         """What still has to be decided before this may run."""
         if self.action.action == ActionType.NOOP:
             return []
         is_workflow = self.action.action == ActionType.WORKFLOW
-        workflow = (
-            next(
-                (flow for flow in provider.list_workflows() if flow.name == self.action.workflow),
-                None,
-            )
-            if is_workflow
-            else None
-        )
         return completeness.missing(
             self.action,
             event_type=self.event_type,
             fields=self.fields(provider) if self.remote_object and not is_workflow else None,
-            workflow=workflow,
+            workflow=self.workflow(provider) if is_workflow else None,
         )
 
     def explain(self, error: RejectedByCRM) -> XkitError:

@@ -157,9 +157,8 @@ def _delete(this: Try, decision: Decision, provider: Provider) -> None:
 def _workflow(this: Try, decision: Decision, provider: Provider) -> None:
     invocation, name = this.invocation, decision.action.workflow
     this.operation, this.target = "workflow", name
-    inputs = {
-        f.name: f for flow in provider.list_workflows() if flow.name == name for f in flow.inputs
-    }
+    workflow = decision.workflow(provider)
+    inputs = {field.name: field for field in workflow.inputs} if workflow else {}
     values = resolving.resolve(
         decision.action, invocation.payload, fields=inputs, creating=True, current=None
     )

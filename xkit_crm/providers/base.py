@@ -11,6 +11,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from xkit_crm.exceptions import RejectedByCRM, UnknownRecord
@@ -145,6 +146,8 @@ class Provider(ABC):
     label: ClassVar[str]
     #: Whether `find_created` can be answered; where not, a doubtful create stops as `unknown`.
     can_find_created: ClassVar[bool] = True
+    #: How long what the CRM says of its objects, fields and workflows is good for.
+    description_ttl: ClassVar[timedelta] = timedelta(minutes=10)
 
     def __init__(self, access: Access) -> None:
         self.access = access

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection
-from xkit_crm.providers.base import Access, Provider, RemoteField
+from xkit_crm.providers.base import Access, Provider
 
 BUILT_IN: Mapping[str, str] = {"sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider"}
 
@@ -41,8 +41,3 @@ def provider_class(slug: str) -> type[Provider]:
 def provider_for(connection: Connection) -> Provider:
     """The adapter of this connection, with its credentials."""
     return provider_class(connection.provider)(Access(connection.pk, connection.credentials))
-
-
-def fields_by_name(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
-    """The fields of a remote object as `mapping/` wants them."""
-    return {field.name: field for field in provider.describe_fields(remote_object)}

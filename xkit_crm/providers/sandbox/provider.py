@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cached_property
 from hmac import compare_digest
 from typing import Any
@@ -35,6 +36,8 @@ from xkit_crm.providers.sandbox.standard import ensure_org
 class SandboxProvider(Provider):
     slug = "sandbox"
     label = "Sandbox CRM"
+    # It is in this very database: asking costs little, and a change is seen at once.
+    description_ttl = timedelta()
 
     @cached_property
     def org(self) -> Org:

@@ -1,0 +1,49 @@
+"""A sandbox CRM that can be told to misbehave, and what it then holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from xkit_crm.models import Connection, EventAction, Invocation
+from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+
+Misbehave = Callable[..., Misbehaviour]
+
+
+@pytest.fixture
+def misbehave(sandbox: Connection) -> Misbehave:
+    """Make the CRM misbehave the next `times` times (None: until it is switched off)."""
+
+    def tell(kind: str, *, times: int | None = 1, **named: Any) -> Misbehaviour:
+        org = Org.objects.get(slug=sandbox.pk)
+        return Misbehaviour.objects.create(org=org, kind=kind, remaining=times, **named)
+
+    return tell
+
+
+def held(object_name: str = "Opportunity") -> list[dict[str, Any]]:
+    """The values of every record of an object, in the order they were made."""
+    rows = Record.objects.filter(object__name=object_name, deleted_at=None).order_by("number")
+    return [row.values for row in rows]
+
+
+def names() -> list[str]:
+    return [values["Name"] for values in held()]
+
+
+def act(event: str, **changes: Any) -> None:
+    """Change what the customer decided for an event."""
+    EventAction.objects.filter(event__slug=event).update(**changes)
+
+
+def only() -> Invocation:
+    """The one invocation there is."""
+    return Invocation.objects.select_related("event", "connection").get()
+
+
+def states() -> list[str]:
+    """The status of every invocation, in the order they were made."""
+    return list(Invocation.objects.order_by("id").values_list("status", flat=True))

@@ -1,0 +1,68 @@
+"""What each CRM says of itself, remembered for a while.
+
+Mapping needs the types of remote fields for every write, and asking the CRM each time would cost
+a call of the customer's quota. So descriptions are kept in Django's cache for as long as the
+provider says (`description_ttl`), and dropped when the connection is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from uuid import uuid4
+
+from django.core.cache import cache
+
+from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflow
+
+_Description = TypeVar("_Description")
+
+
+def objects(provider: Provider) -> Sequence[RemoteObject]:
+    """Every object of the CRM."""
+    return _remembered(provider, "objects", provider.describe_objects)
+
+
+def fields(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
+    """The fields of a remote object by name, as `mapping/` wants them."""
+    described = _remembered(
+        provider, f"fields {remote_object}", lambda: provider.describe_fields(remote_object)
+    )
+    return {field.name: field for field in described}
+
+
+def workflow(provider: Provider, name: str) -> Workflow | None:
+    """The native workflow of this name; None where the CRM has none (any more)."""
+    known = _remembered(provider, "workflows", provider.list_workflows)
+    return next((found for found in known if found.name == name), None)
+
+
+def forget(provider: Provider) -> None:
+    """Ask the CRM again from now on."""
+    cache.set(_generation_key(provider), uuid4().hex, timeout=None)
+
+
+def _remembered(
+    provider: Provider, what: str, describe: Callable[[], Sequence[_Description]]
+) -> Sequence[_Description]:
+    seconds = provider.description_ttl.total_seconds()
+    if not seconds:
+        return describe()
+    generation = cache.get(_generation_key(provider), "")
+    key = _key(provider, f"{generation} {what}")
+    found: Sequence[_Description] | None = cache.get(key)
+    if found is None:
+        found = tuple(describe())
+        cache.set(key, found, timeout=seconds)
+    return found
+
+
+def _generation_key(provider: Provider) -> str:
+    return _key(provider, "generation")
+
+
+def _key(provider: Provider, what: str) -> str:
+    """A key that every cache takes: ids may hold any character and be long."""
+    text = f"{provider.slug} {provider.access.connection_id} {what}"
+    return f"xkit_crm.{hashlib.sha256(text.encode()).hexdigest()}"
