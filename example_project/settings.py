@@ -69,7 +69,7 @@ def database(name: str) -> dict[str, Any]:
         }
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("XKIT_SQLITE", BASE_DIR / f"{name}.sqlite3"),
+        "NAME": BASE_DIR / f"{name}.sqlite3",
         "OPTIONS": {
             # Writers wait for each other instead of failing, and readers don't wait at all.
             "transaction_mode": "IMMEDIATE",
@@ -79,7 +79,7 @@ def database(name: str) -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": database("example")}
+DATABASES = {"default": database(os.environ.get("XKIT_DATABASE_NAME", "example"))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"

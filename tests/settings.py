@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
+
 from example_project.settings import *  # noqa: F403
 from example_project.settings import DATABASES, INSTALLED_APPS, database
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.products"]
 DATABASES = {**DATABASES, "other": database("example_other")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Files, since threads and processes lock a database in memory otherwise than a real one.
+    for _name, _database in DATABASES.items():
+        _file = Path(tempfile.gettempdir()) / f"xkit_crm_{os.getpid()}_{_name}.sqlite3"
+        _database["TEST"] = {"NAME": str(_file)}
 DATABASE_ROUTERS = ["tests.products.routers.Router"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEBUG = False

@@ -72,6 +72,40 @@ def test_a_binding_that_names_no_connections_is_an_error() -> None:
         _unbind("forgotten")
 
 
+def test_a_path_that_leads_nowhere_is_an_error() -> None:
+    class Misspelt(ModelSync):
+        crm_object = "forgotten"
+        on_create = "made"
+        payload = {"name": "titel", "owner": "owner.email"}
+
+        def get_connections(self, instance: Any) -> list[str]:
+            return []
+
+    xkit_crm.register(Deal)(Misspelt)
+    try:
+        message = found()["xkit_crm.E013"].msg
+        assert "name" in message
+        assert "did you mean title?" in message
+    finally:
+        _unbind("forgotten")
+
+
+@pytest.mark.django_db
+def test_an_event_of_the_wrong_type_is_an_error_with_the_database(definitions: None) -> None:
+    class Mistaken(ModelSync):
+        crm_object = "contact"
+        on_create = "contact_deleted"
+
+        def get_connections(self, instance: Any) -> list[str]:
+            return []
+
+    xkit_crm.register(Deal)(Mistaken)
+    try:
+        assert "on_create" in found(databases=["default"])["xkit_crm.E014"].msg
+    finally:
+        _unbind("contact")
+
+
 def _unbind(crm_object: str) -> None:
     from tests.products.crm import DealSync
 

@@ -1,6 +1,6 @@
 """CRM objects and events as the hot paths need them: looked up in memory, validators compiled.
 
-`invoke.py`, `sync/` and `api/` ask here; `definitions.py` and the admin write rows. What is in
+`invoking.py`, `sync/` and `api/` ask here; `definitions.py` and the admin write rows. What is in
 memory is dropped when a row changes in this process, and looked at again every few seconds for
 changes made by others (`refresh_if_stale`).
 """
@@ -51,7 +51,8 @@ class Object:
 
 _lock = threading.Lock()
 _objects: dict[str, Object] | None = None
-_events: dict[int, Event] = {}
+#: Object and event slugs of what is defined and was switched off.
+_switched_off: frozenset[tuple[str, str]] = frozenset()
 _stamp: object = None
 _looked_at = 0.0
 
@@ -85,36 +86,36 @@ def refresh_if_stale(**_: object) -> None:
 
 
 def _load() -> dict[str, Object]:
-    global _objects, _events, _stamp, _looked_at
+    global _objects, _switched_off, _stamp, _looked_at
     with _lock:
         stamp = _current_stamp()
         events: dict[int, dict[str, Event]] = {}
-        by_id: dict[int, Event] = {}
-        rows = EventDefinition.objects.select_related("crm_object").filter(
-            active=True, crm_object__active=True
-        )
-        for row in rows:
+        switched_off: set[tuple[str, str]] = set()
+        for row in EventDefinition.objects.select_related("crm_object"):
+            crm_object = row.crm_object
+            if not (row.active and crm_object.active):
+                switched_off.add((crm_object.slug, row.slug))
+                continue
             try:
                 validator = schema.compile(row.payload_schema)
             except DefinitionInvalid as error:
                 # Written past every check: the others must go on.
-                logger.error("Event %s.%s is left out: %s", row.crm_object.slug, row.slug, error)
+                logger.error("Event %s.%s is left out: %s", crm_object.slug, row.slug, error)
                 continue
-            event = Event(
+            events.setdefault(crm_object.pk, {})[row.slug] = Event(
                 id=row.pk,
-                crm_object=row.crm_object.slug,
+                crm_object=crm_object.slug,
                 slug=row.slug,
                 type=EventType(row.type),
                 payload_schema=row.payload_schema,
                 validator=validator,
             )
-            events.setdefault(row.crm_object_id, {})[row.slug] = event
-            by_id[row.pk] = event
         loaded = {
             row.slug: Object(row.pk, row.slug, row.label, row.fields, events.get(row.pk, {}))
             for row in CRMObject.objects.filter(active=True)
         }
-        _objects, _events, _stamp, _looked_at = loaded, by_id, stamp, time.monotonic()
+        _objects, _switched_off = loaded, frozenset(switched_off)
+        _stamp, _looked_at = stamp, time.monotonic()
         return loaded
 
 
@@ -136,14 +137,22 @@ def crm_object(slug: str) -> Object:
 def event(object_slug: str, event_slug: str) -> Event:
     """The active event of a CRM object; raises `UnknownObject` or `UnknownEvent`."""
     found = crm_object(object_slug).events.get(event_slug)
-    if found is None:
-        found = _load()[object_slug].events.get(event_slug)
+    if found is None and not is_switched_off(object_slug, event_slug):
+        # Perhaps somebody defined it a moment ago.
+        reloaded = _load().get(object_slug)
+        found = reloaded.events.get(event_slug) if reloaded else None
     if found is None:
         raise UnknownEvent(
             f"The CRM object {object_slug!r} has no event {event_slug!r}.",
             hint=_known("Its events", event_slug, crm_object(object_slug).events),
         )
     return found
+
+
+def is_switched_off(object_slug: str, event_slug: str) -> bool:
+    """Whether the event is defined, and an operator made it or its object inactive."""
+    objects()
+    return (object_slug, event_slug) in _switched_off
 
 
 def _known(what: str, slug: str, known: dict[str, Any]) -> str:

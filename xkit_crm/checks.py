@@ -106,6 +106,7 @@ def check_bindings(**_: object) -> list[CheckMessage]:
     """Every binding from code can work."""
     from xkit_crm.models import Invocation
     from xkit_crm.sync.bindings import ModelSync, registered
+    from xkit_crm.sync.payloads import path_problem
 
     found: list[CheckMessage] = []
     for binding in registered():
@@ -120,6 +121,15 @@ def check_bindings(**_: object) -> list[CheckMessage]:
                     "Define get_connections(self, instance).",
                 )
             )
+        for key, path in binding.paths.items():
+            if problem := path_problem(path, binding.model):
+                found.append(
+                    _error(
+                        "E013",
+                        f"{binding.origin} can't fill {key}: {problem}.",
+                        f"Correct the path {path!r}.",
+                    )
+                )
         if _database(binding.model) != router.db_for_write(Invocation):
             found.append(
                 Warning(
@@ -138,7 +148,7 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
     """Every binding names events that are defined (only with `check --database`)."""
     from xkit_crm import catalogue
     from xkit_crm.models import CRMObject
-    from xkit_crm.sync.bindings import registered
+    from xkit_crm.sync.bindings import MOMENTS, registered
 
     database = router.db_for_read(CRMObject)
     if database not in (databases or ()) or not _is_migrated(database, CRMObject):
@@ -147,12 +157,23 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
         return []
     found: list[CheckMessage] = []
     for binding in registered():
-        for slug in filter(None, (binding.on_create, binding.on_update, binding.on_delete)):
+        for moment, wanted in MOMENTS.items():
+            slug = getattr(binding, moment)
+            if not slug or catalogue.is_switched_off(binding.crm_object, slug):
+                continue
             try:
                 event = catalogue.event(binding.crm_object, slug)
             except XkitError as error:
                 found.append(_error("E011", f"{binding.origin}: {error.message}", error.hint))
                 continue
+            if event.type != wanted:
+                found.append(
+                    _error(
+                        "E014",
+                        f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
+                        f"Name an event of type {wanted}.",
+                    )
+                )
             required = {k for k, d in event.payload_schema.items() if d.get("required")}
             if absent := sorted(required - {key for key, _ in binding.payload}):
                 found.append(

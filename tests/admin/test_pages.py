@@ -212,6 +212,32 @@ def test_a_binding_made_in_the_admin_fires_without_a_restart(
     assert invocation.payload == {"deleted_at": "2022-05-17T23:17:53Z"}
 
 
+def test_a_binding_that_could_not_work_is_refused_with_every_reason(
+    connection: Connection, admin_client: Client
+) -> None:
+    contact = models.EventDefinition.objects.get(slug="contact_deleted")
+    update = models.EventDefinition.objects.get(slug="deal_updated")
+    answer = admin_client.post(
+        page(ModelBinding, "add"),
+        {
+            "model": ContentType.objects.get_for_model(Deal).pk,
+            "crm_object": update.crm_object_id,
+            "on_update": update.pk,
+            "on_delete": contact.pk,
+            "payload": '{"name": "titel", "nme": "title", "amount": "customer.delete"}',
+            "connection_path": "customer.conection_id",
+            "active": "on",
+        },
+    )
+    said = answer.content.decode()
+    assert "contact_deleted belongs to another CRM object" in said
+    assert "name: Deal has no titel; did you mean title?" in said
+    assert "nme: is in the schema of none of these events" in said
+    assert "amount: delete changes data" in said
+    assert "Customer has no conection_id; did you mean connection_id?" in said
+    assert not ModelBinding.objects.exists()
+
+
 def test_a_binding_that_is_switched_off_fires_nothing(
     binding: ModelBinding, customer: Customer
 ) -> None:

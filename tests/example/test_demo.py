@@ -33,7 +33,7 @@ def command(database: Path, *options: str) -> dict[str, Any]:
     }
     return {
         "args": [sys.executable, ROOT / "manage.py", "xkit_demo", *options],
-        "env": {**kept, "XKIT_SQLITE": str(database), "COLUMNS": "200"},
+        "env": {**kept, "XKIT_DATABASE_NAME": str(database), "COLUMNS": "200"},
         "text": True,
         "stdout": subprocess.PIPE,
         "stderr": subprocess.STDOUT,
@@ -42,7 +42,7 @@ def command(database: Path, *options: str) -> dict[str, Any]:
 
 def test_every_step_of_the_story_happens(tmp_path: Path) -> None:
     for _ in range(2):  # the second time there is a database to be thrown away
-        done = subprocess.run(**command(tmp_path / "demo.sqlite3", "--no-server"), check=False)
+        done = subprocess.run(**command(tmp_path / "demo", "--no-server"), check=False)
         assert done.returncode == 0, done.stdout
         assert "Every step happened." in done.stdout
         assert done.stdout.count("✓") == len(story.steps(None))  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def test_every_step_of_the_story_happens(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The demo with its site running; what it said last."""
-    database = tmp_path_factory.mktemp("demo") / "demo.sqlite3"
+    database = tmp_path_factory.mktemp("demo") / "demo"
     with subprocess.Popen(**command(database, "--port", "0")) as process:
         assert process.stdout is not None
         said: list[str] = []
@@ -118,7 +118,7 @@ def test_one_logs_in_as_it_says(address: str) -> None:
 
 def test_a_port_that_is_taken_is_named(address: str, tmp_path: Path) -> None:
     port = address.rpartition(":")[2]
-    done = subprocess.run(**command(tmp_path / "demo.sqlite3", "--port", port), check=False)
+    done = subprocess.run(**command(tmp_path / "demo", "--port", port), check=False)
     assert done.returncode == 1
     assert f"Port {port} can't be served" in done.stdout
 

@@ -16,8 +16,9 @@ from django.db.models.signals import post_save, pre_delete
 import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import BigDeal, Customer, Deal, DealProxy, Plain
-from xkit_crm.exceptions import PayloadInvalid
-from xkit_crm.models import Connection, Invocation
+from xkit_crm import catalogue
+from xkit_crm.exceptions import PayloadInvalid, UnknownEvent
+from xkit_crm.models import Connection, CRMObject, EventDefinition, Invocation
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +160,26 @@ def test_a_disabled_connection_holds_what_was_fired(customer: Customer) -> None:
     Connection.objects.update(status="disabled")
     DealFactory.create(customer=customer)
     assert events() == ["deal_created"]
+
+
+def test_an_event_that_was_switched_off_fires_nothing_and_stops_no_save(deal: Deal) -> None:
+    EventDefinition.objects.filter(slug="deal_updated").update(active=False)
+    catalogue.forget()
+    deal.title = "Renamed"
+    deal.save()
+    assert fired() == []
+    CRMObject.objects.filter(slug="opportunity").update(active=False)
+    catalogue.forget()
+    deal.delete()
+    assert fired() == []
+
+
+def test_an_event_that_is_not_defined_is_a_mistake_and_named(deal: Deal) -> None:
+    EventDefinition.objects.filter(slug="deal_updated").update(slug="deal_changed")
+    catalogue.forget()
+    deal.title = "Renamed"
+    with pytest.raises(UnknownEvent, match="deal_updated"), transaction.atomic():
+        deal.save()
 
 
 def test_one_invocation_for_each_connection_of_the_row(

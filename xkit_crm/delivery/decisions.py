@@ -1,7 +1,7 @@
 """What a customer decided for one event: their mapping, read for one invocation.
 
-`pipeline.py` carries it out, `invoking.py` checks at the door that it is complete, and previews show
-it. It turns rows into what `mapping/` works with, and holds no mapping rule itself.
+`pipeline.py` carries it out, `invoking.py` checks at the door that it is complete, and previews
+show it. It turns rows into what `mapping/` works with, and holds no mapping rule itself.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def drain(
                 invocation = lanes.next_due(connection_id)
                 if invocation is None:
                     break
-                lanes.renew(connection_id)
+                if not lanes.renew(connection_id):
+                    return done
                 carry_out(invocation)
                 done += 1
         # Somebody may have come between the last look and giving the lane back.
@@ -51,7 +52,8 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
     """Carry this one out now, and what waits in front of it for the same record.
 
     Waits up to `timeout` seconds where another worker holds the lane or has it in hand. Gives the
-    invocation as it then is: perhaps still pending.
+    invocation as it then is: perhaps still pending. It stays pending where this thread holds the
+    lane already, as in a receiver of `invocation_finished`: who holds it goes on with it.
     """
     deadline, pause = time.monotonic() + timeout, POLL
     while True:
@@ -60,6 +62,8 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
                 _work_up_to(invocation)
         invocation.refresh_from_db()
         if invocation.is_final or not _is_due(invocation) or time.monotonic() >= deadline:
+            return invocation
+        if lanes.is_mine(invocation.connection_id):
             return invocation
         time.sleep(pause)
         pause = min(pause * 1.5, POLL_MAX)
@@ -70,7 +74,8 @@ def _work_up_to(invocation: Invocation) -> None:
         head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
         if head is None or head.pk > invocation.pk:
             return
-        lanes.renew(invocation.connection_id)
+        if not lanes.renew(invocation.connection_id):
+            return
         carry_out(head)
 
 

@@ -36,6 +36,11 @@ def held(connection_id: str) -> Iterator[bool]:
         return
     try:
         yield True
+    except BaseException:
+        # What it had in hand is nobody's now, and the next one must not overlook it.
+        if is_mine(connection_id):
+            _take_up(connection_id)
+        raise
     finally:
         Lane.objects.filter(pk=connection_id, holder=holder).update(holder="", leased_until=None)
 
@@ -57,7 +62,7 @@ def _take(connection_id: str, holder: str) -> bool:
 
 
 def _take_up(connection_id: str) -> None:
-    """What a dead holder was carrying out waits again, and may have been written already."""
+    """What a holder left half done waits again, and may have been written already."""
     Invocation.objects.filter(connection_id=connection_id, status=InvocationStatus.RUNNING).update(
         status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now()
     )
@@ -70,6 +75,11 @@ def renew(connection_id: str) -> bool:
             leased_until=timezone.now() + settings.LANE_LEASE
         )
     )
+
+
+def is_mine(connection_id: str) -> bool:
+    """Whether this very thread holds the lane: somebody it calls asks for what it is to do."""
+    return Lane.objects.filter(pk=connection_id, holder=me()).exists()
 
 
 def pause(connection_id: str, until: datetime) -> None:

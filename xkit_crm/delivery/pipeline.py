@@ -1,6 +1,6 @@
 """Carry out one invocation: mapping -> provider -> result.
 
-The one pipeline behind the API, the Python call and the models. `lane.py` calls it while it holds
+The one pipeline behind the API, the Python call and the models. `drain.py` calls it while it holds
 the invocation's lane. Providers are called outside any transaction, and what came of it is
 written in one.
 """
@@ -48,6 +48,21 @@ logger = logging.getLogger(__name__)
 SEARCH_LIMIT = 20
 
 
+#: What a try may change of its invocation.
+_OUTCOME = (
+    "event_id",
+    "payload",
+    "status",
+    "record_id",
+    "due_at",
+    "doubtful",
+    "result",
+    "error_code",
+    "error_detail",
+    "finished_at",
+)
+
+
 @dataclass(slots=True)
 class Try:
     """What is known of one try while it goes on; the attempt row is made from it."""
@@ -65,8 +80,11 @@ class Try:
 def carry_out(invocation: Invocation) -> None:
     """Try once, and write down what came of it. Never raises what the CRM or a mapping causes."""
     invocation.tries += 1
-    invocation.status = InvocationStatus.RUNNING
-    invocation.save(update_fields=["tries", "status"])
+    claimed = Invocation.objects.filter(pk=invocation.pk, status=InvocationStatus.PENDING).update(
+        status=InvocationStatus.RUNNING, tries=invocation.tries
+    )
+    if not claimed:
+        return
     this = Try(invocation)
     error: XkitError | None = None
     try:
@@ -267,7 +285,7 @@ def _finish(this: Try, outcome: Outcome, error: XkitError | None) -> None:
         invocation.finished_at = timezone.now()
     duration = _seconds(time.monotonic() - this.started)
     with transaction.atomic():
-        invocation.save()
+        mine = _write_down(invocation)
         Attempt.objects.create(
             invocation=invocation,
             number=invocation.tries,
@@ -282,10 +300,24 @@ def _finish(this: Try, outcome: Outcome, error: XkitError | None) -> None:
         )
         if outcome == Outcome.SUCCEEDED:
             _keep_link(this)
-        if final:
+        if final and mine:
             transaction.on_commit(
                 lambda: signals.send(signals.invocation_finished, Invocation, invocation=invocation)
             )
+
+
+def _write_down(invocation: Invocation) -> bool:
+    """Store what became of it; False where the lease ran out meanwhile and another took it up.
+
+    Then that one decides: it asks the CRM what this try has written.
+    """
+    values = {name: getattr(invocation, name) for name in _OUTCOME}
+    written = Invocation.objects.filter(
+        pk=invocation.pk, status=InvocationStatus.RUNNING, tries=invocation.tries
+    ).update(**values)
+    if not written:
+        logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
+    return bool(written)
 
 
 def _keep_link(this: Try) -> None:

@@ -31,11 +31,18 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> int:
-        """Work until stopped; gives how many invocations were carried out."""
+        """Work until stopped; gives how many invocations were carried out.
+
+        A database that goes away is waited for, since a worker that ends helps nobody.
+        """
         done = 0
         while not self._stopping.is_set():
             close_old_connections()
-            worked = self._round()
+            worked = 0
+            try:
+                worked = self._round()
+            except Exception:
+                logger.exception("The worker goes on in %s s.", self.poll_interval)
             done += worked
             if not worked:
                 self._stopping.wait(self.poll_interval)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from xkit_crm.exceptions import Problem
+from xkit_crm.mapping.conversion import to_remote
 from xkit_crm.mapping.transformations import Action, ActionType, Kind, Transformation
 from xkit_crm.providers.base import RemoteField, RemoteType, Workflow
 
@@ -62,7 +63,7 @@ def _workflow(action: Action, workflow: Workflow | None) -> Iterator[Problem]:
         known = {field.name for field in workflow.inputs}
         yield from _required(action, workflow.inputs)
         for transformation in action.transformations:
-            if transformation.field not in known:
+            if transformation.kind is not Kind.EMPTY and transformation.field not in known:
                 yield Problem(
                     f"transformations.{transformation.field}", "the workflow has no such input"
                 )
@@ -94,6 +95,6 @@ def _misfit(
         transformation.kind is Kind.STATIC
         and field.type is RemoteType.PICKLIST
         and choices
-        and transformation.value not in (None, *choices)
+        and to_remote(transformation.value, field.type) not in (None, *choices)
     ):
         yield Problem(at, f"{transformation.value!r} is none of {', '.join(choices)}")

@@ -6,12 +6,19 @@ the CRM says what it thinks of it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
 from xkit_crm.providers.base import RemoteType
+from xkit_crm.schema.language import exact
 
 _TEXTS = frozenset({RemoteType.STRING, RemoteType.TEXT, RemoteType.PHONE, RemoteType.PICKLIST})
+_NUMBERS = frozenset({RemoteType.INTEGER, RemoteType.NUMBER})
+#: No more digits than a double keeps; longer ones stay the text that they are.
+_NUMBER = re.compile(r"-?(?=[\d.]{1,16}$)\d{1,15}(\.\d+)?", re.ASCII)
+_TRUTHS = {"true": True, "false": False}
 
 
 def to_remote(value: Any, wanted: RemoteType | None) -> Any:
@@ -24,9 +31,18 @@ def to_remote(value: Any, wanted: RemoteType | None) -> Any:
         return as_datetime(value)
     if wanted in _TEXTS and isinstance(value, int | float) and not isinstance(value, bool):
         return as_text(value)
-    if wanted is RemoteType.MULTIPICKLIST and isinstance(value, str):
-        return [value]
-    return value
+    return _from_text(value, wanted) if isinstance(value, str) else value
+
+
+def _from_text(text: str, wanted: RemoteType) -> Any:
+    """What a text says: forms and value maps hold numbers and truths as texts."""
+    if wanted is RemoteType.MULTIPICKLIST:
+        return [text] if text else []
+    if wanted is RemoteType.BOOLEAN:
+        return _TRUTHS.get(text, text)
+    if wanted in _NUMBERS and _NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return text
 
 
 def as_date(value: Any) -> Any:
@@ -48,11 +64,15 @@ def as_datetime(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """The text that a person would write: `true`, `12.5`, `12`."""
+    """The text that a person would write: `true`, `12.5`, `12`, `red, blue`, `city: Rome`."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+    if isinstance(value, float):
+        return format(exact(value + 0).normalize(), "f")  # + 0, for there is no minus zero
+    if isinstance(value, list):
+        return ", ".join(as_text(item) for item in value if item is not None)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {as_text(v)}" for k, v in value.items() if v is not None)
     return str(value)
 
 

@@ -19,7 +19,7 @@ from xkit_crm.mapping.transformations import (
     Transformation,
     WriteMode,
 )
-from xkit_crm.providers.base import Criterion, RemoteField
+from xkit_crm.providers.base import Criterion, Operator, RemoteField
 
 
 def resolve(
@@ -44,13 +44,16 @@ def resolve(
             if current is not None and not _is_empty(current.get(transformation.field)):
                 continue
         value = _value(transformation, payload)
-        if value is MISSING:
-            continue
-        if fields is not None:
-            field = fields.get(transformation.field)
-            value = to_remote(value, field.type if field else None)
-        values[transformation.field] = value
+        if value is not MISSING:
+            values[transformation.field] = _converted(transformation, value, fields)
     return values
+
+
+def _converted(
+    transformation: Transformation, value: Any, fields: Mapping[str, RemoteField] | None
+) -> Any:
+    field = fields.get(transformation.field) if fields is not None else None
+    return to_remote(value, field.type if field else None)
 
 
 def _value(transformation: Transformation, payload: Mapping[str, Any]) -> Any:
@@ -110,11 +113,24 @@ def sources(action: Action) -> dict[str, str]:
     return {t.field: f"payload.{t.key}" for t in action.transformations if t.kind in KEYED}
 
 
-def criteria(action: Action, payload: Mapping[str, Any]) -> list[Criterion]:
-    """The conditions of a search; a payload key that is missing or null makes none."""
+def criteria(
+    action: Action,
+    payload: Mapping[str, Any],
+    *,
+    fields: Mapping[str, RemoteField] | None = None,
+) -> list[Criterion]:
+    """The conditions of a search; a payload key that is missing or null makes none.
+
+    With `fields` a value that has to be equal is converted as a written one is, or a date would
+    never equal a datetime. One that has to be contained is a part of a text, and stays.
+    """
     found = ((t, _value(t, payload)) for t in action.transformations)
     return [
-        Criterion(t.field, t.operator, value)
+        Criterion(
+            t.field,
+            t.operator,
+            _converted(t, value, fields if t.operator is Operator.EQUALS else None),
+        )
         for t, value in found
         if value is not MISSING and value is not None
     ]
@@ -133,8 +149,8 @@ def read_back(
 ) -> dict[str, Any]:
     """The CRM object's `fields` from a record's values.
 
-    What is not mapped or empty is None; an object field holds its entries that have a value, and
-    is `{}` where there are none.
+    What is not mapped or empty is None, and a string field gives text whatever feeds it; an object
+    field holds its entries that have a value, and is `{}` where there are none.
     """
     found: dict[str, Any] = {}
     for key, description in fields.items():
@@ -151,5 +167,7 @@ def read_back(
             value = as_date(value)
         elif description.get("format") == "datetime":
             value = as_datetime(value)
+        elif description.get("type") == "string" and value is not None:
+            value = as_text(value)
         found[key] = value
     return found

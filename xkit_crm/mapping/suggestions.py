@@ -7,7 +7,7 @@ pickers sort by the same likeness. Knows no model and no HTTP.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +36,8 @@ _FIELD_ALIASES = (
 _CANONICAL = {word: group[0] for group in (*_OBJECT_ALIASES, *_FIELD_ALIASES) for word in group}
 #: Words that say nothing about which field is meant.
 _NOISE = frozenset({"the", "a", "of", "full", "new", "last", "desired", "field", "c", "id"})
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+#: Any letter but A to Z goes on with a word, whatever the customer's language.
+_WORD = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 
 _TYPES: dict[str, frozenset[RemoteType]] = {
     "string": frozenset(
@@ -100,9 +101,13 @@ def propose(
 
     `fields` and each event's `payloadSchema` are Xkit-flavored JSON; `describe` what the CRM has.
     """
+    ours = (object_slug, object_label)
     best = max(
         describe,
-        key=lambda pair: _object_likeness(object_slug, object_label, pair[0]),
+        key=lambda pair: (
+            _object_likeness(object_slug, object_label, pair[0]),
+            _same_name(ours, (pair[0].name, pair[0].label)),
+        ),
         default=None,
     )
     if best is None or _object_likeness(object_slug, object_label, best[0]) < _ENOUGH:
@@ -125,6 +130,15 @@ def _object_likeness(slug: str, label: str, remote: RemoteObject) -> float:
     return max(likeness(ours, other) for ours in (words(slug), words(label)) for other in theirs)
 
 
+def _same_name(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Whether a name is the same but for case and spaces: of two that are alike, it is meant."""
+    return not set(map(_spelling, ours)).isdisjoint(map(_spelling, theirs))
+
+
+def _spelling(name: str) -> str:
+    return "".join(_WORD.findall(name)).lower()
+
+
 def _read_fields(
     fields: Mapping[str, Any], remote: Sequence[RemoteField], own: frozenset[str]
 ) -> dict[str, str]:
@@ -145,16 +159,22 @@ def _matched(
     """The best field for each key, each field once: the likest pair first."""
     pairs = sorted(
         (
-            (-_field_likeness(key, description, candidate, own), order, key, candidate)
+            (
+                -_field_likeness(key, description, candidate, own),
+                not _same_name((key, _label(key, description)), (candidate.name, candidate.label)),
+                order,
+                key,
+                candidate,
+            )
             for key, description in descriptions.items()
             for order, candidate in enumerate(remote)
             if _fits(description, candidate, reading=reading)
         ),
-        key=lambda pair: pair[:3],
+        key=lambda pair: pair[:4],
     )
     found: dict[str, RemoteField] = {}
     taken: set[str] = set()
-    for score, _, key, candidate in pairs:
+    for score, _, _, key, candidate in pairs:
         if -score >= _ENOUGH and key not in found and candidate.name not in taken:
             found[key] = candidate
             taken.add(candidate.name)
@@ -164,12 +184,16 @@ def _matched(
 def _field_likeness(
     key: str, description: Mapping[str, Any], remote: RemoteField, own: frozenset[str]
 ) -> float:
-    ours = {words(key, without=own), words(str(description.get("label") or key), without=own)}
+    ours = {words(key, without=own), words(_label(key, description), without=own)}
     theirs = {words(remote.name, without=own), words(remote.label, without=own)}
     score = max(likeness(one, other) for one in ours for other in theirs)
     # An address of someone else is no address of this record.
     wanted = _FORMATS.get(description.get("format", ""))
     return min(score + 0.1, 1.0) if wanted and remote.type in wanted and score else score
+
+
+def _label(key: str, description: Mapping[str, Any]) -> str:
+    return str(description.get("label") or key)
 
 
 def _fits(description: Mapping[str, Any], remote: RemoteField, *, reading: bool) -> bool:

@@ -55,8 +55,8 @@ class _Missing(enum.Enum):
 #: The payload has no such key; null is a value.
 MISSING: Final = _Missing.MISSING
 
-#: Kinds that take a payload key.
-KEYED = frozenset({Kind.DIRECT, Kind.DATE, Kind.DEFAULT, Kind.VALUE_MAP})
+#: Kinds that take a payload key. A tuple, for `check_action` asks it about any JSON.
+KEYED = (Kind.DIRECT, Kind.DATE, Kind.DEFAULT, Kind.VALUE_MAP)
 _KEYWORDS = frozenset(
     {"field", "kind", "key", "value", "values", "fallback", "template", "mode", "operator"}
 )
@@ -130,15 +130,17 @@ def parse_action(data: Mapping[str, Any]) -> Action:
 
 
 def _parse(data: Mapping[str, Any]) -> Transformation:
-    key = data.get("key") or ""
+    kind = Kind(data["kind"])
+    # What the kind has no use for was not checked, so it isn't read either.
+    key = data["key"] if kind in KEYED else ""
     return Transformation(
         field=data["field"],
-        kind=Kind(data["kind"]),
+        kind=kind,
         key=key,
         value=data.get("value"),
-        values=data.get("values") or {},
+        values=data["values"] if kind is Kind.VALUE_MAP else {},
         fallback=data.get("fallback", MISSING),
-        template=parse_template(data.get("template") or ""),
+        template=parse_template(data["template"]) if kind is Kind.TEMPLATE else (),
         mode=WriteMode(data.get("mode") or WriteMode.ALWAYS),
         operator=Operator(data.get("operator") or Operator.EQUALS),
         read=reader(key),
@@ -190,6 +192,11 @@ def check_action(data: Any, *, path: str = "") -> list[Problem]:
     problems: list[Problem] = []
     if data.get("action") not in list(ActionType):
         problems.append(Problem("action", f"must be one of {', '.join(ActionType)}"))
+    problems += [
+        Problem(name, "is not a string")
+        for name in ("remote_object", "workflow")
+        if not isinstance(data.get(name) or "", str)
+    ]
     if data.get("action") == ActionType.WORKFLOW and not data.get("workflow"):
         problems.append(Problem("workflow", "is needed to run one"))
     rows = data.get("transformations") or []
@@ -246,7 +253,7 @@ def _template_error(template: Any) -> str:
     if not isinstance(template, str) or not template:
         return "is no text"
     for found in _PLACEHOLDER.finditer(template):
-        if found[0] in "{}":
+        if found[0] in ("{", "}"):
             return f"has a single {found[0]}; write {found[0] * 2} for a brace"
         if found[1] is not None and not _PATH.fullmatch(found[1].strip()):
             return f"{found[0]} names no payload key"

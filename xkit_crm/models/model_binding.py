@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -66,3 +67,18 @@ class ModelBinding(Dated):
 
     def __str__(self) -> str:
         return f"{self.model} → {self.crm_object}"
+
+    def clean(self) -> None:
+        """Raise `ValidationError` with everything that would fail when a row is saved."""
+        from xkit_crm.sync.bindings import problems_of
+
+        super().clean()
+        if not (self.model_id and self.crm_object_id):
+            return
+        found: dict[str, list[str]] = {}
+        for problem in problems_of(self):
+            # `payload.owner` is told at the form's field `payload`.
+            name, _dot, key = problem.path.partition(".")
+            found.setdefault(name, []).append(f"{key}: {problem.error}" if key else problem.error)
+        if found:
+            raise ValidationError(found)

@@ -8,18 +8,22 @@ so its answers are kept per class.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 
-from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.sync.payloads import Getter, attribute, first_name
+from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.sync.payloads import Getter, attribute, first_name, path_problem
 
 if TYPE_CHECKING:
-    from xkit_crm.models import ModelBinding
+    from xkit_crm.models import EventDefinition, ModelBinding
+
+
+#: The moments at which a binding fires, with the type that its event must have.
+MOMENTS = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Binding:
     on_update: str
     on_delete: str
     payload: tuple[tuple[str, Getter], ...]
+    #: The attribute paths behind the payload, by key; a computed key has none.
+    paths: Mapping[str, str]
     #: Columns whose change fires `on_update`, by attribute name.
     watched: tuple[str, ...]
     get_connections: Callable[[Any], Any]
@@ -148,7 +154,8 @@ def _from_class(model: type[models.Model], sync_class: type[ModelSync]) -> Bindi
         for name in dir(sync)
         if name.startswith("get_") and name != "get_connections"
     }
-    getters = {key: attribute(path, model) for key, path in sync.payload.items()} | computed
+    paths = {key: path for key, path in sync.payload.items() if key not in computed}
+    getters = {key: attribute(path, model) for key, path in paths.items()} | computed
     return Binding(
         model=model,
         crm_object=sync.crm_object,
@@ -156,12 +163,8 @@ def _from_class(model: type[models.Model], sync_class: type[ModelSync]) -> Bindi
         on_update=sync.on_update,
         on_delete=sync.on_delete,
         payload=tuple(getters.items()),
-        watched=_watched(
-            model,
-            [path for key, path in sync.payload.items() if key not in computed],
-            watch=sync.watch,
-            watch_all=bool(computed),
-        ),
+        paths=paths,
+        watched=_watched(model, list(paths.values()), watch=sync.watch, watch_all=bool(computed)),
         get_connections=sync.get_connections,
         origin=origin,
     )
@@ -237,6 +240,45 @@ def _stamp_of_rows() -> object:
     return ModelBinding.objects.aggregate(models.Max("updated_at"), models.Count("id"))
 
 
+def problems_of(row: ModelBinding) -> Iterator[Problem]:
+    """What would fail when a row is saved: `payload.owner`, `on_create`, `connection_path`, ..."""
+    model = row.model.model_class()
+    if model is None:
+        yield Problem("model", "its app is not installed any more")
+        return
+    events = {m: getattr(row, m) for m in MOMENTS if getattr(row, f"{m}_id")}
+    if not events:
+        yield Problem("on_create", "choose at least one event, or the binding never fires")
+    yield from _event_problems(row, events)
+    yield from _payload_problems(row, model, events)
+    if row.connection_path and (problem := path_problem(row.connection_path, model)):
+        yield Problem("connection_path", problem)
+
+
+def _event_problems(row: ModelBinding, events: Mapping[str, EventDefinition]) -> Iterator[Problem]:
+    for moment, event in events.items():
+        if event.crm_object_id != row.crm_object_id:
+            yield Problem(moment, f"{event.slug} belongs to another CRM object")
+        elif event.type != MOMENTS[moment]:
+            yield Problem(moment, f"{event.slug} is for {event.type}, not for {MOMENTS[moment]}")
+        required = {k for k, d in event.payload_schema.items() if d.get("required")}
+        for key in sorted(required - set(row.payload)):
+            yield Problem(f"payload.{key}", f"is required by {event.slug}")
+
+
+def _payload_problems(
+    row: ModelBinding, model: type[models.Model], events: Mapping[str, EventDefinition]
+) -> Iterator[Problem]:
+    known = {key for event in events.values() for key in event.payload_schema}
+    for key, path in row.payload.items():
+        if events and key not in known:
+            yield Problem(f"payload.{key}", "is in the schema of none of these events")
+        if not isinstance(path, str):
+            yield Problem(f"payload.{key}", "is no attribute path")
+        elif problem := path_problem(path, model):
+            yield Problem(f"payload.{key}", problem)
+
+
 def _from_row(model: type[models.Model], row: ModelBinding) -> Binding:
     paths = [*row.payload.values(), row.connection_path]
     return Binding(
@@ -246,6 +288,7 @@ def _from_row(model: type[models.Model], row: ModelBinding) -> Binding:
         on_update=row.on_update.slug if row.on_update else "",
         on_delete=row.on_delete.slug if row.on_delete else "",
         payload=tuple((key, attribute(path, model)) for key, path in row.payload.items()),
+        paths=row.payload,
         watched=_watched(model, paths, watch=None, watch_all=False),
         get_connections=attribute(row.connection_path, model),
         origin=f"admin: {row}",

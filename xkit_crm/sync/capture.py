@@ -328,9 +328,12 @@ def _before_delete(
 def capture(binding: Binding, event_slug: str, instance: models.Model, *, using: str) -> None:
     """Make the invocations of one event of one row, one for each of its connections.
 
-    One INSERT for each connection, none where there is no connection. Raises `PayloadInvalid`
+    One INSERT for each connection, none where there is no connection or where an operator switched
+    the event off. Raises `PayloadInvalid`
     (with `INVALID_PAYLOAD` "record" it makes a failed invocation instead) and `UnknownEvent`.
     """
+    if catalogue.is_switched_off(binding.crm_object, event_slug):
+        return
     connection_ids = binding.connection_ids(instance)
     if not connection_ids:
         return

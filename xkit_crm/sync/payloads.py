@@ -7,6 +7,7 @@ payload. Knows neither connections nor invocations.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from inspect import ismethod
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.db import models
 
 from xkit_crm import schema
 from xkit_crm.catalogue import Event
-from xkit_crm.exceptions import Problem
+from xkit_crm.exceptions import ConfigurationError, Problem
 
 Getter = Callable[[Any], Any]
 
@@ -33,8 +34,9 @@ def first_name(path: str) -> str:
 def attribute(path: str, model: type[models.Model]) -> Getter:
     """A function that follows the path from a row. A missing relation on the way gives None.
 
-    A column of the row itself may still hold the text it was given, as in `Deal(amount="12.50")`:
-    then its field reads it, as it will when the row is loaded again.
+    Methods are called, as templates do, but none that changes data. A column of the row itself may
+    still hold the text it was given, as in `Deal(amount="12.50")`: then its field reads it, as it
+    will when the row is loaded again.
     """
     steps = names(path)
     try:
@@ -52,12 +54,48 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
             if value is None:
                 return None
             if ismethod(value):
+                if getattr(value, "alters_data", False):
+                    raise ConfigurationError(
+                        f"The path {path!r} of {model._meta.label} changes data.",
+                        hint="A payload is made by reading only: name another attribute.",
+                    )
                 value = value()
         if type(value) is str and isinstance(column, models.Field):
             return column.to_python(value)
         return value
 
     return follow
+
+
+def path_problem(path: str, model: type[models.Model]) -> str:
+    """What is wrong with a path, as far as the models tell; empty where nothing is.
+
+    Behind a method, a property, a column of JSON or many rows there may be anything.
+    """
+    reached: Any = model
+    for step in names(path):
+        if not step:
+            return f"{path!r} has an empty step"
+        if step.startswith("_"):
+            return f"{step} is private"
+        try:
+            field = reached._meta.get_field(step)
+        except FieldDoesNotExist:
+            return _attribute_problem(reached, step)
+        if field.related_model is None or field.one_to_many or field.many_to_many:
+            return ""
+        reached = field.related_model
+    return ""
+
+
+def _attribute_problem(model: type[models.Model], name: str) -> str:
+    if not hasattr(model, name):
+        near = get_close_matches(name, (field.name for field in model._meta.get_fields()), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"{model.__name__} has no {name}{meant}"
+    if getattr(getattr(model, name), "alters_data", False):
+        return f"{name} changes data, and a payload is made by reading only"
+    return ""
 
 
 def build(

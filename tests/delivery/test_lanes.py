@@ -1,0 +1,182 @@
+"""Lanes: one worker at a time, taken over when it dies, given back when it is done."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections
+from django.utils import timezone
+
+import xkit_crm
+from tests.delivery.conftest import Misbehave, names, states
+from tests.factories import DealFactory
+from tests.products.models import Customer
+from xkit_crm import signals
+from xkit_crm.delivery import lanes
+from xkit_crm.delivery.drain import deliver as deliver_now
+from xkit_crm.delivery.drain import drain
+from xkit_crm.models import Attempt, Connection, Invocation, Lane
+from xkit_crm.testing import deliver
+
+pytestmark = pytest.mark.django_db
+
+
+def waiting(name: str = "Sales") -> Invocation:
+    return xkit_crm.invoke(
+        "acme", "opportunity", "deal_created", {"name": name}, wait=False, idempotency_key=name
+    )
+
+
+def test_a_lane_is_held_by_one_and_given_back(connection: Connection) -> None:
+    with lanes.held("acme") as mine:
+        assert mine
+        assert Lane.objects.get().holder == lanes.me()
+    lane = Lane.objects.get()
+    assert lane.holder == ""
+    assert lane.leased_until is None
+
+
+def test_a_lane_that_another_worker_holds_is_left_to_it(sandbox: Connection) -> None:
+    waiting()
+    Lane.objects.create(
+        connection=sandbox, holder="elsewhere/1/1", leased_until=timezone.now() + timedelta(hours=1)
+    )
+    assert drain("acme") == 0
+    assert deliver() == 0
+    assert states() == ["pending"]
+
+
+def test_a_lane_whose_worker_died_is_taken_over_when_its_lease_ran_out(
+    sandbox: Connection, time_machine: Any
+) -> None:
+    time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
+    invocation = waiting()
+    # What a worker leaves behind that was killed after the write and before it was written down.
+    from xkit_crm.providers.registry import provider_for
+
+    provider_for(sandbox).create("Opportunity", {"Name": "Sales"}, key=str(invocation.uuid))
+    Invocation.objects.update(status="running", tries=1)
+    Lane.objects.create(
+        connection=sandbox,
+        holder="elsewhere/1/1",
+        leased_until=timezone.now() + timedelta(seconds=60),
+    )
+    assert deliver() == 0
+    time_machine.move_to("2026-01-01T00:01:01Z", tick=False)
+    assert deliver() == 1
+    assert states() == ["succeeded"]
+    assert names() == ["Sales"]
+
+
+def test_a_worker_that_lost_its_lease_starts_nothing_more(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+    waiting("First")
+    waiting("Second")
+    create = SandboxProvider.create
+
+    def slow(self: Any, *args: Any, **named: Any) -> Any:
+        # The call took longer than the lease, and somebody else took the lane.
+        Lane.objects.update(
+            holder="elsewhere/1/1", leased_until=timezone.now() + timedelta(hours=1)
+        )
+        return create(self, *args, **named)
+
+    monkeypatch.setattr(SandboxProvider, "create", slow)
+    assert drain("acme") == 1
+    assert states() == ["succeeded", "pending"]
+    assert Lane.objects.get().holder == "elsewhere/1/1"
+
+
+def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting()
+    with monkeypatch.context() as broken:
+        broken.setattr(Attempt.objects, "create", failing)
+        with pytest.raises(DatabaseError):
+            drain("acme")
+    assert states() == ["pending"]
+    assert deliver() == 1
+    assert states() == ["succeeded"]
+    assert names() == ["Sales"]
+
+
+def failing(**_: object) -> None:
+    raise DatabaseError("the connection was lost")
+
+
+def test_an_event_fired_by_who_is_told_of_another_waits_its_turn(
+    sandbox: Connection, customer: Customer, settings: Any
+) -> None:
+    """The lane is held by the one who tells, so there is nobody to wait for."""
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "WAIT_TIMEOUT": 60.0}
+    answers: list[str] = []
+
+    def on_finished(invocation: Invocation, **_: object) -> None:
+        if invocation.payload["name"] == "First":
+            answers.append(deliver_now(waiting("Second"), timeout=60).status)
+
+    signals.invocation_finished.connect(on_finished)
+    waiting("First")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.db.transaction.on_commit", lambda tell, **_: tell())
+        assert drain("acme") == 2
+    assert answers == ["pending"]
+    assert names() == ["First", "Second"]
+
+
+def test_lanes_with_work_are_found(
+    sandbox: Connection, misbehave: Misbehave, time_machine: Any
+) -> None:
+    time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
+    assert lanes.with_work() == []
+    waiting()
+    assert lanes.with_work() == ["acme"]
+    with lanes.held("acme"):
+        lanes.pause("acme", timezone.now() + timedelta(seconds=30))
+    assert lanes.with_work() == []
+    time_machine.move_to("2026-01-01T00:00:31Z", tick=False)
+    assert lanes.with_work() == ["acme"]
+    Connection.objects.update(status="disabled")
+    assert lanes.with_work() == []
+
+
+def test_a_disabled_connection_holds_what_waits_and_goes_on_when_enabled(
+    sandbox: Connection, customer: Customer
+) -> None:
+    DealFactory.create(customer=customer)
+    Connection.objects.update(status="disabled")
+    assert deliver() == 0
+    Connection.objects.update(status="enabled")
+    assert deliver() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_threads_carry_each_invocation_out_once(sandbox: Connection) -> None:
+    expected = [f"Deal {n}" for n in range(12)]
+    for name in expected:
+        waiting(name)
+    errors: list[DatabaseError] = []
+
+    def work() -> None:
+        try:
+            while Invocation.objects.filter(status__in=["pending", "running"]).exists():
+                drain("acme", limit=2)
+        except DatabaseError as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert names() == expected

@@ -1,0 +1,86 @@
+"""Which providers there are, and which one a connection talks through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.factories import ConnectionFactory
+from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.providers.registry import (
+    available,
+    fields_by_name,
+    provider_class,
+    provider_for,
+)
+from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+
+class Renamed(SandboxProvider):
+    slug = "renamed"
+    label = "Renamed CRM"
+
+
+RENAMED = f"{__name__}.Renamed"
+
+
+def test_the_sandbox_is_there_without_any_setting(settings: Any) -> None:
+    settings.XKIT_CRM = {}
+    assert list(available()) == ["sandbox"]
+    assert provider_class("sandbox") is SandboxProvider
+
+
+def test_a_product_adds_providers_and_may_replace_a_built_in_one(settings: Any) -> None:
+    settings.XKIT_CRM = {"PROVIDERS": {"renamed": RENAMED}}
+    assert list(available()) == ["sandbox", "renamed"]
+    assert provider_class("renamed") is Renamed
+    settings.XKIT_CRM = {"PROVIDERS": {"sandbox": RENAMED}}
+    assert provider_class("sandbox") is Renamed
+
+
+def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match="no provider 'salesfarce'") as raised:
+        provider_class("salesfarce")
+    assert "sandbox" in raised.value.hint
+    assert "PROVIDERS" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "path", ["no.such.Module", "xkit_crm.providers.base.NoSuchClass", "nodots", ""]
+)
+def test_a_wrong_path_names_the_provider_and_the_setting(settings: Any, path: str) -> None:
+    settings.XKIT_CRM = {"PROVIDERS": {"broken": path}}
+    with pytest.raises(ConfigurationError, match="'broken' can't be imported") as raised:
+        provider_class("broken")
+    assert "PROVIDERS" in raised.value.hint
+
+
+def test_a_provider_whose_app_is_not_installed_is_told_not_crashed_on(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "from django.db import models\n\n\nclass Row(models.Model):\n    pass\n"
+    (tmp_path / "absent_crm.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.XKIT_CRM = {"PROVIDERS": {"absent": "absent_crm.Provider"}}
+    with pytest.raises(ConfigurationError, match="INSTALLED_APPS"):
+        provider_class("absent")
+
+
+@pytest.mark.django_db
+def test_a_connection_talks_through_its_provider_with_its_own_credentials() -> None:
+    connection = ConnectionFactory.create(id="acme", provider="sandbox")
+    connection.credentials = {"org": "elsewhere"}
+    provider = provider_for(connection)
+    assert isinstance(provider, SandboxProvider)
+    assert provider.access.connection_id == "acme"
+    assert provider.access.credentials == {"org": "elsewhere"}
+
+
+@pytest.mark.django_db
+def test_the_fields_of_an_object_are_found_by_name() -> None:
+    provider = provider_for(ConnectionFactory.create())
+    fields = fields_by_name(provider, "Opportunity")
+    assert fields["StageName"].label == "Stage"
+    assert all(name == field.name for name, field in fields.items())
