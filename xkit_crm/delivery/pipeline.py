@@ -250,7 +250,7 @@ def _fail(this: Try, error: XkitError) -> None:
     invocation.error_code, invocation.error_detail = error.code, error.as_dict()
     policy = Policy(settings.MAX_ATTEMPTS, _seconds(settings.RETRY_BASE), settings.RETRY_MAX)
     broken = isinstance(error, CRMUnauthorized)
-    wait = policy.wait(error, invocation.tries)
+    wait = policy.wait(error, invocation.tries - invocation.forgiven)
     once_more = invocation.retry and (wait is not None or broken)
     may_have_made = error.outcome_unknown and this.operation in ("create", "workflow")
     can_ask = provider_for(invocation.connection).can_find_created if may_have_made else True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import router
+from django.db.models import F
 from django.utils import timezone
 
 from xkit_crm.delivery import backends
@@ -27,7 +28,11 @@ def replay(invocations: Iterable[Invocation]) -> int:
         )
     )
     Invocation.objects.filter(pk__in=[invocation.pk for invocation in again]).update(
-        status=InvocationStatus.PENDING, due_at=timezone.now(), finished_at=None, retry=True
+        status=InvocationStatus.PENDING,
+        due_at=timezone.now(),
+        finished_at=None,
+        retry=True,
+        forgiven=F("tries"),
     )
     lanes = list(dict.fromkeys(invocation.connection_id for invocation in again))
     backends.poke_on_commit(lanes, using=router.db_for_write(Invocation))

@@ -122,6 +122,8 @@ class Invocation(models.Model):
 
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0)
+    #: Tries that don't count any more towards MAX_ATTEMPTS: those before the last replay.
+    forgiven = models.PositiveSmallIntegerField(default=0, editable=False)
     #: Whether the engine tries again by itself; an HTTP caller who waits does so themselves.
     retry = models.BooleanField(_("retry"), default=True)
     #: An earlier try may have written: the CRM is asked before it is tried again.
