@@ -43,6 +43,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Source
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
+from xkit_crm.sync.bindings import model_of
 
 MAX_IDEMPOTENCY_KEY = 255
 
@@ -276,7 +277,8 @@ def _insert(
     uuid = new_uuid()
     row = None
     if instance is not None:
-        row = Row.of(type(instance), instance.pk, crm_object=request.event.crm_object)
+        crm_object = request.event.crm_object
+        row = Row.of(model_of(instance, crm_object), instance.pk, crm_object=crm_object)
         key = row.key
     elif request.record_id:
         key = record_key_of(request.connection.pk, request.record_id)

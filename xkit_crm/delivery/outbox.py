@@ -1,7 +1,7 @@
 """The outbox: how invocations get into the database.
 
-`sync/capture.py` puts what models fire, with one raw INSERT on the hot path; `invoke.py` puts what
-callers ask for. Knows nothing of providers or mappings.
+`sync/capture.py` puts what models fire, with one raw INSERT on the hot path; `invoking.py` puts
+what callers ask for. Knows nothing of providers or mappings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models
 from django.utils import timezone
 
-from xkit_crm.exceptions import PayloadInvalid
+from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.invocation import InvocationStatus, Source
@@ -31,6 +31,12 @@ class Row:
 
     @classmethod
     def of(cls, model: type[models.Model], pk: Any, *, crm_object: str) -> Row:
+        """The row of this (bound) model; raises `ConfigurationError` where it is not saved yet."""
+        if pk is None:
+            raise ConfigurationError(
+                f"The {model._meta.verbose_name} is not saved yet, so nothing can be about it.",
+                hint="Save it first.",
+            )
         content_type = ContentType.objects.get_for_model(model)
         return cls(content_type.pk, str(pk), record_key(content_type, str(pk), crm_object))
 

@@ -128,6 +128,15 @@ def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     return found
 
 
+def model_of(instance: models.Model, crm_object: str) -> type[models.Model]:
+    """The model that the row's links and invocations are kept under: the one that is bound.
+
+    A row of a proxy or an inheriting model is a row of that model too.
+    """
+    bound = (b.model for b in bindings_for(type(instance)) if b.crm_object == crm_object)
+    return next(bound, type(instance))
+
+
 def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding) -> None:
     from xkit_crm.sync import capture
 

@@ -6,10 +6,11 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models, transaction
 
 from xkit_crm import catalogue, signals
+from xkit_crm.delivery.outbox import Row
 from xkit_crm.exceptions import ConfigurationError, UnknownConnection
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.providers.base import RecordRef
-from xkit_crm.sync.bindings import bindings_for
+from xkit_crm.sync.bindings import bindings_for, model_of
 
 
 def link(
@@ -29,10 +30,11 @@ def link(
     connection_id = connection.pk if isinstance(connection, Connection) else connection
     if not Connection.objects.filter(pk=connection_id).exists():
         raise UnknownConnection(f"There is no connection {connection_id!r}.")
-    model, slug = _bound(instance, crm_object)
+    slug = crm_object or _only_crm_object(instance)
+    row = Row.of(model_of(instance, slug), instance.pk, crm_object=slug)
     made, created = RecordLink.objects.update_or_create(
-        content_type=ContentType.objects.get_for_model(model),
-        object_pk=str(instance.pk),
+        content_type_id=row.content_type_id,
+        object_pk=row.pk,
         connection_id=connection_id,
         crm_object_id=catalogue.crm_object(slug).id,
         defaults={"record_id": record_id},
@@ -53,16 +55,13 @@ def links(instance: models.Model) -> models.QuerySet[RecordLink]:
     ).select_related("connection", "crm_object")
 
 
-def _bound(instance: models.Model, crm_object: str | None) -> tuple[type[models.Model], str]:
-    """The model that the link is kept under, and the CRM object's slug."""
-    bindings = bindings_for(type(instance))
-    fitting = [b for b in bindings if crm_object in (None, b.crm_object)]
-    if len({b.crm_object for b in fitting}) == 1:
-        return fitting[0].model, fitting[0].crm_object
-    if crm_object:
-        return type(instance), crm_object
+def _only_crm_object(instance: models.Model) -> str:
+    """The slug of the CRM object that the row's model is bound to."""
+    slugs = {binding.crm_object for binding in bindings_for(type(instance))}
+    if len(slugs) == 1:
+        return slugs.pop()
     raise ConfigurationError(
-        f"{instance._meta.label} is bound to {'several' if fitting else 'no'} CRM objects.",
+        f"{instance._meta.label} is bound to {'several' if slugs else 'no'} CRM objects.",
         hint="Say which one: xkit_crm.link(..., crm_object=...).",
     )
 

@@ -1,0 +1,80 @@
+"""Which event fits a row when its turn comes."""
+
+from __future__ import annotations
+
+import pytest
+
+import xkit_crm
+from tests.factories import DealFactory
+from tests.products.models import Customer, Deal
+from tests.sync.test_capture import rebound
+from xkit_crm.models import Connection, Invocation
+from xkit_crm.testing import deliver
+
+pytestmark = pytest.mark.django_db
+
+
+def ended() -> list[tuple[str, str]]:
+    """Event and end state of every invocation, in the order they were made."""
+    rows = Invocation.objects.order_by("id")
+    return [(row.event.slug, row.status) for row in rows]
+
+
+def test_a_row_that_the_crm_does_not_know_yet_is_created_by_its_next_change(
+    sandbox: Connection, deal: Deal
+) -> None:
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    assert ended() == [("deal_created", "succeeded")]
+    assert Invocation.objects.get().payload["name"] == "Renamed"
+    assert xkit_crm.links(deal).get().record_id == "Opportunity:00001"
+
+
+def test_the_change_of_a_row_that_is_gone_and_never_arrived_is_nothing_to_do(
+    sandbox: Connection, deal: Deal
+) -> None:
+    deal.title = "Renamed"
+    deal.save()
+    deal.delete()
+    deliver()
+    assert ended() == [("deal_updated", "skipped"), ("deal_deleted", "skipped")]
+    assert "deleted since" in str(Invocation.objects.earliest("id").error)
+
+
+def test_a_row_that_was_never_in_the_crm_needs_no_delete(sandbox: Connection, deal: Deal) -> None:
+    deal.delete()
+    deliver()
+    assert ended() == [("deal_deleted", "skipped")]
+
+
+def test_a_failed_create_is_made_good_by_the_next_change(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer, title="First")
+    Invocation.objects.update(payload={"name": None})
+    deliver()
+    assert ended() == [("deal_created", "failed")]
+    deal.title = "Second"
+    deal.save()
+    deliver()
+    assert ended() == [("deal_created", "failed"), ("deal_created", "succeeded")]
+
+
+def test_a_binding_that_never_creates_leaves_an_unknown_row_alone(
+    sandbox: Connection, deal: Deal
+) -> None:
+    class OnlyUpdates(xkit_crm.ModelSync):
+        crm_object = "opportunity"
+        on_update = "deal_updated"
+        payload = {"name": "title"}
+
+        def get_connections(self, deal: Deal) -> list[str]:
+            return [deal.customer.connection_id]
+
+    with rebound(OnlyUpdates):
+        deal.title = "Renamed"
+        deal.save()
+        deliver()
+    assert ended() == [("deal_updated", "skipped")]
+    assert "on_create" in str(Invocation.objects.get().error)

@@ -1,0 +1,207 @@
+"""`xkit_crm.invoke()`: the one door, from Python."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.utils.translation import gettext_lazy
+
+import xkit_crm
+from tests.objects import OBJECTS
+from xkit_crm.exceptions import (
+    ConnectionNotEnabled,
+    IdempotencyMismatch,
+    MappingIncomplete,
+    PayloadInvalid,
+    UnknownConnection,
+    UnknownEvent,
+    UnknownObject,
+    UnknownRecord,
+    WrongEventType,
+)
+from xkit_crm.models import Connection, EventAction, Invocation
+from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+from xkit_crm.testing import deliver
+
+pytestmark = pytest.mark.django_db
+
+
+def create(payload: dict[str, Any] | None = None, **named: Any) -> Invocation:
+    return xkit_crm.invoke("acme", "opportunity", "deal_created", payload or {"name": "x"}, **named)
+
+
+def test_an_event_is_carried_out_before_it_returns(sandbox: Connection) -> None:
+    invocation = create()
+    assert invocation.status == "succeeded"
+    assert invocation.error is None
+    assert invocation.record is not None
+    assert invocation.record.type == "opportunity"
+    assert invocation.record.data == {"document_name": "x", "document_tags": {}}
+
+
+def test_a_connection_may_be_named_or_given(sandbox: Connection) -> None:
+    invocation = xkit_crm.invoke(sandbox, "opportunity", "deal_created", {"name": "x"})
+    assert invocation.status == "succeeded"
+
+
+def test_an_update_and_a_delete_name_their_record(sandbox: Connection) -> None:
+    record = create().record
+    assert record is not None
+    updated = xkit_crm.invoke("acme", "opportunity", "deal_updated", {"name": "y"}, record.id)
+    assert updated.record is not None
+    assert updated.record.data["document_name"] == "y"
+    deleted = xkit_crm.invoke("acme", "opportunity", "deal_deleted", {}, record=record.id)
+    assert deleted.record is not None
+    assert (deleted.record.id, deleted.record.data) == (record.id, {})
+
+
+def test_without_waiting_it_is_pending(sandbox: Connection) -> None:
+    assert create(wait=False).status == "pending"
+    assert not Record.objects.exists()
+
+
+def test_pythons_own_values_become_json(sandbox: Connection) -> None:
+    invocation = create(
+        {
+            "name": gettext_lazy("Sales"),
+            "amount": Decimal("12.50"),
+            "tags": ("a", "b"),
+            "views": 3,
+        },
+        wait=False,
+    )
+    invocation.refresh_from_db()
+    assert invocation.payload == {"name": "Sales", "amount": 12.5, "tags": ["a", "b"], "views": 3}
+    moment = datetime(2022, 5, 17, 23, 17, 53, tzinfo=UTC)
+    record = create().record
+    assert record is not None
+    updated = xkit_crm.invoke(
+        "acme", "opportunity", "deal_updated", {"updated_at": moment}, record.id
+    )
+    assert updated.payload == {"updated_at": "2022-05-17T23:17:53Z"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("nobody", "opportunity", "deal_created", {}), UnknownConnection),
+        (("acme", "oportunity", "deal_created", {}), UnknownObject),
+        (("acme", "opportunity", "deal_crated", {}), UnknownEvent),
+        (("acme", "opportunity", "deal_updated", {}, "09876"), UnknownRecord),
+        (("acme", "opportunity", "deal_updated", {}), WrongEventType),
+        (("acme", "opportunity", "deal_created", {}, "Opportunity:1"), WrongEventType),
+        (("acme", "opportunity", "find_deals", {}, "Opportunity:1"), WrongEventType),
+        (("acme", "opportunity", "deal_created", {"name": 1}), PayloadInvalid),
+        (
+            ("acme", "opportunity", "deal_created", {"name": date(2022, 5, 17), "x": 1}),
+            PayloadInvalid,
+        ),
+        (("acme", "opportunity", "deal_created", {"name": object()}), PayloadInvalid),
+    ],
+)
+def test_what_is_wrong_is_raised_and_nothing_is_written(
+    sandbox: Connection, arguments: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        xkit_crm.invoke(*arguments)
+    assert not Invocation.objects.exists()
+
+
+@pytest.mark.parametrize("status", ["pending", "disabled", "errored"])
+def test_a_connection_that_is_not_enabled_says_so(sandbox: Connection, status: str) -> None:
+    Connection.objects.update(status=status)
+    with pytest.raises(ConnectionNotEnabled, match=status):
+        create()
+
+
+def test_an_event_that_the_customer_has_not_decided_is_incomplete(sandbox: Connection) -> None:
+    EventAction.objects.filter(event__slug="deal_created").delete()
+    with pytest.raises(MappingIncomplete) as raised:
+        create()
+    assert raised.value.errors[0].path == "events.deal_created"
+
+
+def test_a_required_field_that_nothing_feeds_is_incomplete(sandbox: Connection) -> None:
+    EventAction.objects.filter(event__slug="deal_created").update(transformations=[])
+    with pytest.raises(MappingIncomplete, match="Opportunity Name is required"):
+        create()
+    assert not Invocation.objects.exists()
+
+
+def test_a_crm_that_can_not_be_asked_turns_no_event_away(sandbox: Connection) -> None:
+    org = Org.objects.get(slug="acme")
+    outage = Misbehaviour.objects.create(org=org, kind="unavailable", retry_after=60)
+    waiting = create(wait=False)
+    assert waiting.status == "pending"
+    outage.delete()
+    deliver()
+    waiting.refresh_from_db()
+    assert waiting.status == "succeeded"
+
+
+# -- doing it once --------------------------------------------------------------------------------
+
+
+def test_the_same_key_gives_the_same_invocation(sandbox: Connection) -> None:
+    assert create(idempotency_key="k") == create(idempotency_key="k")
+    assert Record.objects.count() == 1
+
+
+def test_the_same_key_for_something_else_is_refused(sandbox: Connection) -> None:
+    create(idempotency_key="k")
+    with pytest.raises(IdempotencyMismatch):
+        create({"name": "y"}, idempotency_key="k")
+    xkit_crm.connect("other", provider="sandbox")
+    with pytest.raises(IdempotencyMismatch):
+        xkit_crm.invoke("other", "opportunity", "deal_created", {"name": "x"}, idempotency_key="k")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_key_at_the_same_moment_makes_one_record(sandbox: Connection) -> None:
+    made: list[Invocation] = []
+    ready = threading.Barrier(4)
+
+    def call() -> None:
+        try:
+            ready.wait()
+            made.append(create(idempotency_key="k"))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [invocation.status for invocation in made] == ["succeeded"] * 4
+    assert len({invocation.pk for invocation in made}) == 1
+    assert Record.objects.count() == 1
+
+
+# -- searching ------------------------------------------------------------------------------------
+
+
+def test_a_search_gives_what_it_found(definitions: None) -> None:
+    objects = {**OBJECTS, "opportunity": {**OBJECTS["opportunity"]}}
+    objects["opportunity"]["events"] = {
+        **OBJECTS["opportunity"]["events"],
+        "find_deals": {
+            "type": "search",
+            "payloadSchema": {"name": {"type": "string"}, "limit": {"type": "integer"}},
+        },
+    }
+    xkit_crm.define(objects)
+    xkit_crm.connect("acme", provider="sandbox")
+    for name in ("One", "Two", "Two"):
+        create({"name": name})
+    found = xkit_crm.invoke("acme", "opportunity", "find_deals", {"name": "Two"})
+    assert [record.data["document_name"] for record in found.records] == ["Two", "Two"]
+    limited = xkit_crm.invoke("acme", "opportunity", "find_deals", {"name": "Two", "limit": 1})
+    assert len(limited.records) == 1
+    every = xkit_crm.invoke("acme", "opportunity", "find_deals", {})
+    assert len(every.records) == 3
