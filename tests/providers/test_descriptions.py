@@ -1,0 +1,97 @@
+"""What a CRM says of itself is asked once in a while, and again when it is connected again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.utils import timezone
+
+import xkit_crm
+from xkit_crm.models import Connection
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import Access, RemoteField, RemoteObject, Workflow
+from xkit_crm.providers.registry import provider_for
+from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+pytestmark = pytest.mark.django_db
+
+asked: list[str] = []
+
+
+class Remote(SandboxProvider):
+    """A sandbox that is asked over a network, so that each question costs."""
+
+    description_ttl = timedelta(minutes=10)
+
+    def describe_objects(self) -> Sequence[RemoteObject]:
+        asked.append("objects")
+        return super().describe_objects()
+
+    def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
+        asked.append(remote_object)
+        return super().describe_fields(remote_object)
+
+    def list_workflows(self) -> Sequence[Workflow]:
+        asked.append("workflows")
+        return super().list_workflows()
+
+
+@pytest.fixture
+def remote(definitions: None, settings: Any) -> Iterator[Connection]:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDERS": {"remote": f"{__name__}.Remote"}}
+    cache.clear()
+    connection = xkit_crm.connect("acme", provider="remote")
+    asked.clear()
+    yield connection
+    cache.clear()
+
+
+def test_an_event_asks_the_crm_for_no_description(remote: Connection) -> None:
+    for name in ("One", "Two"):
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": name})
+    assert asked == []
+
+
+def test_it_is_asked_again_when_its_answer_is_old(remote: Connection, time_machine: Any) -> None:
+    provider = provider_for(remote)
+    assert descriptions.fields(provider, "Opportunity")["Name"].label == "Opportunity Name"
+    assert asked == []
+    time_machine.move_to(timezone.now() + timedelta(minutes=11))
+    descriptions.fields(provider, "Opportunity")
+    descriptions.fields(provider, "Opportunity")
+    assert asked == ["Opportunity"]
+
+
+def test_it_is_asked_again_when_it_is_connected_again(remote: Connection) -> None:
+    xkit_crm.connect("acme", provider="remote")
+    assert asked.count("objects") == 1
+    assert asked.count("Opportunity") == 1
+
+
+def test_workflows_are_found_by_name(remote: Connection) -> None:
+    provider = provider_for(remote)
+    assert descriptions.workflow(provider, "none") is None
+    assert descriptions.workflow(provider, "none") is None
+    assert asked == ["workflows"]
+
+
+def test_customers_never_see_each_others(remote: Connection) -> None:
+    xkit_crm.connect("other", provider="remote")
+    asked.clear()
+    descriptions.fields(Remote(Access("acme")), "Contact")
+    descriptions.fields(Remote(Access("other")), "Contact")
+    descriptions.fields(Remote(Access("third")), "Contact")
+    assert asked == ["Contact"]
+
+
+def test_a_provider_that_costs_nothing_to_ask_is_always_asked(sandbox: Connection) -> None:
+    provider = provider_for(sandbox)
+    assert "Nickname" not in descriptions.fields(provider, "Contact")
+    from xkit_crm.providers.sandbox.standard import add_field
+
+    add_field(SandboxProvider(Access("acme")).org, "Contact", "Nickname")
+    assert "Nickname" in descriptions.fields(provider, "Contact")
