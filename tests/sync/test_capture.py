@@ -270,6 +270,34 @@ def test_saving_again_after_a_rollback_fires(deal: Deal) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_after_a_rolled_back_savepoint_what_was_written_before_it_counts(deal: Deal) -> None:
+    with transaction.atomic():
+        deal.title = "One"
+        deal.save()
+        with pytest.raises(RuntimeError), transaction.atomic():
+            deal.title = "Two"
+            deal.save()
+            raise RuntimeError
+        deal.title = "One"
+        deal.save()
+        deal.title = "Sales contract"
+        deal.save()
+    assert [payload["name"] for _, payload in fired()] == ["One", "Sales contract"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_pickled_in_a_transaction_forgets_what_it_cannot_know(deal: Deal) -> None:
+    with transaction.atomic():
+        deal.title = "Renamed"
+        deal.save()
+        stored = pickle.dumps(deal)
+    again = pickle.loads(stored)  # noqa: S301
+    again.title = "Sales contract"
+    again.save()
+    assert [payload["name"] for _, payload in fired()] == ["Renamed", "Sales contract"]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_saving_again_in_the_same_transaction_fires_once(deal: Deal) -> None:
     with transaction.atomic():
         deal.title = "Renamed"

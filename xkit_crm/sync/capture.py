@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 import enum
-import itertools
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
-from django.db import DEFAULT_DB_ALIAS, connections, models, router, transaction
+from django.db import connections, models, router, transaction
 from django.db.models.signals import pre_delete
 
 from xkit_crm import catalogue
@@ -50,7 +50,7 @@ _NOT_LOADED: Final = _Missing.NOT_LOADED
 _muted: ContextVar[bool] = ContextVar("xkit_crm_muted", default=False)
 #: The attribute that holds a row's watched columns as the database has them.
 SNAPSHOT = "_xkit_snapshot"
-#: The snapshot before, while the transaction that wrote the row may still be rolled back.
+#: The snapshots before, while what wrote the row may still be rolled back.
 UNCOMMITTED = "_xkit_uncommitted"
 #: Values of these types can't be changed in place, so keeping a reference is keeping the value.
 _MUTABLE = frozenset({"JSONField", "ArrayField", "HStoreField", "FileField"})
@@ -192,7 +192,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
             updated = save()
             _remember(self, watch, update_fields)
             return updated
-        changed = _changed(self, watch, using, update_fields)
+        changed = _changed(self, watch, update_fields)
         if changed is not None and not changed:
             return save()
         using = using or router.db_for_write(type(self), instance=self)
@@ -207,49 +207,83 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
     return _save_table
 
 
-def _changed(
-    instance: models.Model, watch: _Watch, using: str | None, update_fields: Any
-) -> set[str] | None:
+def _changed(instance: models.Model, watch: _Watch, update_fields: Any) -> set[str] | None:
     """The watched columns that changed; None where that can't be told, so all may have."""
     values = instance.__dict__
     before = values.get(SNAPSHOT)
     if before is None or instance._state.adding or len(before) != len(watch.names):
         return None
-    if (uncommitted := values.get(UNCOMMITTED)) is not None:
-        committed, token = uncommitted
-        if not _still_open(token, using):
-            # The transaction that wrote the row was rolled back: the database has the old values.
-            values[SNAPSHOT] = before = committed
-            del values[UNCOMMITTED]
-            if before is None:
-                return None
-    elif before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
+    if UNCOMMITTED in values:
+        before = _forget_rolled_back(values)
+        if before is None:
+            return None
+    if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
         return set()
     return watch.changed(before, values, update_fields)
 
 
-class _Promote:
-    """Run at commit: what was written provisionally is what the database has."""
+# -- what may still be rolled back ----------------------------------------------------------------
 
-    counter = itertools.count()
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.values = values
-        self.token = next(self.counter)
+class _Commit:
+    """Run at commit: from then on what was written is what the database has.
+
+    Django drops it when the transaction or savepoint it was registered in is rolled back. Nobody
+    else holds it, so that it is there exactly as long as what was written may hold.
+    """
+
+    __slots__ = ("__weakref__", "savepoints", "values")
+
+    def __init__(self, values: dict[str, Any], savepoints: tuple[Any, ...]) -> None:
+        self.values, self.savepoints = values, savepoints
 
     def __call__(self) -> None:
-        pending = self.values.get(UNCOMMITTED)
-        if pending is not None and pending[1] == self.token:
-            del self.values[UNCOMMITTED]
+        self.values.pop(UNCOMMITTED, None)
 
 
-def _still_open(token: int, using: str | None) -> bool:
-    """Whether the transaction (or savepoint) that wrote provisionally is still going on.
+class _Provisional:
+    """The snapshot before a write that may still be rolled back."""
 
-    Django drops what is to run at commit when it rolls back, so what is still listed still holds.
-    """
-    waiting = (entry[1] for entry in connections[using or DEFAULT_DB_ALIAS].run_on_commit)
-    return any(isinstance(func, _Promote) and func.token == token for func in waiting)
+    __slots__ = ("before", "commit")
+
+    def __init__(self, before: tuple[Any, ...] | None, commit: Callable[[], _Commit | None]):
+        self.before, self.commit = before, commit
+
+    def __reduce__(self) -> Any:
+        # A pickled row can't learn what becomes of the transaction, so it knows nothing.
+        return _Provisional, (None, _never)
+
+
+def _never() -> None:
+    """Stands for a commit that this process doesn't hear of."""
+
+
+def _forget_rolled_back(values: dict[str, Any]) -> tuple[Any, ...] | None:
+    """The snapshot of what the database has, without what was rolled back meanwhile."""
+    stack: tuple[_Provisional, ...] = values[UNCOMMITTED]
+    while stack and stack[-1].commit() is None:
+        values[SNAPSHOT] = stack[-1].before
+        stack = stack[:-1]
+    if stack:
+        values[UNCOMMITTED] = stack
+    else:
+        del values[UNCOMMITTED]
+    before: tuple[Any, ...] | None = values[SNAPSHOT]
+    return before
+
+
+def _hold_until_commit(
+    values: dict[str, Any], before: tuple[Any, ...] | None, *, using: str
+) -> None:
+    """Keep the snapshot before a write, once for each savepoint."""
+    stack: tuple[_Provisional, ...] = values.get(UNCOMMITTED, ())
+    savepoints = tuple(connections[using].savepoint_ids)
+    last = stack[-1].commit() if stack else None
+    if last is not None and last.savepoints == savepoints:
+        return
+    commit = _Commit(values, savepoints)
+    values[UNCOMMITTED] = (*stack, _Provisional(before, weakref.ref(commit)))
+    transaction.on_commit(commit, using=using)
 
 
 def _load_expressions(instance: models.Model, watch: _Watch) -> None:
@@ -287,12 +321,8 @@ def _remember(
             )
         )
     values[SNAPSHOT] = now
-    if provisional_in is None:
-        return
-    first = values[UNCOMMITTED][0] if UNCOMMITTED in values else before
-    promote = _Promote(values)
-    values[UNCOMMITTED] = (first, promote.token)
-    transaction.on_commit(promote, using=provisional_in)
+    if provisional_in is not None:
+        _hold_until_commit(values, before, using=provisional_in)
 
 
 # -- firing ---------------------------------------------------------------------------------------
