@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue, schema
 from xkit_crm.conf import settings
-from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery import backends
 from xkit_crm.delivery.decisions import Decision, decision_for
 from xkit_crm.delivery.drain import deliver, in_transaction
 from xkit_crm.delivery.outbox import Row, record_key_of
@@ -37,7 +37,7 @@ from xkit_crm.exceptions import (
     UnknownConnection,
     WrongEventType,
 )
-from xkit_crm.models import Connection, EventDefinition, Invocation
+from xkit_crm.models import Connection, EventDefinition, Invocation, Lane
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Source
@@ -116,7 +116,7 @@ def find_connection(connection: Connection | str) -> Connection:
     """The connection with this id; raises `UnknownConnection`."""
     if isinstance(connection, Connection):
         return connection
-    found = Connection.objects.filter(pk=connection).first()
+    found = Connection.objects.select_related("lane").filter(pk=connection).first()
     if found is None:
         raise UnknownConnection(
             f"There is no connection {connection!r}.",
@@ -229,7 +229,7 @@ def put(
     if not now_possible:
         backends.poke_on_commit([request.connection.pk], using=using)
         return invocation, replayed
-    deliver(invocation, timeout=settings.WAIT_TIMEOUT if timeout is None else timeout)
+    invocation = deliver(invocation, timeout=settings.WAIT_TIMEOUT if timeout is None else timeout)
     if replayed and not invocation.is_final:
         raise InProgress(
             "The request with this idempotency key is still being carried out.",
@@ -246,6 +246,8 @@ def _insert_once(
     make: Callable[[], Invocation], request: Request, idempotency_key: str | None, *, using: str
 ) -> tuple[Invocation, bool]:
     """The new invocation, or the one that the same key made at the same moment."""
+    if idempotency_key is None:
+        return make(), False
     try:
         with transaction.atomic(using=using):
             return make(), False
@@ -257,12 +259,13 @@ def _insert_once(
 
 
 def _require_open_lane(connection: Connection) -> None:
-    until = lanes.paused_until(connection.pk)
-    if until is not None:
+    lane: Lane | None = getattr(connection, "lane", None)
+    now = timezone.now()
+    if lane is not None and lane.paused_until is not None and lane.paused_until > now:
         raise RateLimited(
             "The CRM asked to be left alone for a while.",
             hint="Nothing was sent. Ask again after Retry-After, or with Prefer: respond-async.",
-            retry_after=max((until - timezone.now()).total_seconds(), 1),
+            retry_after=max((lane.paused_until - now).total_seconds(), 1),
         )
 
 

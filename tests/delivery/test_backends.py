@@ -50,9 +50,7 @@ def test_immediately_means_after_the_commit(
     assert names() == ["Apple"]
 
 
-def test_a_rollback_sends_nothing(
-    immediate: None, sandbox: Connection, customer: Customer
-) -> None:
+def test_a_rollback_sends_nothing(immediate: None, sandbox: Connection, customer: Customer) -> None:
     with transaction.atomic():
         DealFactory.create(customer=customer)
         transaction.set_rollback(True)

@@ -72,7 +72,7 @@ def test_a_lane_whose_worker_died_is_taken_over_when_its_lease_ran_out(
 
 
 def test_a_worker_that_lost_its_lease_starts_nothing_more(
-    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, time_machine: Any
 ) -> None:
     from xkit_crm.providers.sandbox.provider import SandboxProvider
 
@@ -82,11 +82,13 @@ def test_a_worker_that_lost_its_lease_starts_nothing_more(
 
     def slow(self: Any, *args: Any, **named: Any) -> Any:
         # The call took longer than the lease, and somebody else took the lane.
+        time_machine.shift(timedelta(seconds=61))
         Lane.objects.update(
             holder="elsewhere/1/1", leased_until=timezone.now() + timedelta(hours=1)
         )
         return create(self, *args, **named)
 
+    time_machine.move_to(timezone.now(), tick=False)
     monkeypatch.setattr(SandboxProvider, "create", slow)
     assert drain("acme") == 1
     assert states() == ["succeeded", "pending"]

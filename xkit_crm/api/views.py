@@ -112,7 +112,7 @@ class XkitView(APIView):
 
     def connections(self) -> QuerySet[Connection]:
         """The connections that the caller's key may see."""
-        return Connection.objects.in_contexts(self.key.contexts)
+        return Connection.objects.select_related("lane").in_contexts(self.key.contexts)
 
     def connection(self, connection_id: str) -> Connection:
         found = None

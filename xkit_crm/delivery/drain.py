@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.pipeline import carry_out
+from xkit_crm.exceptions import RateLimited
 from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import InvocationStatus
 
@@ -28,23 +29,21 @@ def drain(
     """
     done = 0
     while True:
-        with lanes.held(connection_id) as mine:
-            if not mine:
+        with lanes.held(connection_id) as hold:
+            if not hold:
                 return done
             while limit is None or done < limit:
-                if not go_on() or lanes.paused_until(connection_id):
-                    return done
-                invocation = lanes.next_due(connection_id)
-                if invocation is None:
+                if not go_on() or (invocation := lanes.next_due(connection_id)) is None:
                     break
-                if not lanes.renew(connection_id):
+                if not hold.renew():
                     return done
                 carry_out(invocation)
                 done += 1
+                if _asked_for_a_pause(invocation):
+                    return done
         # Somebody may have come between the last look and giving the lane back.
-        if limit is not None and done >= limit:
-            return done
-        if lanes.paused_until(connection_id) or lanes.next_due(connection_id) is None:
+        stop = not go_on() or (limit is not None and done >= limit)
+        if stop or lanes.next_due(connection_id) is None:
             return done
 
 
@@ -57,26 +56,33 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
     """
     deadline, pause = time.monotonic() + timeout, POLL
     while True:
-        with lanes.held(invocation.connection_id) as mine:
-            if mine:
-                _work_up_to(invocation)
-        invocation.refresh_from_db()
-        if invocation.is_final or not _is_due(invocation) or time.monotonic() >= deadline:
-            return invocation
-        if lanes.is_mine(invocation.connection_id):
-            return invocation
+        with lanes.held(invocation.connection_id) as hold:
+            done = _work_up_to(invocation, hold) if hold else None
+        if done is None:
+            done = Invocation.objects.select_related("event").get(pk=invocation.pk)
+        if done.is_final or not _is_due(done) or time.monotonic() >= deadline:
+            return done
+        if lanes.is_mine(done.connection_id):
+            return done
         time.sleep(pause)
         pause = min(pause * 1.5, POLL_MAX)
 
 
-def _work_up_to(invocation: Invocation) -> None:
-    while not lanes.paused_until(invocation.connection_id):
+def _work_up_to(invocation: Invocation, hold: lanes.Hold) -> Invocation | None:
+    """Gives the invocation itself where its turn came."""
+    while True:
         head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
-        if head is None or head.pk > invocation.pk:
-            return
-        if not lanes.renew(invocation.connection_id):
-            return
+        if head is None or head.pk > invocation.pk or not hold.renew():
+            return None
         carry_out(head)
+        if head.pk == invocation.pk:
+            return head
+        if _asked_for_a_pause(head):
+            return None
+
+
+def _asked_for_a_pause(invocation: Invocation) -> bool:
+    return invocation.error_code == RateLimited.code
 
 
 def _is_due(invocation: Invocation) -> bool:

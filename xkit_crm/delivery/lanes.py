@@ -1,7 +1,8 @@
 """Lanes: who may work on a connection's invocations, and which come next.
 
 A lane is held under a lease: one worker at a time, until it gives the lane back or the lease runs
-out. What the last holder left half done is taken up as doubtful.
+out. What the last holder left half done is taken up as doubtful. A lane that the CRM asked to
+leave alone for a while can't be taken until then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
@@ -20,6 +22,7 @@ from xkit_crm.conf import settings
 from xkit_crm.models import Invocation, Lane
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.models.lane import LaneQuerySet
 
 
 def me() -> str:
@@ -27,38 +30,71 @@ def me() -> str:
     return f"{socket.gethostname()[:40]}/{os.getpid()}/{threading.get_ident()}"
 
 
+@dataclass(slots=True)
+class Hold:
+    """A lane in hand: true as long as it is ours."""
+
+    connection_id: str
+    holder: str
+    until: datetime | None
+
+    def __bool__(self) -> bool:
+        return self.until is not None
+
+    def renew(self) -> bool:
+        """Make the lease last, where a third of it has passed; False where the lane was lost.
+
+        Before that nobody can have taken it, so it costs no query.
+        """
+        now = timezone.now()
+        if self.until is None or self.until - now > settings.LANE_LEASE * 2 / 3:
+            return bool(self)
+        until = now + settings.LANE_LEASE
+        renewed = _lane(self.connection_id, holder=self.holder).update(leased_until=until)
+        self.until = until if renewed else None
+        return bool(self)
+
+
 @contextmanager
-def held(connection_id: str) -> Iterator[bool]:
-    """Hold the lane during the block; gives False where another worker holds it."""
+def held(connection_id: str) -> Iterator[Hold]:
+    """Hold the lane during the block. The hold is false where it can't be had: another worker
+    holds it, or the CRM asked to be left alone. Costs two queries."""
     holder = me()
-    if not _take(connection_id, holder):
-        yield False
+    hold = Hold(connection_id, holder, _take(connection_id, holder))
+    if not hold:
+        yield hold
         return
     try:
-        yield True
+        yield hold
     except BaseException:
         # What it had in hand is nobody's now, and the next one must not overlook it.
         if is_mine(connection_id):
             _take_up(connection_id)
         raise
     finally:
-        Lane.objects.filter(pk=connection_id, holder=holder).update(holder="", leased_until=None)
+        _lane(connection_id, holder=holder).update(holder="", leased_until=None)
 
 
-def _take(connection_id: str, holder: str) -> bool:
+def _lane(connection_id: str, **criteria: object) -> LaneQuerySet:
+    return Lane.objects.filter(pk=connection_id, **criteria)
+
+
+def _take(connection_id: str, holder: str) -> datetime | None:
+    """Until when the lane is ours; None where it can't be had."""
     now = timezone.now()
-    free = Lane.objects.filter(pk=connection_id).filter(holder="")
-    lease = {"holder": holder, "leased_until": now + settings.LANE_LEASE}
+    until: datetime = now + settings.LANE_LEASE
+    lease = {"holder": holder, "leased_until": until}
+    free = _lane(connection_id, holder="").open(now)
     if free.update(**lease):
-        return True
-    Lane.objects.get_or_create(connection_id=connection_id)
-    if free.update(**lease):
-        return True
+        return until
+    _, made = Lane.objects.get_or_create(connection_id=connection_id)
+    if made and free.update(**lease):
+        return until
     # Its holder is alive, or died without giving it back: then its lease has run out.
-    if not Lane.objects.filter(pk=connection_id, leased_until__lt=now).update(**lease):
-        return False
+    if not _lane(connection_id, leased_until__lt=now).open(now).update(**lease):
+        return None
     _take_up(connection_id)
-    return True
+    return until
 
 
 def _take_up(connection_id: str) -> None:
@@ -68,29 +104,20 @@ def _take_up(connection_id: str) -> None:
     )
 
 
-def renew(connection_id: str) -> bool:
-    """Make the lease last from now; False where the lane was lost to another worker."""
-    return bool(
-        Lane.objects.filter(pk=connection_id, holder=me()).update(
-            leased_until=timezone.now() + settings.LANE_LEASE
-        )
-    )
-
-
 def is_mine(connection_id: str) -> bool:
     """Whether this very thread holds the lane: somebody it calls asks for what it is to do."""
-    return Lane.objects.filter(pk=connection_id, holder=me()).exists()
+    return _lane(connection_id, holder=me()).exists()
 
 
 def pause(connection_id: str, until: datetime) -> None:
     """Start nothing in this lane before `until`: the CRM asked for it."""
-    Lane.objects.filter(pk=connection_id).update(paused_until=until)
+    _lane(connection_id).update(paused_until=until)
 
 
 def paused_until(connection_id: str) -> datetime | None:
     """Until when the CRM asked to be left alone; None where it may be called."""
     return (
-        Lane.objects.filter(pk=connection_id, paused_until__gt=timezone.now())
+        _lane(connection_id, paused_until__gt=timezone.now())
         .values_list("paused_until", flat=True)
         .first()
     )

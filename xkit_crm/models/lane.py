@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import ClassVar, Self
+
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.models.connection import Connection
+
+
+class LaneQuerySet(models.QuerySet["Lane"]):
+    def open(self, now: datetime) -> Self:
+        """Those whose CRM didn't ask to be left alone."""
+        return self.filter(Q(paused_until=None) | Q(paused_until__lte=now))
 
 
 class Lane(models.Model):
@@ -26,6 +36,8 @@ class Lane(models.Model):
     paused_until = models.DateTimeField(
         _("paused until"), null=True, blank=True, help_text=_("Asked for by the CRM.")
     )
+
+    objects: ClassVar[LaneQuerySet] = LaneQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("lane")
