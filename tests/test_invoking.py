@@ -144,6 +144,35 @@ def test_a_crm_that_can_not_be_asked_turns_no_event_away(sandbox: Connection) ->
     assert waiting.status == "succeeded"
 
 
+def test_refused_credentials_are_not_waited_for(sandbox: Connection, settings: Any) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "WAIT_TIMEOUT": 3600}
+    Misbehaviour.objects.create(
+        org=Org.objects.get(slug="acme"), kind="expired_token", operation="create"
+    )
+    waiting = create()
+    assert waiting.status == "pending"
+    assert waiting.error is not None
+    assert "401" in str(waiting.error)
+    assert Connection.objects.get().status == "errored"
+
+
+def test_what_waits_for_the_same_record_is_carried_out_first(sandbox: Connection) -> None:
+    record = create().record
+    assert record is not None
+    for name in ("One", "Two", "Three"):
+        last = xkit_crm.invoke(
+            "acme",
+            "opportunity",
+            "deal_updated",
+            {"name": name},
+            record.id,
+            wait=name == "Three",
+        )
+    assert last.status == "succeeded"
+    assert Record.objects.get().values["Name"] == "Three"
+    assert set(Invocation.objects.values_list("status", flat=True)) == {"succeeded"}
+
+
 # -- doing it once --------------------------------------------------------------------------------
 
 

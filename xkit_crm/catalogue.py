@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event definition, ready to validate."""
+    """An event definition, ready to validate. `definition` is the row with its CRM object: shared,
+    so not to be changed."""
 
     id: int
     crm_object: str
@@ -36,6 +37,7 @@ class Event:
     type: EventType
     payload_schema: dict[str, Any]
     validator: schema.Validator
+    definition: EventDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def _load() -> dict[str, Object]:
                 type=EventType(row.type),
                 payload_schema=row.payload_schema,
                 validator=validator,
+                definition=row,
             )
         loaded = {
             row.slug: Object(row.pk, row.slug, row.label, row.fields, events.get(row.pk, {}))

@@ -37,7 +37,7 @@ from xkit_crm.exceptions import (
     UnknownConnection,
     WrongEventType,
 )
-from xkit_crm.models import Connection, EventDefinition, Invocation, Lane
+from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Source
@@ -166,7 +166,7 @@ def check(
             errors=problems,
         )
     require_enabled(connection)
-    decision = decision_for(connection, EventDefinition(pk=found.id, **_event_values(found)))
+    decision = decision_for(connection, found.definition)
     if problems := _missing(decision, connection):
         raise MappingIncomplete(
             f"The mapping of {event} in connection {connection.pk!r} is not complete.",
@@ -183,14 +183,6 @@ def _missing(decision: Decision, connection: Connection) -> list[Problem]:
         # A CRM that can't be asked now must not turn the event away: when its turn comes, either
         # the CRM answers, or the invocation says why not.
         return []
-
-
-def _event_values(event: catalogue.Event) -> dict[str, Any]:
-    return {
-        "slug": event.slug,
-        "type": event.type,
-        "crm_object_id": catalogue.crm_object(event.crm_object).id,
-    }
 
 
 def _a(word: str) -> str:
@@ -290,7 +282,7 @@ def _insert(
     return Invocation.objects.create(
         uuid=uuid,
         connection=request.connection,
-        event_id=request.event.id,
+        event=request.event.definition,
         payload=request.payload,
         source=source,
         record_key=key,

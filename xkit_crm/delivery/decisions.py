@@ -88,15 +88,13 @@ def decide(invocation: Invocation) -> Decision:
 def decision_for(connection: Connection, event: EventDefinition) -> Decision:
     """What the customer decided for this event; raises `MappingIncomplete` where nothing yet."""
     row = (
-        EventAction.objects.select_related("mapping__crm_object")
+        EventAction.objects.select_related("mapping")
         .filter(event_id=event.pk, mapping__connection_id=connection.pk)
         .first()
     )
     if row is None:
-        opted_out = connection.mappings.filter(
-            crm_object_id=event.crm_object_id, remote_object=""
-        ).first()
-        if opted_out is None:
+        opted_out = connection.mappings.filter(crm_object_id=event.crm_object_id, remote_object="")
+        if not opted_out.exists():
             raise MappingIncomplete(
                 f"The customer of connection {connection.pk!r} has not decided what "
                 f"{event.slug} does in their CRM.",
@@ -104,7 +102,7 @@ def decision_for(connection: Connection, event: EventDefinition) -> Decision:
                 errors=[Problem(f"events.{event.slug}", "has no action yet")],
             )
         return Decision(
-            opted_out.crm_object,
+            event.crm_object,
             event.type,
             parse_action({"action": "noop"}),
             parse_object_map({}),
@@ -115,7 +113,7 @@ def decision_for(connection: Connection, event: EventDefinition) -> Decision:
     if not mapping.remote_object and row.action != ActionType.WORKFLOW:
         data["action"] = ActionType.NOOP  # the customer opted out of the object
     return Decision(
-        crm_object=mapping.crm_object,
+        crm_object=event.crm_object,
         event_type=event.type,
         action=parse_action(data),
         object_map=parse_object_map(

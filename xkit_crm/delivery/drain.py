@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from django.db import transaction
-from django.utils import timezone
 
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.pipeline import carry_out
@@ -57,38 +56,40 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
     deadline, pause = time.monotonic() + timeout, POLL
     while True:
         with lanes.held(invocation.connection_id) as hold:
-            done = _work_up_to(invocation, hold) if hold else None
-        if done is None:
-            done = Invocation.objects.select_related("event").get(pk=invocation.pk)
-        if done.is_final or not _is_due(done) or time.monotonic() >= deadline:
-            return done
-        if lanes.is_mine(done.connection_id):
-            return done
+            carried_out = bool(hold) and _work_up_to(invocation, hold)
+        if not carried_out:
+            invocation = Invocation.objects.select_related("event", "connection").get(
+                pk=invocation.pk
+            )
+        if not _is_worth_waiting_for(invocation) or time.monotonic() >= deadline:
+            return invocation
+        if lanes.is_mine(invocation.connection_id):
+            return invocation
         time.sleep(pause)
         pause = min(pause * 1.5, POLL_MAX)
 
 
-def _work_up_to(invocation: Invocation, hold: lanes.Hold) -> Invocation | None:
-    """Gives the invocation itself where its turn came."""
-    while True:
+def _work_up_to(invocation: Invocation, hold: lanes.Hold) -> bool:
+    """Whether the invocation's own turn came."""
+    while lanes.is_blocked(invocation):
         head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
-        if head is None or head.pk > invocation.pk or not hold.renew():
-            return None
+        if head is None or head.pk >= invocation.pk or not hold.renew():
+            return False
         carry_out(head)
-        if head.pk == invocation.pk:
-            return head
         if _asked_for_a_pause(head):
-            return None
+            return False
+    return lanes.is_due(invocation) and carry_out(invocation)
+
+
+def _is_worth_waiting_for(invocation: Invocation) -> bool:
+    """Whether another worker has it in hand, or will in a moment."""
+    if invocation.status == InvocationStatus.RUNNING:
+        return True
+    return lanes.is_due(invocation) and not lanes.paused_until(invocation.connection_id)
 
 
 def _asked_for_a_pause(invocation: Invocation) -> bool:
     return invocation.error_code == RateLimited.code
-
-
-def _is_due(invocation: Invocation) -> bool:
-    return (
-        invocation.status == InvocationStatus.RUNNING or invocation.due_at <= timezone.now()
-    ) and not lanes.paused_until(invocation.connection_id)
 
 
 def in_transaction(using: str) -> bool:

@@ -145,6 +145,27 @@ def with_work() -> list[str]:
     return list(dict.fromkeys([*waiting, *orphaned.values_list("pk", flat=True)]))
 
 
+def is_due(invocation: Invocation) -> bool:
+    """Whether this one, as it was last read, may be carried out as soon as it is its turn."""
+    return (
+        invocation.status == InvocationStatus.PENDING
+        and invocation.due_at <= timezone.now()
+        and invocation.connection.is_enabled
+    )
+
+
+def is_blocked(invocation: Invocation) -> bool:
+    """Whether an earlier invocation of the same record is not settled yet."""
+    if invocation.record_key == str(invocation.uuid):
+        return False  # it makes a record that nobody else knows yet
+    earlier = Invocation.objects.open().filter(
+        connection_id=invocation.connection_id,
+        record_key=invocation.record_key,
+        pk__lt=invocation.pk,
+    )
+    return earlier.exists()
+
+
 def next_due(connection_id: str, *, record_key: str | None = None) -> Invocation | None:
     """The next invocation of the lane that may be carried out, oldest first."""
     due = (

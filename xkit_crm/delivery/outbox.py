@@ -76,7 +76,6 @@ def put_captured(
     now = timezone.now()
     values: dict[str, Any] = {
         "payload": payload,
-        "status": InvocationStatus.FAILED if error else InvocationStatus.PENDING,
         "source": Source.MODEL,
         "event": event_id,
         "record_key": row.key,
@@ -84,46 +83,46 @@ def put_captured(
         "object_pk": row.pk,
         "due_at": now,
         "created_at": now,
-        "finished_at": now if error else None,
-        "error_code": error.code if error else "",
-        "error_detail": error.as_dict() if error else None,
     }
-    statement, fields = _insert(using)
+    if error is not None:
+        values |= {
+            "status": InvocationStatus.FAILED,
+            "error_code": error.code,
+            "error_detail": error.as_dict(),
+            "finished_at": now,
+        }
+    statement, fields = _insert(using, tuple(values))
+    prepared = [field.get_db_prep_save(values[field.name], connection) for field in fields]
     with connection.cursor() as cursor:
         for connection_id in connection_ids:
-            values["uuid"] = new_uuid()
-            cursor.execute(
-                statement,
-                [
-                    *(
-                        field.get_db_prep_save(
-                            values[field.name] if field.name in values else field.get_default(),
-                            connection,
-                        )
-                        for field in fields
-                    ),
-                    connection_id,
-                ],
-            )
+            uuid = _field("uuid").get_db_prep_save(new_uuid(), connection)
+            cursor.execute(statement, [*prepared, uuid, connection_id])
 
 
 @cache
-def _insert(using: str) -> tuple[str, tuple[models.Field, ...]]:
-    """The statement for one database, and the fields whose values it takes in front of the id."""
+def _field(name: str) -> models.Field:
+    field = Invocation._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return field
+
+
+@cache
+def _insert(using: str, names: tuple[str, ...]) -> tuple[str, tuple[models.Field, ...]]:
+    """The statement that gives values to these fields (then to the uuid), and the fields.
+
+    The other columns have defaults in the database.
+    """
     connection = connections[using]
     quote = connection.ops.quote_name
-    fields = tuple(
-        field
-        for field in Invocation._meta.concrete_fields
-        if not field.primary_key and field.name != "connection"
-    )
+    fields = tuple(map(_field, names))
+    given = (*fields, _field("uuid"))
     # PostgreSQL reads a parameter in a SELECT list as text, and wants to be told otherwise.
     cast = connection.vendor == "postgresql"
     values = ", ".join(
-        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in fields
+        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in given
     )
-    columns = ", ".join(quote(str(field.column)) for field in fields)
-    link = quote(str(Invocation._meta.get_field("connection").column))
+    columns = ", ".join(quote(str(field.column)) for field in given)
+    link = quote(str(_field("connection").column))
     table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
     key = quote(str(Connection._meta.pk.column))
     statement = (

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from xkit_crm import signals
@@ -77,14 +78,17 @@ class Try:
     started: float = field(default_factory=time.monotonic)
 
 
-def carry_out(invocation: Invocation) -> None:
-    """Try once, and write down what came of it. Never raises what the CRM or a mapping causes."""
-    invocation.tries += 1
-    claimed = Invocation.objects.filter(pk=invocation.pk, status=InvocationStatus.PENDING).update(
-        status=InvocationStatus.RUNNING, tries=invocation.tries
-    )
+def carry_out(invocation: Invocation) -> bool:
+    """Try once, and write down what came of it. Never raises what the CRM or a mapping causes.
+
+    False where somebody else has changed it since it was read: then nothing is done.
+    """
+    claimed = Invocation.objects.filter(
+        pk=invocation.pk, status=InvocationStatus.PENDING, tries=invocation.tries
+    ).update(status=InvocationStatus.RUNNING, tries=F("tries") + 1)
     if not claimed:
-        return
+        return False
+    invocation.tries += 1
     this = Try(invocation)
     error: XkitError | None = None
     try:
@@ -105,6 +109,7 @@ def carry_out(invocation: Invocation) -> None:
         _succeed(this, error)
     else:
         _fail(this, error)
+    return True
 
 
 # -- doing it -------------------------------------------------------------------------------------

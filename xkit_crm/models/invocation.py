@@ -79,7 +79,11 @@ class InvocationQuerySet(models.QuerySet["Invocation"]):
 
 
 class Invocation(models.Model):
-    """`id` is the order of making; `uuid` its public id, and its idempotency key for life."""
+    """`id` is the order of making; `uuid` its public id, and its idempotency key for life.
+
+    What most invocations begin with are defaults of the database too, so that capturing one names
+    only the columns that differ.
+    """
 
     id: int
     uuid = models.UUIDField(_("id"), unique=True, default=new_uuid, editable=False)
@@ -103,11 +107,14 @@ class Invocation(models.Model):
         max_length=10,
         choices=InvocationStatus.choices,
         default=InvocationStatus.PENDING,
+        db_default=InvocationStatus.PENDING,
     )
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     #: Invocations with the same key are carried out in the order they were made.
     record_key = models.CharField(max_length=300, editable=False)
-    record_id = models.CharField(_("record id"), max_length=255, blank=True, default="")
+    record_id = models.CharField(
+        _("record id"), max_length=255, blank=True, default="", db_default=""
+    )
     content_type = models.ForeignKey(
         ContentType,
         models.SET_NULL,
@@ -121,15 +128,17 @@ class Invocation(models.Model):
     instance = GenericForeignKey("content_type", "object_pk")
 
     due_at = models.DateTimeField(_("due"), default=timezone.now)
-    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
     #: Tries that don't count any more towards MAX_ATTEMPTS: those before the last replay.
-    forgiven = models.PositiveSmallIntegerField(default=0, editable=False)
+    forgiven = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     #: Whether the engine tries again by itself; an HTTP caller who waits does so themselves.
-    retry = models.BooleanField(_("retry"), default=True)
+    retry = models.BooleanField(_("retry"), default=True, db_default=True)
     #: An earlier try may have written: the CRM is asked before it is tried again.
-    doubtful = models.BooleanField(_("doubtful"), default=False)
+    doubtful = models.BooleanField(_("doubtful"), default=False, db_default=False)
     result = models.JSONField(_("result"), null=True, blank=True)
-    error_code = models.CharField(_("error code"), max_length=50, blank=True, default="")
+    error_code = models.CharField(
+        _("error code"), max_length=50, blank=True, default="", db_default=""
+    )
     error_detail = models.JSONField(_("error"), null=True, blank=True)
     superseded_by = models.ForeignKey(
         "self",
@@ -143,7 +152,9 @@ class Invocation(models.Model):
 
     idempotency_key = models.CharField(max_length=400, null=True, blank=True, editable=False)
     request_digest = models.CharField(max_length=64, null=True, blank=True, editable=False)
-    request_id = models.CharField(_("request id"), max_length=200, blank=True, default="")
+    request_id = models.CharField(
+        _("request id"), max_length=200, blank=True, default="", db_default=""
+    )
 
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True, editable=False)

@@ -11,7 +11,7 @@ from django.db import models
 
 from xkit_crm import catalogue
 from xkit_crm.exceptions import PayloadInvalid, UnknownRecord, XkitError
-from xkit_crm.models import EventDefinition, Invocation, RecordLink
+from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.sync import payloads
@@ -84,7 +84,7 @@ def _become(invocation: Invocation, moment: str) -> None:
             hint=f"Correct the row, or the payload of {binding.origin}.",
             errors=problems,
         )
-    invocation.event = EventDefinition.objects.select_related("crm_object").get(pk=event.id)
+    invocation.event = event.definition
     invocation.payload = payload
 
 
