@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class XkitAdmin(admin.ModelAdmin):
+    """A page in our own dress."""
+
+    class Media:
+        css = {"all": ["xkit_crm/admin.css"]}
+
+
+class ReadOnlyAdmin(XkitAdmin):
     """A log: to be looked at, not to be changed."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -51,6 +60,16 @@ def link_to(instance: models.Model | None, text: str | None = None) -> SafeStrin
     except NoReverseMatch:
         return label
     return format_html('<a href="{}">{}</a>', url, label)
+
+
+def moment(value: datetime | None) -> str:
+    """A time to the second, as a log needs it, in the current time zone."""
+    return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S") if value else "—"
+
+
+def badge(status: str) -> SafeString:
+    """A status by its name in code, in its colour."""
+    return format_html('<span class="xkit-status xkit-status-{}">{}</span>', status, status)
 
 
 def pretty(value: Any) -> SafeString | str:

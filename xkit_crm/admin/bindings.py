@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
+from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.models import EventDefinition, ModelBinding
 from xkit_crm.models.event_definition import EventType
 
@@ -42,7 +43,7 @@ class ModelBindingForm(forms.ModelForm):
 
 
 @admin.register(ModelBinding)
-class ModelBindingAdmin(admin.ModelAdmin):
+class ModelBindingAdmin(XkitAdmin):
     form = ModelBindingForm
     list_display = ["model", "crm_object", "on_create", "on_update", "on_delete", "active"]
     list_filter = ["active", "crm_object"]

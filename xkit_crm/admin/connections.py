@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, link_to
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to
 from xkit_crm.connections import propose_mapping, set_status
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Connection, Lane, ObjectMapping, RecordLink
@@ -20,9 +20,16 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers.registry import available
 
 
+class CredentialsField(forms.JSONField):
+    """Written and never shown: an empty box keeps what there is."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class ConnectionForm(forms.ModelForm):
     provider = forms.ChoiceField(choices=lambda: [(slug, slug) for slug in available()])
-    credentials = forms.JSONField(
+    credentials = CredentialsField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "autocomplete": "off", "spellcheck": "false"}),
         help_text=_("A JSON object. Stored encrypted and never shown; empty keeps what there is."),
@@ -52,9 +59,9 @@ class MappingInline(ReadOnlyInline):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(admin.ModelAdmin):
+class ConnectionAdmin(XkitAdmin):
     form = ConnectionForm
-    list_display = ["id", "context", "provider", "status", "status_reason", "updated_at"]
+    list_display = ["id", "context", "provider", "status_", "status_reason", "updated_at"]
     list_filter = ["status", "provider"]
     search_fields = ["id", "context"]
     inlines = [MappingInline]
@@ -66,6 +73,15 @@ class ConnectionAdmin(admin.ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fields = ["id", "context", "provider", "status", "status_reason", "credentials"]
         return [*fields, "log"] if obj else fields
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name == "status_reason":
+            kwargs["widget"] = forms.TextInput(attrs={"size": 80})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_(self, connection: Connection) -> str:
+        return badge(connection.status)
 
     @admin.display(description=_("what happened"))
     def log(self, connection: Connection) -> str:
@@ -119,10 +135,10 @@ class RecordLinkForm(forms.ModelForm):
 
 
 @admin.register(RecordLink)
-class RecordLinkAdmin(admin.ModelAdmin):
+class RecordLinkAdmin(XkitAdmin):
     form = RecordLinkForm
     list_display = ["record_id", "row", "crm_object", "connection", "created_at"]
-    list_filter = ["crm_object", "content_type", "connection"]
+    list_filter = ["crm_object", ("content_type", admin.RelatedOnlyFieldListFilter)]
     list_select_related = ["connection", "crm_object", "content_type"]
     search_fields = ["record_id", "object_pk", "connection__id"]
     autocomplete_fields = ["connection", "crm_object"]

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import schema
-from xkit_crm.admin.base import link_to, pretty
+from xkit_crm.admin.base import XkitAdmin, link_to, pretty
 from xkit_crm.admin.schema_form import SchemaField
 from xkit_crm.models import CRMObject, EventDefinition
 
@@ -39,7 +39,7 @@ class EventInline(admin.TabularInline):
 
 
 @admin.register(CRMObject)
-class CRMObjectAdmin(admin.ModelAdmin):
+class CRMObjectAdmin(XkitAdmin):
     form = CRMObjectForm
     list_display = ["slug", "label", "events_count", "active", "updated_at"]
     list_filter = ["active"]
@@ -57,7 +57,7 @@ class CRMObjectAdmin(admin.ModelAdmin):
 
 
 @admin.register(EventDefinition)
-class EventDefinitionAdmin(admin.ModelAdmin):
+class EventDefinitionAdmin(XkitAdmin):
     form = EventForm
     list_display = ["slug", "crm_object_link", "type", "label", "active", "updated_at"]
     list_filter = ["type", "active", "crm_object"]

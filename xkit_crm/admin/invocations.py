@@ -9,12 +9,21 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, link_to, pretty
+from xkit_crm.admin.base import (
+    ReadOnlyAdmin,
+    ReadOnlyInline,
+    badge,
+    link_to,
+    moment,
+    pretty,
+)
 from xkit_crm.delivery.replay import REPLAYABLE, replay
+from xkit_crm.exceptions import from_dict
 from xkit_crm.models import Attempt, Invocation
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
@@ -22,18 +31,18 @@ from xkit_crm.providers.registry import provider_for
 
 class AttemptInline(ReadOnlyInline):
     model = Attempt
-    fields: ClassVar[Any] = [
-        "number",
-        "operation",
-        "target",
-        "outcome",
-        "sent_",
-        "error_",
-        "started_at",
-        "took",
-    ]
+    fields: ClassVar[Any] = ["number", "what", "outcome_", "sent_", "error_", "when"]
     readonly_fields = fields
     verbose_name_plural = _("attempts")
+    show_change_link = False
+
+    @admin.display(description=_("what"))
+    def what(self, attempt: Attempt) -> str:
+        return f"{attempt.operation} {attempt.target}"
+
+    @admin.display(description=_("outcome"))
+    def outcome_(self, attempt: Attempt) -> str:
+        return badge(attempt.outcome)
 
     @admin.display(description=_("sent"))
     def sent_(self, attempt: Attempt) -> str:
@@ -41,25 +50,25 @@ class AttemptInline(ReadOnlyInline):
 
     @admin.display(description=_("error"))
     def error_(self, attempt: Attempt) -> str:
-        return pretty(attempt.error)
+        return str(from_dict(attempt.error)) if attempt.error else "—"
 
-    @admin.display(description=_("took"))
-    def took(self, attempt: Attempt) -> str:
-        return f"{attempt.duration.total_seconds() * 1000:.0f} ms"
+    @admin.display(description=_("when"))
+    def when(self, attempt: Attempt) -> str:
+        took = attempt.duration.total_seconds() * 1000
+        return format_html("{}<br>{} ms", moment(attempt.started_at), f"{took:.0f}")
 
 
 @admin.register(Invocation)
 class InvocationAdmin(ReadOnlyAdmin):
     list_display = [
-        "short_id",
-        "status",
-        "event",
+        "at",
+        "status_",
+        "event_slug",
         "connection",
         "record_id",
         "row",
         "tries",
         "error_code",
-        "created_at",
     ]
     list_filter = [
         "status",
@@ -67,7 +76,6 @@ class InvocationAdmin(ReadOnlyAdmin):
         "event__crm_object",
         "event__type",
         "source",
-        "connection",
     ]
     list_select_related = ["event", "connection", "content_type"]
     search_fields = ["uuid", "record_id", "object_pk", "connection__id", "request_id"]
@@ -76,7 +84,7 @@ class InvocationAdmin(ReadOnlyAdmin):
     inlines = [AttemptInline]
     actions = ["replay_selected"]
     fieldsets = [
-        (None, {"fields": ["uuid", "status", "error", "connection_", "event_", "record", "row"]}),
+        (None, {"fields": ["uuid", "status_", "error", "connection_", "event_", "record", "row"]}),
         (_("Payload"), {"fields": ["payload_", "result_"]}),
         (
             _("Delivery"),
@@ -84,12 +92,12 @@ class InvocationAdmin(ReadOnlyAdmin):
                 "fields": [
                     "source",
                     "tries",
-                    "due_at",
-                    "doubtful",
+                    "at",
+                    "due",
+                    "finished",
+                    "doubt",
                     "superseded_by",
                     "request_id",
-                    "created_at",
-                    "finished_at",
                 ]
             },
         ),
@@ -138,10 +146,29 @@ class InvocationAdmin(ReadOnlyAdmin):
         level = messages.SUCCESS if count else messages.WARNING
         self.message_user(request, text % count, level)
 
-    @admin.display(description=_("id"), ordering="id")
-    def short_id(self, invocation: Invocation) -> str:
-        # The first part of a UUIDv7 is the time, the same for all of a moment.
-        return f"…{str(invocation.uuid)[-12:]}"
+    @admin.display(description=_("made"), ordering="id")
+    def at(self, invocation: Invocation) -> str:
+        return moment(invocation.created_at)
+
+    @admin.display(description=_("due"))
+    def due(self, invocation: Invocation) -> str:
+        return moment(None if invocation.is_final else invocation.due_at)
+
+    @admin.display(description=_("finished"))
+    def finished(self, invocation: Invocation) -> str:
+        return moment(invocation.finished_at)
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_(self, invocation: Invocation) -> str:
+        return badge(invocation.status)
+
+    @admin.display(description=_("event"), ordering="event")
+    def event_slug(self, invocation: Invocation) -> str:
+        return invocation.event.slug
+
+    @admin.display(description=_("in doubt"))
+    def doubt(self, invocation: Invocation) -> Any:
+        return _("may have been written: the CRM is asked first") if invocation.doubtful else "—"
 
     @admin.display(description=_("row"))
     def row(self, invocation: Invocation) -> str:
@@ -161,8 +188,6 @@ class InvocationAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("record"))
     def record(self, invocation: Invocation) -> Any:
-        from django.utils.html import format_html
-
         if not invocation.record_id:
             return "—"
         provider = provider_for(invocation.connection)

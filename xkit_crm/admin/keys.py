@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.models import APIKey
 
 
@@ -32,7 +33,7 @@ class APIKeyForm(forms.ModelForm):
 
 
 @admin.register(APIKey)
-class APIKeyAdmin(admin.ModelAdmin):
+class APIKeyAdmin(XkitAdmin):
     form = APIKeyForm
     list_display = ["name", "publishable_key", "live", "last_used_at", "created_at"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
-from xkit_crm.admin.base import link_to, pretty
+from xkit_crm.admin.base import XkitAdmin, link_to, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
 from xkit_crm.mapping.transformations import Kind, WriteMode
@@ -88,7 +88,7 @@ class EventActionInline(admin.TabularInline):
 
 
 @admin.register(ObjectMapping)
-class ObjectMappingAdmin(admin.ModelAdmin):
+class ObjectMappingAdmin(XkitAdmin):
     list_display = ["crm_object", "remote_object", "connection_link", "updated_at"]
     list_filter = ["crm_object", "remote_object"]
     list_select_related = ["connection", "crm_object"]
@@ -102,7 +102,7 @@ class ObjectMappingAdmin(admin.ModelAdmin):
 
 
 @admin.register(EventAction)
-class EventActionAdmin(admin.ModelAdmin):
+class EventActionAdmin(XkitAdmin):
     form = EventActionForm
     list_display = ["event", "action", "connection", "remote_object", "updated_at"]
     list_filter = ["action", "event"]

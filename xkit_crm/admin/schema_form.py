@@ -6,6 +6,7 @@ taken out of it again (`from_form`); what was left empty is left out.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -72,6 +73,11 @@ FORM_SCHEMA: dict[str, Any] = {
     "$defs": {"description": _DESCRIPTION},
 }
 
+#: What each box shows where nothing is said. The form's script expects every box to be there.
+_BLANK: dict[str, Any] = {
+    key: field.get("default", {"array": [], "dict": {}, "string": ""}.get(field["type"]))
+    for key, field in _DESCRIPTION["keys"].items()
+}
 _LEFT_OUT: dict[str, Any] = {"required": False, "nullable": True}
 
 
@@ -82,21 +88,20 @@ def to_form(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _description_to_form(given: Mapping[str, Any]) -> dict[str, Any]:
     # A default or example of null says nothing that leaving it out doesn't.
-    shown = {key: value for key, value in given.items() if value is not None}
+    said = {key: value for key, value in given.items() if value is not None}
+    shown = copy.deepcopy(_BLANK) | said
     for key in ("default", "example"):
-        if key in shown:
-            shown[key] = _as_text(shown[key])
-    if "enum" in shown:
-        shown["enum"] = [
-            {"value": _as_text(entry["value"]), "label": entry.get("label", "")}
-            if isinstance(entry, dict)
-            else {"value": _as_text(entry), "label": ""}
-            for entry in shown["enum"]
-        ]
-    if "properties" in shown:
-        shown["properties"] = to_form(shown["properties"])
-    if "items" in shown:
-        shown["items"] = [_description_to_form(shown["items"])]
+        if key in said:
+            shown[key] = _as_text(said[key])
+    shown["enum"] = [
+        {"value": _as_text(entry["value"]), "label": entry.get("label", "")}
+        if isinstance(entry, dict)
+        else {"value": _as_text(entry), "label": ""}
+        for entry in shown["enum"]
+    ]
+    shown["properties"] = to_form(shown["properties"])
+    if "items" in said:
+        shown["items"] = [_description_to_form(said["items"])]
     return shown
 
 
