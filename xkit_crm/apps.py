@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.apps import AppConfig
@@ -10,6 +11,8 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import post_delete, post_migrate, post_save
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
+
+logger = logging.getLogger(__name__)
 
 
 class XkitCRMConfig(AppConfig):
@@ -33,7 +36,7 @@ def _follow_admin_bindings() -> None:
     """
     from xkit_crm import catalogue
     from xkit_crm.conf import settings
-    from xkit_crm.models import ModelBinding
+    from xkit_crm.models import CRMObject, EventDefinition, ModelBinding
     from xkit_crm.sync import bindings
 
     def load_first(*, connection: Any, **_: object) -> None:
@@ -51,13 +54,17 @@ def _follow_admin_bindings() -> None:
             bindings.load_rows()
 
     def refresh(**_: object) -> None:
-        catalogue.refresh_if_stale()
-        bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
+        try:
+            catalogue.refresh_if_stale()
+            bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
+        except Exception as error:  # noqa: BLE001 - no page may fail for it, with or without a database
+            logger.warning("Definitions and bindings were not looked at: %s", error)
 
     uid = "xkit_crm.bindings"
     connection_created.connect(load_first, weak=False, dispatch_uid=uid)
     request_started.connect(refresh, weak=False, dispatch_uid=uid)
-    post_save.connect(load_again, sender=ModelBinding, weak=False, dispatch_uid=uid)
-    post_delete.connect(load_again, sender=ModelBinding, weak=False, dispatch_uid=uid)
+    for model in (ModelBinding, EventDefinition, CRMObject):  # bindings name events by their slugs
+        post_save.connect(load_again, sender=model, weak=False, dispatch_uid=uid)
+        post_delete.connect(load_again, sender=model, weak=False, dispatch_uid=uid)
     own_app = ModelBinding._meta.app_config
     post_migrate.connect(load_migrated, sender=own_app, weak=False, dispatch_uid=uid)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Count, Max
 from django.db.models.signals import post_delete, post_save
 
 from xkit_crm import schema
@@ -71,9 +71,8 @@ for _model in (CRMObject, EventDefinition):
 
 
 def _current_stamp() -> object:
-    objects = CRMObject.objects.aggregate(Max("updated_at"), Max("id"))
-    events = EventDefinition.objects.aggregate(Max("updated_at"), Max("id"))
-    return objects, events
+    newest, count = Max("updated_at"), Count("id")
+    return [model.objects.aggregate(newest, count) for model in (CRMObject, EventDefinition)]
 
 
 def refresh_if_stale(**_: object) -> None:

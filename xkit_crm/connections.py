@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, router, transaction
 
 from xkit_crm import catalogue, signals
+from xkit_crm.delivery import backends
 from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.mapping.suggestions import propose
 from xkit_crm.models import Connection, EventAction, ObjectMapping
@@ -35,12 +37,32 @@ def connect(
     stored then.
     """
     provider_class(provider)
-    connection = Connection.objects.filter(pk=id).first() or Connection(pk=id)
-    old_status = connection.status
-    connection.provider, connection.context = provider, context or connection.context
-    if credentials is not None:
-        connection.credentials = credentials
-    connection.status, connection.status_reason = ConnectionStatus.ENABLED, ""
+    using = router.db_for_write(Connection)
+    for last in (False, True):
+        connection = Connection.objects.filter(pk=id).first() or Connection(pk=id)
+        old_status = connection.status
+        connection.provider, connection.context = provider, context or connection.context
+        if credentials is not None:
+            connection.credentials = credentials
+        connection.status, connection.status_reason = ConnectionStatus.ENABLED, ""
+        _require_valid(connection)
+        adapter = provider_for(connection)
+        descriptions.forget(adapter)
+        descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
+        try:
+            with transaction.atomic(using=using):
+                connection.save()
+                propose_mapping(connection, adapter)
+                _announce(connection, old_status, using=using)
+        except IntegrityError:
+            if last:
+                raise
+            continue  # somebody made it at the same moment: then it is there now
+        break
+    return connection
+
+
+def _require_valid(connection: Connection) -> None:
     try:
         connection.full_clean(validate_unique=False)
     except ValidationError as error:
@@ -52,14 +74,6 @@ def connect(
                 for message in messages
             ],
         ) from error
-    adapter = provider_for(connection)
-    descriptions.forget(adapter)
-    descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
-    with transaction.atomic():
-        connection.save()
-        propose_mapping(connection, adapter)
-        _announce(connection, old_status)
-    return connection
 
 
 def propose_mapping(connection: Connection, provider: Provider | None = None) -> None:
@@ -113,16 +127,28 @@ def set_status(connection: Connection, status: ConnectionStatus, reason: str = "
     """Change the status, and tell `connection_status_changed` once it is committed."""
     old_status = connection.status
     connection.status, connection.status_reason = status, reason
-    with transaction.atomic():
+    using = router.db_for_write(Connection)
+    with transaction.atomic(using=using):
         connection.save(update_fields=["status", "status_reason", "updated_at"])
-        _announce(connection, old_status)
+        _announce(connection, old_status, using=using)
 
 
-def _announce(connection: Connection, old_status: str) -> None:
-    if connection.status == old_status:
-        return
-    transaction.on_commit(
-        lambda: signals.send(
+def break_off(connection: Connection, reason: str) -> None:
+    """The CRM refused the credentials: it is errored until it is connected again.
+
+    Not where somebody has changed the connection since it was read: then other credentials may
+    have been refused than those that it has now.
+    """
+    if Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).exists():
+        set_status(connection, ConnectionStatus.ERRORED, reason)
+
+
+def _announce(connection: Connection, old_status: str, *, using: str) -> None:
+    if connection.is_enabled:
+        backends.poke_on_commit([connection.pk], using=using)
+    if connection.status != old_status:
+        tell = partial(
+            signals.send,
             signals.connection_status_changed,
             Connection,
             connection=connection,
@@ -130,4 +156,4 @@ def _announce(connection: Connection, old_status: str) -> None:
             new_status=connection.status,
             reason=connection.status_reason,
         )
-    )
+        transaction.on_commit(tell, using=using)

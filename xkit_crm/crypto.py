@@ -1,7 +1,8 @@
 """Encryption of credentials and digests of API secrets.
 
-Both start from `XKIT_CRM["ENCRYPTION_KEYS"]`, or from Django's SECRET_KEY where that is empty. The
-first key writes; all of them read, so keys are rotated by putting a new one in front.
+Both start from `XKIT_CRM["ENCRYPTION_KEYS"]`, and behind those from Django's SECRET_KEY and its
+fallbacks. The first key writes; all of them read, so keys are rotated by putting a new one in
+front.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ from xkit_crm.exceptions import ConfigurationError
 
 
 def _keys() -> tuple[str, ...]:
+    # What was made before ENCRYPTION_KEYS was set stays readable.
     given: Sequence[str] = settings.ENCRYPTION_KEYS
-    return tuple(given) or (
-        django_settings.SECRET_KEY,
-        *getattr(django_settings, "SECRET_KEY_FALLBACKS", ()),
-    )
+    fallbacks = getattr(django_settings, "SECRET_KEY_FALLBACKS", ())
+    return (*given, django_settings.SECRET_KEY, *fallbacks)
 
 
 @lru_cache(maxsize=64)

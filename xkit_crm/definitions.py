@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, router, transaction
 
 from xkit_crm import schema
 from xkit_crm.exceptions import DefinitionInvalid
@@ -53,10 +53,18 @@ def define(
             hint="Correct them all and load it again.",
             errors=problems,
         )
-    with transaction.atomic():
-        changes = list(_apply(schema.canonical(objects), prune=prune))
-        if dry_run:
-            transaction.set_rollback(True)
+    document, using = schema.canonical(objects), router.db_for_write(CRMObject)
+    for last in (False, True):
+        try:
+            with transaction.atomic(using=using):
+                changes = list(_apply(document, prune=prune))
+                if dry_run:
+                    transaction.set_rollback(True, using=using)
+        except IntegrityError:
+            if last:
+                raise
+            continue  # somebody defined the same at the same moment: then it is there now
+        break
     return changes
 
 

@@ -25,6 +25,7 @@ from xkit_crm.delivery.decisions import Decision, decision_for
 from xkit_crm.delivery.drain import deliver, in_transaction
 from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
+    ConfigurationError,
     ConnectionNotEnabled,
     CRMError,
     IdempotencyMismatch,
@@ -56,13 +57,12 @@ _NOT_ENABLED_HINT = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that has passed every check: what an invocation is made from."""
+    """What is asked for, read and found valid: what an invocation is made from."""
 
     connection: Connection
     event: catalogue.Event
     payload: dict[str, Any]
     record_id: str
-    decision: Decision
 
 
 def invoke(
@@ -89,10 +89,7 @@ def invoke(
     `PayloadInvalid`, `MappingIncomplete`, `IdempotencyMismatch`.
     """
     if settings.REMOTE:
-        from xkit_crm.client import XkitClient
-
-        client = XkitClient(**settings.REMOTE)
-        return client.invocation(
+        return _invoke_remotely(
             connection.pk if isinstance(connection, Connection) else connection,
             crm_object,
             event,
@@ -101,15 +98,37 @@ def invoke(
             idempotency_key=idempotency_key,
             wait=wait,
         )
-    request = check(connection, crm_object, event, payload, record)
+    request = read(connection, crm_object, event, payload, record)
     invocation, _ = put(
         request,
         source=Source.PYTHON,
-        idempotency_key=idempotency_key,
+        idempotency_key=require_key(idempotency_key),
         instance=instance,
         carry_out_now=wait,
     )
     return invocation
+
+
+def _invoke_remotely(connection_id: str, *named: Any, **options: Any) -> Invocation:
+    from xkit_crm.client import XkitClient
+
+    if in_transaction(router.db_for_write(Invocation)):
+        raise ConfigurationError(
+            "An event can't be fired in another deployment inside an open transaction: it would "
+            "be there although the transaction is rolled back.",
+            hint="Fire it in transaction.on_commit(), or outside the atomic block.",
+        )
+    return XkitClient(**settings.REMOTE).invocation(connection_id, *named, **options)
+
+
+def require_key(idempotency_key: str | None) -> str | None:
+    """The key itself; raises `Malformed` where it is empty or too long."""
+    if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY:
+        raise Malformed(
+            "The idempotency key is empty or too long.",
+            hint=f"Use 1 to {MAX_IDEMPOTENCY_KEY} characters, such as a UUID.",
+        )
+    return idempotency_key
 
 
 def find_connection(connection: Connection | str) -> Connection:
@@ -136,14 +155,14 @@ def require_enabled(connection: Connection) -> None:
         )
 
 
-def check(
+def read(
     connection: Connection | str,
     crm_object: str,
     event: str,
     payload: Mapping[str, Any],
     record: str | None,
 ) -> Request:
-    """Everything that can be known to be wrong before anything is written."""
+    """Find what is named and validate the payload; the same request reads the same again."""
     connection = find_connection(connection)
     found = catalogue.event(crm_object, event)
     if found.type.needs_record != (record is not None):
@@ -165,15 +184,26 @@ def check(
             hint="Correct every path listed; nothing was written.",
             errors=problems,
         )
+    return Request(connection, found, clean, record or "")
+
+
+def admit(request: Request) -> Decision:
+    """What the customer decided for the request; raises where it can't be carried out now.
+
+    `ConnectionNotEnabled`, `MappingIncomplete`, and `UnknownRecord` for a record of another object.
+    """
+    connection, event = request.connection, request.event
     require_enabled(connection)
-    decision = decision_for(connection, found.definition)
+    decision = decision_for(connection, event.definition)
+    if request.record_id:
+        decision.record(request.record_id)
     if problems := _missing(decision, connection):
         raise MappingIncomplete(
-            f"The mapping of {event} in connection {connection.pk!r} is not complete.",
+            f"The mapping of {event.slug} in connection {connection.pk!r} is not complete.",
             hint="The customer completes it in CRM Link; an operator can in the admin.",
             errors=problems,
         )
-    return Request(connection, found, clean, record or "", decision)
+    return decision
 
 
 def _missing(decision: Decision, connection: Connection) -> list[Problem]:
@@ -202,15 +232,17 @@ def put(
 ) -> tuple[Invocation, bool]:
     """Make the invocation and have it carried out. Gives it, and whether it was there already.
 
-    It was there already where its idempotency key was used for the same request before. `retry`
-    is whether the engine tries again by itself. Raises `IdempotencyMismatch`, `InProgress`, and
-    `RateLimited` where a caller waits and the CRM asked for a pause.
+    It was there already where its idempotency key was used for the same request before: then it is
+    answered again, whatever has changed since. `retry` is whether the engine tries again by itself.
+    Raises `IdempotencyMismatch`, `InProgress`, what `admit` raises, and `RateLimited` where a
+    caller waits and the CRM asked for a pause.
     """
     using = router.db_for_write(Invocation)
     now_possible = carry_out_now and not in_transaction(using)
     make = partial(_insert, request, source, idempotency_key, instance, retry, request_id)
     earlier = _used_before(request, idempotency_key)
     if earlier is None:
+        admit(request)
         if now_possible and not retry:
             _require_open_lane(request.connection)
         invocation, replayed = _insert_once(make, request, idempotency_key, using=using)
@@ -222,6 +254,8 @@ def put(
         backends.poke_on_commit([request.connection.pk], using=using)
         return invocation, replayed
     invocation = deliver(invocation, timeout=settings.WAIT_TIMEOUT if timeout is None else timeout)
+    # Others may have come while the lane was held here, and found it taken.
+    backends.poke_on_commit([request.connection.pk], using=using)
     if replayed and not invocation.is_final:
         raise InProgress(
             "The request with this idempotency key is still being carried out.",
@@ -337,7 +371,9 @@ def _run_again(invocation: Invocation) -> bool:
     ended = invocation.status in (InvocationStatus.FAILED, InvocationStatus.UNKNOWN)
     if invocation.retry or not ended or error is None or not error.retryable:
         return False
-    Invocation.objects.filter(pk=invocation.pk).update(
-        status=InvocationStatus.PENDING, due_at=timezone.now(), finished_at=None
-    )
-    return True
+    # Another caller with the same key may have done so since it was read.
+    queued = Invocation.objects.filter(
+        pk=invocation.pk, status=invocation.status, tries=invocation.tries
+    ).update(status=InvocationStatus.PENDING, due_at=timezone.now(), finished_at=None)
+    invocation.refresh_from_db()
+    return bool(queued)

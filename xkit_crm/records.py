@@ -11,7 +11,8 @@ from typing import Any
 
 from xkit_crm import catalogue
 from xkit_crm.exceptions import UnknownObject, UnknownRecord
-from xkit_crm.invoking import check, find_connection, require_enabled
+from xkit_crm.invoking import admit, find_connection, require_enabled
+from xkit_crm.invoking import read as read_request
 from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType, parse_object_map
 from xkit_crm.models import Connection
@@ -72,8 +73,9 @@ def preview(
     record: str | None = None,
 ) -> Preview:
     """What invoking the event now would send. Raises what `invoke` raises at the door."""
-    request = check(connection, crm_object, event, payload, record)
-    decision, action = request.decision, request.decision.action
+    request = read_request(connection, crm_object, event, payload, record)
+    decision = admit(request)
+    action = decision.action
     if action.action == ActionType.NOOP:
         return Preview("noop", "")
     provider = provider_for(connection)
@@ -88,7 +90,7 @@ def preview(
         )
     if action.action == ActionType.WORKFLOW:
         values = resolving.resolve(
-            action, request.payload, fields=None, creating=True, current=None
+            action, request.payload, fields=decision.inputs(provider), creating=True, current=None
         )
         return Preview("workflow", action.workflow, values)
     creating = action.action == ActionType.CREATE

@@ -9,12 +9,7 @@ import pytest
 
 from tests.factories import ConnectionFactory
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.providers.registry import (
-    available,
-    fields_by_name,
-    provider_class,
-    provider_for,
-)
+from xkit_crm.providers.registry import available, provider_class, provider_for
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 
@@ -76,11 +71,3 @@ def test_a_connection_talks_through_its_provider_with_its_own_credentials() -> N
     assert isinstance(provider, SandboxProvider)
     assert provider.access.connection_id == "acme"
     assert provider.access.credentials == {"org": "elsewhere"}
-
-
-@pytest.mark.django_db
-def test_the_fields_of_an_object_are_found_by_name() -> None:
-    provider = provider_for(ConnectionFactory.create())
-    fields = fields_by_name(provider, "Opportunity")
-    assert fields["StageName"].label == "Stage"
-    assert all(name == field.name for name, field in fields.items())

@@ -282,7 +282,9 @@ def test_after_a_rolled_back_savepoint_what_was_written_before_it_counts(deal: D
         deal.save()
         deal.title = "Sales contract"
         deal.save()
-    assert [payload["name"] for _, payload in fired()] == ["One", "Sales contract"]
+    names = [payload["name"] for _, payload in fired()]
+    # Once more than it must, since a rollback leaves unknown what the database has.
+    assert names == ["One", "One", "Sales contract"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import Malformed, Problem, TooLarge
-from xkit_crm.invoking import MAX_IDEMPOTENCY_KEY
+from xkit_crm.invoking import require_key
 
 #: Levels of nesting that a body may have.
 MAX_DEPTH = 64
@@ -105,13 +105,7 @@ class Preference:
 
 def idempotency_key_of(request: HttpRequest) -> str | None:
     """The `Idempotency-Key` header; raises `Malformed` where it is empty or too long."""
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
-        raise Malformed(
-            "The Idempotency-Key header is empty or too long.",
-            hint=f"Use 1 to {MAX_IDEMPOTENCY_KEY} characters, such as a UUID.",
-        )
-    return key
+    return require_key(request.headers.get("Idempotency-Key"))
 
 
 def request_id_of(request: HttpRequest) -> str:

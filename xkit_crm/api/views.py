@@ -50,7 +50,7 @@ from xkit_crm.exceptions import (
     UnknownInvocation,
     XkitError,
 )
-from xkit_crm.invoking import check, put
+from xkit_crm.invoking import put, read
 from xkit_crm.models import APIKey, Connection, Invocation
 from xkit_crm.models.invocation import InvocationStatus, Source
 
@@ -177,11 +177,11 @@ class Invoke(XkitView):
         record: str | None = None,
     ) -> Response:
         found = self.connection(connection)
-        checked = check(found, crm_object, event, payload_of(request.data), record)
+        asked = read(found, crm_object, event, payload_of(request.data), record)
         prefer = Preference.of(request.headers.get("Prefer", ""))
         given_key = idempotency_key_of(request)
         invocation, replayed = put(
-            checked,
+            asked,
             source=Source.API,
             idempotency_key=given_key and f"{self.key.publishable_key}:{given_key}",
             carry_out_now=not prefer.respond_async,

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xkit_crm.exceptions import MappingIncomplete, Problem, RejectedByCRM, XkitError
+from xkit_crm.exceptions import (
+    MappingIncomplete,
+    Problem,
+    RejectedByCRM,
+    UnknownRecord,
+    XkitError,
+)
 from xkit_crm.mapping import completeness, resolving
 from xkit_crm.mapping.transformations import (
     Action,
@@ -21,7 +27,7 @@ from xkit_crm.mapping.transformations import (
 )
 from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition, Invocation
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.base import Provider, RemoteField, Workflow
+from xkit_crm.providers.base import Provider, RecordRef, RemoteField, Workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,16 @@ class Decision:
         """The CRM object's fields from a remote record's values."""
         return resolving.read_back(self.object_map, self.crm_object.fields, values)
 
+    def record(self, record_id: str) -> RecordRef:
+        """The record with this id; raises `UnknownRecord` where it is of another remote object."""
+        ref = RecordRef.parse(record_id)
+        if self.remote_object and ref.remote_object != self.remote_object:
+            raise UnknownRecord(
+                f"{record_id!r} is no {self.crm_object.slug} in this connection.",
+                hint=f"Its records are {self.remote_object}:<id>.",
+            )
+        return ref
+
     def fields(self, provider: Provider) -> dict[str, RemoteField]:
         """The remote object's fields as the CRM describes them now."""
         return descriptions.fields(provider, self.remote_object)
@@ -50,6 +66,11 @@ class Decision:
     def workflow(self, provider: Provider) -> Workflow | None:
         """The CRM's workflow that is to be run; None where it has none of that name."""
         return descriptions.workflow(provider, self.action.workflow)
+
+    def inputs(self, provider: Provider) -> dict[str, RemoteField]:
+        """The inputs of the workflow that is to be run."""
+        workflow = self.workflow(provider)
+        return {field.name: field for field in workflow.inputs} if workflow else {}
 
     def missing(self, provider: Provider) -> list[Problem]:
         """What still has to be decided before this may run."""

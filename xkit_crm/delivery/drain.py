@@ -9,7 +9,7 @@ from django.db import transaction
 
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.pipeline import carry_out
-from xkit_crm.exceptions import RateLimited
+from xkit_crm.exceptions import RateLimited, UnknownConnection
 from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import InvocationStatus
 
@@ -27,7 +27,8 @@ def drain(
     that one looks again after it has given the lane back, so nothing is left behind.
     """
     done = 0
-    while True:
+    # Somebody may come between the last look and giving the lane back, so it is looked again.
+    while lanes.has_work(connection_id):
         with lanes.held(connection_id) as hold:
             if not hold:
                 return done
@@ -40,10 +41,9 @@ def drain(
                 done += 1
                 if _asked_for_a_pause(invocation):
                     return done
-        # Somebody may have come between the last look and giving the lane back.
-        stop = not go_on() or (limit is not None and done >= limit)
-        if stop or lanes.next_due(connection_id) is None:
-            return done
+        if not go_on() or (limit is not None and done >= limit):
+            break
+    return done
 
 
 def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
@@ -56,12 +56,12 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
     deadline, pause = time.monotonic() + timeout, POLL
     while True:
         with lanes.held(invocation.connection_id) as hold:
-            carried_out = bool(hold) and _work_up_to(invocation, hold)
-        if not carried_out:
-            invocation = Invocation.objects.select_related("event", "connection").get(
-                pk=invocation.pk
-            )
-        if not _is_worth_waiting_for(invocation) or time.monotonic() >= deadline:
+            held, came = bool(hold), bool(hold) and _work_up_to(invocation, hold, deadline)
+        if not came:
+            invocation = _read_again(invocation)
+        # What it waits for behind others of its record may take longer than anybody waits.
+        waits = not held or came
+        if not waits or not _is_worth_waiting_for(invocation) or time.monotonic() >= deadline:
             return invocation
         if lanes.is_mine(invocation.connection_id):
             return invocation
@@ -69,14 +69,24 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
         pause = min(pause * 1.5, POLL_MAX)
 
 
-def _work_up_to(invocation: Invocation, hold: lanes.Hold) -> bool:
+def _read_again(invocation: Invocation) -> Invocation:
+    found = Invocation.objects.select_related("event", "connection").filter(pk=invocation.pk)
+    again = found.first()
+    if again is None:
+        raise UnknownConnection(
+            f"The connection {invocation.connection_id!r} was deleted meanwhile.",
+            hint="Its invocations went with it.",
+        )
+    return again
+
+
+def _work_up_to(invocation: Invocation, hold: lanes.Hold, deadline: float) -> bool:
     """Whether the invocation's own turn came."""
     while lanes.is_blocked(invocation):
         head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
-        if head is None or head.pk >= invocation.pk or not hold.renew():
+        if head is None or head.pk >= invocation.pk or time.monotonic() >= deadline:
             return False
-        carry_out(head)
-        if _asked_for_a_pause(head):
+        if not hold.renew() or not carry_out(head) or _asked_for_a_pause(head):
             return False
     return lanes.is_due(invocation) and carry_out(invocation)
 

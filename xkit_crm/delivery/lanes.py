@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import IntegrityError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -87,7 +88,10 @@ def _take(connection_id: str, holder: str) -> datetime | None:
     free = _lane(connection_id, holder="").open(now)
     if free.update(**lease):
         return until
-    _, made = Lane.objects.get_or_create(connection_id=connection_id)
+    try:
+        _, made = Lane.objects.get_or_create(connection_id=connection_id)
+    except IntegrityError:
+        return None  # there is no such connection (any more)
     if made and free.update(**lease):
         return until
     # Its holder is alive, or died without giving it back: then its lease has run out.
@@ -143,6 +147,13 @@ def with_work() -> list[str]:
     )
     orphaned = Lane.objects.exclude(holder="").filter(leased_until__lt=now)
     return list(dict.fromkeys([*waiting, *orphaned.values_list("pk", flat=True)]))
+
+
+def has_work(connection_id: str) -> bool:
+    """Whether something may be carried out in this lane, or was left half done in it."""
+    if next_due(connection_id) is not None:
+        return True
+    return _lane(connection_id, leased_until__lt=timezone.now()).exists()
 
 
 def is_due(invocation: Invocation) -> bool:

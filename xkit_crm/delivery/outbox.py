@@ -6,6 +6,7 @@ what callers ask for. Knows nothing of providers or mappings.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.invocation import InvocationStatus, Source
+
+MAX_RECORD_KEY = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,16 @@ class Row:
                 f"The {model._meta.verbose_name} is not saved yet, so nothing can be about it.",
                 hint="Save it first.",
             )
+        # As the database has it: a row made with pk="007" is row 7.
+        text = str(model._meta.pk.to_python(pk))
         content_type = ContentType.objects.get_for_model(model)
-        return cls(content_type.pk, str(pk), record_key(content_type, str(pk), crm_object))
+        return cls(content_type.pk, text, record_key(content_type, text, crm_object))
 
 
 def record_key(content_type: ContentType, pk: str, crm_object: str) -> str:
     """What orders the invocations of a local row: the same for every way to name its record."""
-    return f"{content_type.app_label}.{content_type.model}:{pk}:{crm_object}"
+    key = f"{content_type.app_label}.{content_type.model}:{pk}:{crm_object}"
+    return key if len(key) <= MAX_RECORD_KEY else hashlib.sha256(key.encode()).hexdigest()
 
 
 def record_key_of(connection_id: str, record_id: str) -> str:
@@ -66,8 +72,8 @@ def put_captured(
     row: Row,
     using: str,
     error: PayloadInvalid | None = None,
-) -> None:
-    """Insert one invocation for each connection that exists, with one statement each.
+) -> list[str]:
+    """Insert one invocation for each connection that exists, with one statement each; gives those.
 
     INSERT ... SELECT looks the connection up in the same round trip, so that a row whose customer
     has not connected a CRM yet makes none. With `error` they are made as failed.
@@ -93,10 +99,14 @@ def put_captured(
         }
     statement, fields = _insert(using, tuple(values))
     prepared = [field.get_db_prep_save(values[field.name], connection) for field in fields]
+    there = []
     with connection.cursor() as cursor:
         for connection_id in connection_ids:
             uuid = _field("uuid").get_db_prep_save(new_uuid(), connection)
             cursor.execute(statement, [*prepared, uuid, connection_id])
+            if cursor.rowcount:
+                there.append(connection_id)
+    return there
 
 
 @cache

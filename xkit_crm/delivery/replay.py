@@ -20,20 +20,18 @@ def replay(invocations: Iterable[Invocation]) -> int:
     """Queue those that failed, are unknown or were skipped again; gives how many there were.
 
     It stays the same invocation with the same idempotency key, so what may have been written is
-    looked up before it is written again.
+    looked up before it is written again. A local row's is made anew of the row as it is now, so
+    that an old one doesn't overwrite what was written since.
     """
-    again = list(
-        Invocation.objects.filter(
-            pk__in=[invocation.pk for invocation in invocations], status__in=REPLAYABLE
-        )
-    )
-    Invocation.objects.filter(pk__in=[invocation.pk for invocation in again]).update(
+    chosen = Invocation.objects.filter(pk__in=[i.pk for i in invocations], status__in=REPLAYABLE)
+    lanes = list(chosen.order_by().values_list("connection_id", flat=True).distinct())
+    # The status is asked for again as it is changed: somebody else may have replayed it.
+    queued = chosen.update(
         status=InvocationStatus.PENDING,
         due_at=timezone.now(),
         finished_at=None,
         retry=True,
         forgiven=F("tries"),
     )
-    lanes = list(dict.fromkeys(invocation.connection_id for invocation in again))
     backends.poke_on_commit(lanes, using=router.db_for_write(Invocation))
-    return len(again)
+    return queued

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 
 from django.db import close_old_connections
 
@@ -24,11 +24,12 @@ class Worker:
 
     def __init__(self, *, poll_interval: float = 1.0) -> None:
         self.poll_interval = poll_interval
-        self._stopping = threading.Event()
+        # No lock behind it, so that a signal handler can set it whatever it interrupts.
+        self._stopping = False
 
     def stop(self) -> None:
         """Finish the invocation in hand, give the lane back, and end."""
-        self._stopping.set()
+        self._stopping = True
 
     def run(self) -> int:
         """Work until stopped; gives how many invocations were carried out.
@@ -36,7 +37,7 @@ class Worker:
         A database that goes away is waited for, since a worker that ends helps nobody.
         """
         done = 0
-        while not self._stopping.is_set():
+        while not self._stopping:
             close_old_connections()
             worked = 0
             try:
@@ -45,13 +46,18 @@ class Worker:
                 logger.exception("The worker goes on in %s s.", self.poll_interval)
             done += worked
             if not worked:
-                self._stopping.wait(self.poll_interval)
+                self._rest()
         return done
+
+    def _rest(self) -> None:
+        until = time.monotonic() + self.poll_interval
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))
 
     def run_once(self) -> int:
         """Carry out everything that is due now, and what becomes due by that; then end."""
         done = 0
-        while not self._stopping.is_set() and (worked := self._round()):
+        while not self._stopping and (worked := self._round()):
             done += worked
         return done
 
@@ -60,9 +66,14 @@ class Worker:
         bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
         done = 0
         for connection_id in lanes.with_work():
-            if self._stopping.is_set():
+            if self._stopping:
                 break
-            worked = drain(connection_id, limit=TURN, go_on=lambda: not self._stopping.is_set())
+            try:
+                worked = drain(connection_id, limit=TURN, go_on=lambda: not self._stopping)
+            except Exception:
+                # One lane's trouble is no other's; what it had in hand is taken up again.
+                logger.exception("Lane %s failed.", connection_id)
+                continue
             if worked:
                 logger.info("Lane %s: %d carried out.", connection_id, worked)
             done += worked

@@ -78,10 +78,6 @@ class APIKey(Dated):
     def is_live(self) -> bool:
         return self.revoked_at is None
 
-    def may_use(self, context: str) -> bool:
-        """Whether the key may see connections of this owner."""
-        return self.contexts is None or context in self.contexts
-
     def revoke(self) -> None:
         """Refuse the key from now on. Doing it twice keeps the first time."""
         if self.revoked_at is None:

@@ -17,6 +17,10 @@ from typing import Any, ClassVar
 from xkit_crm.exceptions import RejectedByCRM, UnknownRecord
 
 
+#: The longest public record id, in characters.
+MAX_RECORD_ID = 255
+
+
 class RemoteType(enum.StrEnum):
     """The simple type of a remote field, whatever the vendor calls it."""
 
@@ -88,7 +92,8 @@ class RecordRef:
     def parse(cls, record_id: str) -> RecordRef:
         """Read a public record id; raises `UnknownRecord` where it isn't one."""
         remote_object, separator, crm_id = record_id.partition(":")
-        if not (separator and remote_object and crm_id):
+        fits = len(record_id) <= MAX_RECORD_ID and record_id.isprintable()
+        if not (separator and remote_object and crm_id and fits):
             raise UnknownRecord(
                 f"{record_id!r} is not a record id.",
                 hint="A record id is the remote object, a colon and the CRM's own id, such as "

@@ -30,10 +30,11 @@ def provider_class(slug: str) -> type[Provider]:
         )
     try:
         found: type[Provider] = import_string(path)
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter is of models that aren't installed
         raise ConfigurationError(
             f"The provider {slug!r} can't be imported from {path}: {error}.",
-            hint='Correct its dotted path in XKIT_CRM["PROVIDERS"].',
+            hint='Correct its dotted path in XKIT_CRM["PROVIDERS"], and add its app, where it is '
+            "one, to INSTALLED_APPS.",
         ) from error
     return found
 

@@ -14,7 +14,7 @@ from xkit_crm.schema.language import label_for, normalise
 from xkit_crm.schema.samples import sample
 from xkit_crm.schema.translation import json_schema
 from xkit_crm.schema.validator import Validator
-from xkit_crm.schema.values import to_json
+from xkit_crm.schema.values import storable, to_json
 
 __all__ = [
     "Validator",
@@ -26,6 +26,7 @@ __all__ = [
     "label_for",
     "normalise",
     "sample",
+    "storable",
     "to_json",
     "validate",
 ]

@@ -130,6 +130,31 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 )
 
 
+def storable(value: Any) -> Any:
+    """The value of another system as JSON that every database holds. Never raises.
+
+    What JSON doesn't know becomes text, and NUL characters and half surrogate pairs are left out.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, str):
+        return (
+            value
+            if _is_storable(value)
+            else value.encode(errors="ignore").decode().replace("\0", "")
+        )
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    try:
+        return storable(to_json(value))
+    except PayloadInvalid:
+        return storable(str(value))
+
+
 # -- told from what JSON can't hold ----------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ so its answers are kept per class.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,7 +47,7 @@ class Binding:
     def connection_ids(self, instance: models.Model) -> list[str]:
         """The connections this row goes to, each once."""
         given = self.get_connections(instance)
-        if given is None or isinstance(given, str | models.Model):
+        if isinstance(given, str) or not isinstance(given, Iterable):
             given = [given]
         ids = (str(getattr(item, "pk", item)) for item in given if item)
         return list(dict.fromkeys(ids))
@@ -112,7 +112,7 @@ def unregister(*models_: type[models.Model]) -> None:
 
 def registered() -> tuple[Binding, ...]:
     """Every binding in force, from code and from the admin."""
-    return tuple(b for table in (_bindings, _from_rows) for group in table.values() for b in group)
+    return tuple(b for model in {**_bindings, **_from_rows} for b in _bindings_of(model))
 
 
 def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
@@ -120,12 +120,17 @@ def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     found = _by_class.get(cls)
     if found is None:
         found = _by_class[cls] = tuple(
-            binding
-            for base in cls.__mro__
-            for table in (_bindings, _from_rows)
-            for binding in table.get(base, ())
+            binding for base in cls.__mro__ for binding in _bindings_of(base)
         )
     return found
+
+
+def _bindings_of(model: type[models.Model]) -> tuple[Binding, ...]:
+    """Those of this very model. Code goes before the admin, so that nothing fires twice."""
+    from_code = _bindings.get(model, ())
+    taken = {binding.crm_object for binding in from_code}
+    from_rows = (b for b in _from_rows.get(model, ()) if b.crm_object not in taken)
+    return (*from_code, *from_rows)
 
 
 def model_of(instance: models.Model, crm_object: str) -> type[models.Model]:
@@ -195,7 +200,7 @@ def _watched(
             watch_all = True
             continue
         attname = getattr(field, "attname", None)
-        if attname in columns:
+        if attname in columns and not getattr(field, "generated", False):
             found.add(attname)
         else:
             watch_all = True
@@ -218,19 +223,21 @@ def rows_database() -> str:
 
 def load_rows() -> None:
     """Put the active `ModelBinding` rows into force, in place of those loaded before."""
-    global _rows_stamp, _rows_looked_at
+    global _from_rows, _rows_stamp, _rows_looked_at
     from xkit_crm.models import ModelBinding
 
-    _rows_stamp, _rows_looked_at = _stamp_of_rows(), time.monotonic()
+    stamp = _stamp_of_rows()
     rows = ModelBinding.objects.filter(active=True).select_related(
         "model", "crm_object", "on_create", "on_update", "on_delete"
     )
-    _from_rows.clear()
-    _by_class.clear()
+    loaded: dict[type[models.Model], tuple[Binding, ...]] = {}
     for row in rows:
         model = row.model.model_class()
         if model is not None:
-            _add(_from_rows, _from_row(model, row))
+            _add(loaded, _from_row(model, row))
+    # All at once, so that no save meanwhile finds a model unbound.
+    _from_rows, _rows_stamp, _rows_looked_at = loaded, stamp, time.monotonic()
+    _by_class.clear()
 
 
 def refresh_rows_if_stale(*, interval: float | None) -> None:
@@ -244,9 +251,10 @@ def refresh_rows_if_stale(*, interval: float | None) -> None:
 
 
 def _stamp_of_rows() -> object:
-    from xkit_crm.models import ModelBinding
+    from xkit_crm.models import EventDefinition, ModelBinding
 
-    return ModelBinding.objects.aggregate(models.Max("updated_at"), models.Count("id"))
+    newest, count = models.Max("updated_at"), models.Count("id")
+    return [model.objects.aggregate(newest, count) for model in (ModelBinding, EventDefinition)]
 
 
 def problems_of(row: ModelBinding) -> Iterator[Problem]:
@@ -258,6 +266,9 @@ def problems_of(row: ModelBinding) -> Iterator[Problem]:
     events = {m: getattr(row, m) for m in MOMENTS if getattr(row, f"{m}_id")}
     if not events:
         yield Problem("on_create", "choose at least one event, or the binding never fires")
+    for binding in _bindings.get(model, ()):
+        if binding.crm_object == row.crm_object.slug:
+            yield Problem("crm_object", f"the model is bound to it by {binding.origin} already")
     yield from _event_problems(row, events)
     yield from _payload_problems(row, model, events)
     if row.connection_path and (problem := path_problem(row.connection_path, model)):

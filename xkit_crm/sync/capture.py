@@ -29,6 +29,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models, router, transaction
+from django.db.models.fields.files import FieldFile
 from django.db.models.signals import pre_delete
 
 from xkit_crm import catalogue
@@ -50,9 +51,9 @@ _NOT_LOADED: Final = _Missing.NOT_LOADED
 _muted: ContextVar[bool] = ContextVar("xkit_crm_muted", default=False)
 #: The attribute that holds a row's watched columns as the database has them.
 SNAPSHOT = "_xkit_snapshot"
-#: The snapshots before, while what wrote the row may still be rolled back.
+#: What hears of the commit, while what wrote the row may still be rolled back.
 UNCOMMITTED = "_xkit_uncommitted"
-#: Values of these types can't be changed in place, so keeping a reference is keeping the value.
+#: Fields whose values may be changed in place; of others, keeping a reference is keeping the value.
 _MUTABLE = frozenset({"JSONField", "ArrayField", "HStoreField", "FileField"})
 
 
@@ -76,13 +77,17 @@ class _Watch:
     bindings: tuple[Binding, ...]
     names: tuple[str, ...]
     field_names: tuple[str, ...]
-    mutable: bool
+    #: Columns whose value may be changed in place, so that a copy has to be kept.
+    mutable: frozenset[str]
 
     def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
-        if self.mutable:
-            return tuple(copy.deepcopy(values.get(name, _NOT_LOADED)) for name in self.names)
-        return tuple([values.get(name, _NOT_LOADED) for name in self.names])
+        if not self.mutable:
+            return tuple([values.get(name, _NOT_LOADED) for name in self.names])
+        return tuple(
+            _copy(value) if name in self.mutable else value
+            for name, value in ((name, values.get(name, _NOT_LOADED)) for name in self.names)
+        )
 
     def changed(
         self, before: tuple[Any, ...], values: dict[str, Any], update_fields: Any
@@ -114,9 +119,14 @@ def _watch(cls: type[models.Model]) -> _Watch | None:
         bindings=bindings,
         names=tuple(f.attname for f in fields),
         field_names=tuple(f.name for f in fields),
-        mutable=any(_is_mutable(f) for f in fields),
+        mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
     )
     return found
+
+
+def _copy(value: Any) -> Any:
+    # A file knows its row, which is no value: what the column holds is its name.
+    return value.name if isinstance(value, FieldFile) else copy.deepcopy(value)
 
 
 def _is_mutable(field: models.Field) -> bool:
@@ -188,20 +198,26 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         # A row of an inherited model is written table by table; its own table comes last.
         if watch is None or cls is not self._meta.concrete_model:
             return save()
+        using = using or router.db_for_write(type(self), instance=self)
         if raw or _muted.get():
             updated = save()
             _remember(self, watch, update_fields)
+            _hold_until_commit(self, using=using)
             return updated
         changed = _changed(self, watch, update_fields)
         if changed is not None and not changed:
             return save()
-        using = using or router.db_for_write(type(self), instance=self)
-        outer = connections[using].in_atomic_block
-        with transaction.atomic(using=using, savepoint=False):
-            updated = save()
-            _load_expressions(self, watch)
-            _fire(self, watch, None if not updated else changed, using=using, created=not updated)
-        _remember(self, watch, update_fields, provisional_in=using if outer else None)
+        try:
+            with transaction.atomic(using=using, savepoint=False):
+                updated = save()
+                _load_expressions(self, watch)
+                fired_for = changed if updated else None
+                _fire(self, watch, fired_for, using=using, created=not updated)
+        except BaseException:
+            self.__dict__[SNAPSHOT] = None
+            raise
+        _remember(self, watch, update_fields)
+        _hold_until_commit(self, using=using)
         return updated
 
     return _save_table
@@ -210,16 +226,14 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
 def _changed(instance: models.Model, watch: _Watch, update_fields: Any) -> set[str] | None:
     """The watched columns that changed; None where that can't be told, so all may have."""
     values = instance.__dict__
-    before = values.get(SNAPSHOT)
+    before = _known(values)
     if before is None or instance._state.adding or len(before) != len(watch.names):
         return None
-    if UNCOMMITTED in values:
-        before = _forget_rolled_back(values)
-        if before is None:
-            return None
     if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
         return set()
-    return watch.changed(before, values, update_fields)
+    changed = watch.changed(before, values, update_fields)
+    # With another key it is another row that is written.
+    return None if instance._meta.pk.attname in changed else changed
 
 
 # -- what may still be rolled back ----------------------------------------------------------------
@@ -241,49 +255,40 @@ class _Commit:
         self.values.pop(UNCOMMITTED, None)
 
 
-class _Provisional:
-    """The snapshot before a write that may still be rolled back."""
+class _Pending:
+    """A weak reference to a commit; in a pickled row, which can't hear of it, to nothing."""
 
-    __slots__ = ("before", "commit")
+    __slots__ = ("commit",)
 
-    def __init__(self, before: tuple[Any, ...] | None, commit: Callable[[], _Commit | None]):
-        self.before, self.commit = before, commit
+    def __init__(self, commit: Callable[[], _Commit | None] = lambda: None) -> None:
+        self.commit = commit
 
     def __reduce__(self) -> Any:
-        # A pickled row can't learn what becomes of the transaction, so it knows nothing.
-        return _Provisional, (None, _never)
+        return _Pending, ()
 
 
-def _never() -> None:
-    """Stands for a commit that this process doesn't hear of."""
-
-
-def _forget_rolled_back(values: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The snapshot of what the database has, without what was rolled back meanwhile."""
-    stack: tuple[_Provisional, ...] = values[UNCOMMITTED]
-    while stack and stack[-1].commit() is None:
-        values[SNAPSHOT] = stack[-1].before
-        stack = stack[:-1]
-    if stack:
-        values[UNCOMMITTED] = stack
-    else:
-        del values[UNCOMMITTED]
-    before: tuple[Any, ...] | None = values[SNAPSHOT]
+def _known(values: dict[str, Any]) -> tuple[Any, ...] | None:
+    """The snapshot of what the database has; None where a rollback made it unknown."""
+    pending: tuple[_Pending, ...] = values.get(UNCOMMITTED, ())
+    alive = tuple(p for p in pending if p.commit() is not None)
+    if len(alive) < len(pending):
+        values[SNAPSHOT], values[UNCOMMITTED] = None, alive
+    before: tuple[Any, ...] | None = values.get(SNAPSHOT)
     return before
 
 
-def _hold_until_commit(
-    values: dict[str, Any], before: tuple[Any, ...] | None, *, using: str
-) -> None:
-    """Keep the snapshot before a write, once for each savepoint."""
-    stack: tuple[_Provisional, ...] = values.get(UNCOMMITTED, ())
-    savepoints = tuple(connections[using].savepoint_ids)
-    last = stack[-1].commit() if stack else None
-    if last is not None and last.savepoints == savepoints:
+def _hold_until_commit(instance: models.Model, *, using: str) -> None:
+    """Notice should what was just written be rolled back; once for each savepoint."""
+    database, values = connections[using], instance.__dict__
+    if not database.in_atomic_block:
         return
-    commit = _Commit(values, savepoints)
-    values[UNCOMMITTED] = (*stack, _Provisional(before, weakref.ref(commit)))
-    transaction.on_commit(commit, using=using)
+    pending: tuple[_Pending, ...] = values.get(UNCOMMITTED, ())
+    savepoints = tuple(database.savepoint_ids)
+    last = pending[-1].commit() if pending else None
+    if last is None or last.savepoints != savepoints:
+        commit = _Commit(values, savepoints)
+        values[UNCOMMITTED] = (*pending, _Pending(weakref.ref(commit)))
+        transaction.on_commit(commit, using=using)
 
 
 def _load_expressions(instance: models.Model, watch: _Watch) -> None:
@@ -298,22 +303,13 @@ def _load_expressions(instance: models.Model, watch: _Watch) -> None:
         instance.refresh_from_db(fields=computed)
 
 
-def _remember(
-    instance: models.Model,
-    watch: _Watch,
-    written: Any,
-    *,
-    provisional_in: str | None = None,
-) -> None:
-    """Keep the watched values as what the database has now; `written` limits them to fields.
-
-    Inside a transaction that may still be rolled back (`provisional_in` is its database) the
-    values before are kept too, until it is committed.
-    """
+def _remember(instance: models.Model, watch: _Watch, written: Any) -> None:
+    """Keep the watched values as what the database has now; `written` limits them to fields."""
     values = instance.__dict__
-    before = values.get(SNAPSHOT)
-    now = watch.take(values)
-    if written is not None and before is not None and len(before) == len(now):
+    now, before = watch.take(values), _known(values)
+    if written is not None:
+        if before is None or len(before) != len(now):
+            before = (_NOT_LOADED,) * len(now)
         now = tuple(
             new if name in written or field_name in written else old
             for name, field_name, new, old in zip(
@@ -321,8 +317,6 @@ def _remember(
             )
         )
     values[SNAPSHOT] = now
-    if provisional_in is not None:
-        _hold_until_commit(values, before, using=provisional_in)
 
 
 # -- firing ---------------------------------------------------------------------------------------
@@ -379,16 +373,18 @@ def capture(binding: Binding, event_slug: str, instance: models.Model, *, using:
         if settings.INVALID_PAYLOAD == "raise":
             raise error
     row = outbox.Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
-    put = partial(outbox.put_captured, event.id, payload, connection_ids, row=row, error=error)
     home = router.db_for_write(Invocation)
+
+    def put() -> None:
+        there = outbox.put_captured(
+            event.id, payload, connection_ids, row=row, using=home, error=error
+        )
+        if there:
+            backends.poke_on_commit(there, using=home)
+
     if home == using:
-        put(using=using)
-        backends.poke_on_commit(connection_ids, using=using)
+        put()
     else:
         # No transaction spans two databases; check W003 says so. Nothing may leave before the row
         # is committed, so the invocation is written right after.
-        def after_commit() -> None:
-            put(using=home)
-            backends.poke_on_commit(connection_ids, using=home)
-
-        transaction.on_commit(after_commit, using=using)
+        transaction.on_commit(put, using=using)

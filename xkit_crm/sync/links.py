@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, transaction
+from django.db import models, router, transaction
 
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery.outbox import Row
@@ -39,9 +41,8 @@ def link(
         crm_object_id=catalogue.crm_object(slug).id,
         defaults={"record_id": record_id},
     )
-    transaction.on_commit(
-        lambda: signals.send(signals.record_linked, RecordLink, link=made, created=created)
-    )
+    tell = partial(signals.send, signals.record_linked, RecordLink, link=made, created=created)
+    transaction.on_commit(tell, using=router.db_for_write(RecordLink))
     return made
 
 

@@ -13,9 +13,9 @@ from xkit_crm import catalogue
 from xkit_crm.exceptions import PayloadInvalid, UnknownRecord, XkitError
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
-from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.models.invocation import InvocationStatus, Source
 from xkit_crm.sync import payloads
-from xkit_crm.sync.bindings import Binding, bindings_for
+from xkit_crm.sync.bindings import MOMENTS, Binding, bindings_for
 
 
 class NothingToDo(XkitError):
@@ -30,7 +30,11 @@ def retarget(invocation: Invocation) -> None:
     Raises `NothingToDo` where the row never reached the CRM, `UnknownRecord` where its record
     can't be known.
     """
-    if not invocation.object_pk or invocation.record_id:
+    if not invocation.object_pk:
+        return
+    if invocation.forgiven and invocation.source == Source.MODEL:
+        _bring_up_to_date(invocation)
+    if invocation.record_id:
         return
     link = RecordLink.objects.filter(
         content_type_id=invocation.content_type_id,
@@ -50,6 +54,15 @@ def retarget(invocation: Invocation) -> None:
         _become(invocation, "on_create")
 
 
+def _bring_up_to_date(invocation: Invocation) -> None:
+    """A replayed change writes the row as it is now: others may have been written since."""
+    moment = next((m for m, kind in MOMENTS.items() if kind == invocation.event.type), "")
+    instance = invocation.instance
+    binding = _binding(invocation, instance)
+    if binding is not None and moment and getattr(binding, moment) == invocation.event.slug:
+        _become(invocation, moment)
+
+
 def _refuse_after_workflow(invocation: Invocation) -> None:
     """A create that was handed to a workflow made a record that we don't know; don't make two."""
     handed_over = Invocation.objects.filter(
@@ -57,6 +70,7 @@ def _refuse_after_workflow(invocation: Invocation) -> None:
         object_pk=invocation.object_pk,
         connection_id=invocation.connection_id,
         event__type=EventType.CREATE,
+        event__crm_object_id=invocation.event.crm_object_id,
         status=InvocationStatus.DEFERRED,
     )
     if handed_over.exists():

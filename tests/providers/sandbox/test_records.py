@@ -10,7 +10,7 @@ import time_machine
 
 from tests.providers.sandbox.conftest import ref_of, refusal
 from xkit_crm.exceptions import RejectedByCRM, RemoteRecordNotFound
-from xkit_crm.providers.base import Criterion, Operator, RecordRef, RemoteType
+from xkit_crm.providers.base import Criterion, Operator, RecordRef
 from xkit_crm.providers.sandbox.models import Org, Record
 from xkit_crm.providers.sandbox.records import (
     create_record,
@@ -20,7 +20,7 @@ from xkit_crm.providers.sandbox.records import (
     shown,
     update_record,
 )
-from xkit_crm.providers.sandbox.standard import add_field, add_object, ensure_org
+from xkit_crm.providers.sandbox.standard import add_field
 
 pytestmark = pytest.mark.django_db
 
@@ -65,13 +65,6 @@ def test_a_record_of_another_object_is_not_found(org: Org, deal: Record) -> None
     for remote_object in ("Account", "NoSuchObject"):
         with pytest.raises(RemoteRecordNotFound):
             get_record(org, RecordRef(remote_object, deal.crm_id))
-
-
-def test_a_record_has_the_title_a_person_would_give_it(org: Org, deal: Record) -> None:
-    add_object(org, "Crate", fields=[{"name": "Colour", "type": RemoteType.STRING}])
-    assert deal.title == "Sales contract"
-    assert create_record(org, "Crate", {"Colour": "red"}).title == "red"
-    assert create_record(org, "Crate", {}).title == ""
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -272,7 +265,7 @@ def test_an_unknown_field_is_refused_by_name(org: Org, field: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, "a\0b", "\ud800"])
 def test_a_value_that_no_record_can_have_is_refused(org: Org, value: Any) -> None:
     for criterion in (equals("Name", value), contains("Name", value)):
-        with pytest.raises(RejectedByCRM, match="Account Name: "):
+        with pytest.raises(RejectedByCRM, match="can't be searched by Name"):
             search_records(org, "Account", [criterion], limit=1)
 
 
@@ -284,20 +277,3 @@ def test_a_field_may_be_called_like_a_lookup_of_django(org: Org, name: str) -> N
     assert names(org, equals(name, "one")) == ["Acme"]
     assert names(org, contains(name, "W")) == ["Globex"]
     assert "duplicate" in refusal(org, "Account", {"Name": "Copy", name: "one"})[name]
-
-
-# -- tenants --------------------------------------------------------------------------------------
-
-
-def test_one_organisation_never_sees_the_records_of_another(org: Org, deal: Record) -> None:
-    other = ensure_org("globex")
-    for request in (
-        lambda: get_record(other, ref_of(deal)),
-        lambda: update_record(other, ref_of(deal), {"Amount": 1}),
-        lambda: delete_record(other, ref_of(deal)),
-    ):
-        with pytest.raises(RemoteRecordNotFound):
-            request()
-    assert not search_records(other, "Opportunity", [], limit=10)
-    assert create_record(other, "Opportunity", {"Name": "Theirs"}).record_id == deal.record_id
-    assert get_record(org, ref_of(deal)).values == deal.values

@@ -7,7 +7,7 @@ doubled word does no harm, since whoever works in a lane looks in the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 
 from django.db import transaction
 from django.utils.module_loading import import_string
@@ -43,5 +43,12 @@ def backend() -> Poke:
 
 
 def poke_on_commit(connection_ids: Sequence[str], *, using: str) -> None:
-    """Say that these lanes have work, once the transaction is committed."""
-    transaction.on_commit(partial(backend(), connection_ids), using=using, robust=True)
+    """Say that these lanes have work, once the transaction is committed.
+
+    What fails then is logged and fails nobody: the work is in the database.
+    """
+
+    def poke() -> None:
+        backend()(connection_ids)
+
+    transaction.on_commit(poke, using=using, robust=True)

@@ -12,6 +12,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline
+from xkit_crm.providers.sandbox.forms import FieldForm, FlowForm, RecordForm
 from xkit_crm.providers.sandbox.models import (
     Change,
     Field,
@@ -23,8 +24,8 @@ from xkit_crm.providers.sandbox.models import (
     Record,
     Request,
 )
-from xkit_crm.providers.sandbox.standard import SYSTEM_FIELDS, ensure_org
-from xkit_crm.providers.sandbox.validation import problems_of
+from xkit_crm.providers.sandbox.records import create_record, delete_record, update_record
+from xkit_crm.providers.sandbox.standard import add_system_fields, ensure_org
 
 
 class ObjectInline(admin.TabularInline):
@@ -57,6 +58,11 @@ class OrgAdmin(admin.ModelAdmin):
         obj.pk = made.pk
         obj._state.adding = False
 
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        for crm_object in formset.new_objects:
+            add_system_fields(crm_object)
+
     @admin.display(description=_("objects"), ordering="objects_count")
     def objects_count(self, org: Any) -> int:
         return int(org.objects_count)
@@ -64,6 +70,7 @@ class OrgAdmin(admin.ModelAdmin):
 
 class FieldInline(admin.TabularInline):
     model = Field
+    form = FieldForm
     extra = 0
     fields = [
         "name",
@@ -78,55 +85,29 @@ class FieldInline(admin.TabularInline):
         "references",
     ]
 
-    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        if db_field.name in ("default", "choices", "references"):
-            kwargs["widget"] = forms.TextInput(attrs={"size": 18})
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
-
 
 @admin.register(Object)
 class ObjectAdmin(admin.ModelAdmin):
     list_display = ["label", "name", "org", "records_count"]
     list_filter = ["org"]
-    list_select_related = ["org"]
     search_fields = ["name", "label", "org__slug"]
     inlines = [FieldInline]
     autocomplete_fields = ["org"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Object]:
-        found: QuerySet[Object] = super().get_queryset(request)
+        # Pickers of other pages name the organisation too.
+        found: QuerySet[Object] = super().get_queryset(request).select_related("org")
         alive = Q(records__deleted_at=None)
         return found.annotate(records_count=Count("records", filter=alive))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if not change:
-            Field.objects.bulk_create(
-                Field(object=form.instance, **field) for field in SYSTEM_FIELDS
-            )
+            add_system_fields(form.instance)
 
     @admin.display(description=_("records"), ordering="records_count")
     def records_count(self, crm_object: Any) -> int:
         return int(crm_object.records_count)
-
-
-class RecordForm(forms.ModelForm):
-    """Edits a record as the API would: the CRM's own validation says what is wrong."""
-
-    class Meta:
-        model = Record
-        fields = ["object", "values"]
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        crm_object, values = cleaned.get("object") or self.instance.object, cleaned.get("values")
-        if not isinstance(values, dict):
-            raise forms.ValidationError({"values": _("Give an object of field names and values.")})
-        record = self.instance if self.instance.pk else None
-        problems = problems_of(crm_object, crm_object.fields.all(), values, record=record)
-        if problems:
-            raise forms.ValidationError({"values": [str(problem) for problem in problems]})
-        return cleaned
 
 
 class HistoryInline(ReadOnlyInline):
@@ -153,29 +134,37 @@ class RecordAdmin(admin.ModelAdmin):
     list_filter = ["object__name", "object__org", ("deleted_at", admin.EmptyFieldListFilter)]
     list_select_related = ["object__org"]
     search_fields = ["values", "=number", "object__name"]
+    autocomplete_fields = ["object"]
     inlines = [HistoryInline]
+    actions = ["delete_selected"]
     readonly_fields = ["number", "version", "created_at", "updated_at", "deleted_at"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         if obj is None:
             return ["object", "values"]
-        return ["number", "values", "version", "created_at", "updated_at", "deleted_at"]
+        shown = ["number", "values", "version", "created_at", "updated_at", "deleted_at"]
+        return [*shown, "seen"] if self.has_change_permission(request, obj) else shown
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        alive = obj is None or obj.deleted_at is None
+        return alive and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Record, form: Any, change: bool) -> None:
-        from xkit_crm.providers.base import RecordRef
-        from xkit_crm.providers.sandbox.records import create_record, update_record
-
         org = obj.object.org
-        if not change:
-            made = create_record(org, obj.object.name, obj.values)
-            obj.pk, obj.number = made.pk, made.number
+        if change:
+            update_record(org, obj.ref, form.changes, version=form.cleaned_data["seen"])
             return
-        before = Record.objects.get(pk=obj.pk)
-        cleared = dict.fromkeys(before.values.keys() - obj.values.keys())
-        update_record(org, RecordRef(obj.object.name, obj.crm_id), {**cleared, **obj.values})
+        made = create_record(org, obj.object.name, form.changes)
+        obj.pk, obj.number = made.pk, made.number
+
+    @admin.action(description=_("Delete the selected records"), permissions=["delete"])
+    def delete_selected(self, request: HttpRequest, records: QuerySet[Record]) -> None:
+        """As the CRM does, not Django: the row and its history stay."""
+        for record in records.filter(deleted_at=None).select_related("object__org"):
+            delete_record(record.object.org, record.ref)
 
     @admin.display(description=_("record"), ordering="number")
     def record_id(self, record: Record) -> str:
@@ -202,6 +191,7 @@ class StepInline(admin.TabularInline):
 
 @admin.register(Flow)
 class FlowAdmin(admin.ModelAdmin):
+    form = FlowForm
     list_display = ["label", "name", "org", "active"]
     list_filter = ["org", "active"]
     list_select_related = ["org"]

@@ -27,7 +27,7 @@ def run_flow(
     if flow is None:
         raise RejectedByCRM(f"This CRM has no active flow {name!r}.")
     _require_inputs(flow, inputs)
-    context = {**inputs, "record": str(ref) if ref else None}
+    context = {**inputs, **({"record": str(ref)} if ref else {})}
     result: Record | None = None
     with transaction.atomic():
         for step in flow.steps.all():
@@ -40,7 +40,9 @@ def run_flow(
 
 def _require_inputs(flow: Flow, inputs: Mapping[str, Any]) -> None:
     known = {entry["name"]: entry for entry in flow.inputs}
-    problems = [Problem(name, "the flow has no such input.") for name in inputs.keys() - known]
+    problems = [
+        Problem(name, "the flow has no such input.") for name in inputs if name not in known
+    ]
     problems += [
         Problem(name, "the flow needs this input.")
         for name, entry in known.items()
@@ -53,7 +55,11 @@ def _require_inputs(flow: Flow, inputs: Mapping[str, Any]) -> None:
 def _run_step(
     org: Org, step: FlowStep, context: Mapping[str, Any], ref: RecordRef | None
 ) -> Record:
-    values = {name: _filled_in(value, context) for name, value in step.values.items()}
+    values = {
+        name: _filled_in(value, context)
+        for name, value in step.values.items()
+        if _is_given(value, context)
+    }
     if step.action == FlowStep.Action.CREATE:
         return create_record(org, step.object_name, values)
     if ref is None:
@@ -61,12 +67,26 @@ def _run_step(
     return update_record(org, ref, values)
 
 
+def _is_given(value: Any, context: Mapping[str, Any]) -> bool:
+    """Whether a step writes the field: not where it is all an input that was left out."""
+    whole = _whole(value)
+    return whole is None or whole in context
+
+
 def _filled_in(value: Any, context: Mapping[str, Any]) -> Any:
     """The value with its placeholders filled in; one that is all of it keeps its type."""
+    if isinstance(value, list):
+        return [_filled_in(item, context) for item in value if _is_given(item, context)]
     if not isinstance(value, str):
         return value
-    if (whole := _PLACEHOLDER.fullmatch(value)) and whole[1] in context:
-        return context[whole[1]]
+    if (whole := _whole(value)) is not None:
+        return context[whole]
     return _PLACEHOLDER.sub(
         lambda found: str(context[found[1]]) if context.get(found[1]) is not None else "", value
     )
+
+
+def _whole(value: Any) -> str | None:
+    """The name in a text that is all placeholder."""
+    found = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found else None

@@ -26,10 +26,8 @@ def strike(org: Org, operation: Operation, object_name: str) -> XkitError | None
         active=True,
     )
     for row in rows:
-        if random.random() >= row.rate:  # noqa: S311 - no secret
+        if not _happens(row):
             continue
-        if row.remaining is not None:
-            Misbehaviour.objects.filter(pk=row.pk).update(remaining=F("remaining") - 1)
         error = _error(row, operation, object_name)
         if row.kind == Kind.TIMEOUT_AFTER:
             return error
@@ -37,8 +35,17 @@ def strike(org: Org, operation: Operation, object_name: str) -> XkitError | None
     return None
 
 
+def _happens(row: Misbehaviour) -> bool:
+    """Whether it does this time; takes one of the times left, which others take too."""
+    if random.random() >= row.rate:  # noqa: S311 - no secret
+        return False
+    if row.remaining is None:
+        return True
+    left = Misbehaviour.objects.filter(pk=row.pk, remaining__gt=0)
+    return left.update(remaining=F("remaining") - 1) > 0
+
+
 def _error(row: Misbehaviour, operation: Operation, object_name: str) -> XkitError:
-    writes = operation not in (Operation.GET, Operation.SEARCH, Operation.DESCRIBE)
     match row.kind:
         case Kind.RATE_LIMIT:
             return RateLimited(
@@ -51,7 +58,9 @@ def _error(row: Misbehaviour, operation: Operation, object_name: str) -> XkitErr
                 f"The CRM could not lock the {object_name} record.", retry_after=row.retry_after
             )
         case Kind.TIMEOUT_BEFORE | Kind.TIMEOUT_AFTER:
-            return CRMUnavailable("The CRM did not answer in time.", outcome_unknown=writes)
+            return CRMUnavailable(
+                "The CRM did not answer in time.", outcome_unknown=operation.writes
+            )
     return CRMUnavailable(
         "The CRM answered 503: it is down for maintenance.", retry_after=row.retry_after
     )

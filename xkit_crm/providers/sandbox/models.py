@@ -6,10 +6,77 @@ Everything belongs to an `Org`, the CRM of one customer. Rules are in the module
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any, ClassVar, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.fields.json import KeyTransform
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.providers.base import RemoteType
+from xkit_crm.providers.base import RecordRef, RemoteType
+
+#: What a record's number looks like in its id; longer ones fit no column.
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_API_NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+# -- what a person may type -----------------------------------------------------------------------
+
+validate_api_name = RegexValidator(
+    _API_NAME, _("Start with a letter; then letters, digits and underscores.")
+)
+
+
+def validate_texts(value: Any) -> None:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValidationError(_('Give a list of texts, such as ["Open", "Closed"].'))
+
+
+def validate_values(value: Any) -> None:
+    """Field names and the values that are written there."""
+    if not isinstance(value, dict):
+        raise ValidationError(_('Give an object of field names and values: {"Name": "{title}"}.'))
+    _require_json(value)
+
+
+def validate_inputs(value: Any) -> None:
+    """A flow's inputs: `provider` describes them, `flows` asks for them."""
+    if not isinstance(value, list) or not all(map(_is_input, value)):
+        raise ValidationError(
+            _(
+                "Give a list of inputs, each with a name and, if need be, a label and a type of "
+                "%(types)s."
+            ),
+            params={"types": ", ".join(RemoteType)},
+        )
+    if len({entry["name"] for entry in value}) < len(value):
+        raise ValidationError(_("Give every input a name of its own."))
+    _require_json(value)
+
+
+def _is_input(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and _API_NAME.match(entry["name"]) is not None
+        and isinstance(entry.get("label", ""), str)
+        and entry.get("type", RemoteType.STRING) in list(RemoteType)
+    )
+
+
+def _require_json(value: Any) -> None:
+    """Python reads NaN where JSON, and so the database, knows no such number."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValidationError(_("NaN and infinity are no JSON.")) from None
+
+
+# -- tables ---------------------------------------------------------------------------------------
 
 
 class FieldType(models.TextChoices):
@@ -37,6 +104,10 @@ class Operation(models.TextChoices):
     DELETE = "delete", _("delete")
     WORKFLOW = "workflow", _("run a flow")
 
+    @property
+    def writes(self) -> bool:
+        return self not in (Operation.DESCRIBE, Operation.GET, Operation.SEARCH)
+
 
 class Org(models.Model):
     """One customer's CRM."""
@@ -63,7 +134,7 @@ class Object(models.Model):
     """A kind of record, standard or custom."""
 
     org = models.ForeignKey(Org, models.CASCADE, related_name="object_types", verbose_name=_("org"))
-    name = models.CharField(_("API name"), max_length=80)
+    name = models.CharField(_("API name"), max_length=80, validators=[validate_api_name])
     label = models.CharField(_("label"), max_length=80)
     plural_label = models.CharField(_("plural label"), max_length=80, blank=True)
     #: The number of the newest record.
@@ -85,7 +156,7 @@ class Field(models.Model):
     object = models.ForeignKey(
         Object, models.CASCADE, related_name="fields", verbose_name=_("object")
     )
-    name = models.CharField(_("API name"), max_length=80)
+    name = models.CharField(_("API name"), max_length=80, validators=[validate_api_name])
     label = models.CharField(_("label"), max_length=80)
     type = models.CharField(_("type"), max_length=20, choices=FieldType.choices)
     required = models.BooleanField(_("required"), default=False)
@@ -94,12 +165,17 @@ class Field(models.Model):
     default = models.JSONField(_("default"), null=True, blank=True)
     max_length = models.PositiveIntegerField(_("longest text"), null=True, blank=True)
     choices = models.JSONField(
-        _("choices"), default=list, blank=True, help_text=_("The values of a picklist.")
+        _("choices"),
+        default=list,
+        blank=True,
+        validators=[validate_texts],
+        help_text=_("The values of a picklist."),
     )
     references = models.JSONField(
         _("references"),
         default=list,
         blank=True,
+        validators=[validate_texts],
         help_text=_("API names of the objects that a reference may point to."),
     )
 
@@ -115,6 +191,28 @@ class Field(models.Model):
         return self.label
 
 
+class RecordQuerySet(models.QuerySet["Record"]):
+    def at(self, org_id: int, ref: RecordRef) -> Self:
+        """The record with this id, deleted or not; none where nothing can have it."""
+        if not _NUMBER.fullmatch(ref.crm_id):
+            return self.none()
+        return self.filter(
+            object__org=org_id, object__name=ref.remote_object, number=int(ref.crm_id)
+        )
+
+    def alive(self) -> Self:
+        """Those that nobody has deleted."""
+        return self.filter(deleted_at=None)
+
+    def where(self, field: str, value: Any, *, lookup: str = "exact") -> Self:
+        """Those whose field has this value; None: those where it has none."""
+        if value is None:
+            lookup, value = "isnull", True
+        # Not `values__<field>`: customers call fields `Ref__c`, and may call one `contains`.
+        found = self.alias(wanted=KeyTransform(field, "values"))
+        return found.filter(**{f"wanted__{lookup}": value})
+
+
 class Record(models.Model):
     object = models.ForeignKey(
         Object, models.CASCADE, related_name="records", verbose_name=_("object")
@@ -125,6 +223,8 @@ class Record(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
+
+    objects: ClassVar[RecordQuerySet] = RecordQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("record")
@@ -143,9 +243,13 @@ class Record(models.Model):
         return f"{self.number:05d}"
 
     @property
+    def ref(self) -> RecordRef:
+        return RecordRef(self.object.name, self.crm_id)
+
+    @property
     def record_id(self) -> str:
         """The public id, such as Opportunity:09876."""
-        return f"{self.object.name}:{self.crm_id}"
+        return str(self.ref)
 
     @property
     def title(self) -> str:
@@ -180,12 +284,13 @@ class Flow(models.Model):
     """A native workflow, as a customer defines one."""
 
     org = models.ForeignKey(Org, models.CASCADE, related_name="flows", verbose_name=_("org"))
-    name = models.CharField(_("API name"), max_length=80)
+    name = models.CharField(_("API name"), max_length=80, validators=[validate_api_name])
     label = models.CharField(_("label"), max_length=80)
     inputs = models.JSONField(
         _("inputs"),
         default=list,
         blank=True,
+        validators=[validate_inputs],
         help_text=_('Such as [{"name": "title", "type": "string", "required": true}].'),
     )
     active = models.BooleanField(_("active"), default=True)
@@ -216,6 +321,7 @@ class FlowStep(models.Model):
     values = models.JSONField(
         _("values"),
         default=dict,
+        validators=[validate_values],
         help_text=_(
             'Field to value; "{input}" is replaced by an input, "{step 1}" by the id of the '
             'record that step made, "{record}" by that of the record the flow runs on.'

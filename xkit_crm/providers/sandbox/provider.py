@@ -7,12 +7,13 @@ organisation that isn't there yet is made, with the standard objects.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import cached_property
 from hmac import compare_digest
 from typing import Any
 
+from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
 from xkit_crm.exceptions import CRMError, CRMUnauthorized
@@ -29,7 +30,7 @@ from xkit_crm.providers.base import (
 )
 from xkit_crm.providers.sandbox import flows, records
 from xkit_crm.providers.sandbox.misbehaviour import strike
-from xkit_crm.providers.sandbox.models import Field, Object, Operation, Org, Record, Request
+from xkit_crm.providers.sandbox.models import Field, Flow, Object, Operation, Org, Record, Request
 from xkit_crm.providers.sandbox.standard import ensure_org
 
 
@@ -52,7 +53,9 @@ class SandboxProvider(Provider):
     @contextmanager
     def _request(self, operation: Operation, object_name: str = "") -> Iterator[None]:
         late = strike(self.org, operation, object_name)
-        yield
+        # A write and its log entry are one: what `find_created` can't find must not be there.
+        with transaction.atomic() if operation.writes else nullcontext():
+            yield
         if late is not None:
             raise late
 
@@ -86,13 +89,13 @@ class SandboxProvider(Provider):
     ) -> Sequence[RemoteRecord]:
         with self._request(Operation.SEARCH, remote_object):
             found = list(records.search_records(self.org, remote_object, criteria, limit=limit))
-        return [RemoteRecord(_ref(row), records.shown(row, fields)) for row in found]
+        return [RemoteRecord(row.ref, records.shown(row, fields)) for row in found]
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
         with self._request(Operation.CREATE, remote_object):
             record = records.create_record(self.org, remote_object, values)
             self._log(Operation.CREATE, record, key)
-        return _ref(record)
+        return record.ref
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
         with self._request(Operation.SEARCH, remote_object):
@@ -101,7 +104,7 @@ class SandboxProvider(Provider):
                 .filter(org=self.org, key=key, record__isnull=False)
                 .first()
             )
-        return _ref(logged.record) if logged and logged.record else None
+        return logged.record.ref if logged and logged.record else None
 
     def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
         with self._request(Operation.UPDATE, ref.remote_object):
@@ -122,19 +125,17 @@ class SandboxProvider(Provider):
         self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
     ) -> RecordRef | None:
         with self._request(Operation.WORKFLOW):
+            # Whoever runs it with the same key at the same time waits, and finds it done.
+            Flow.objects.select_for_update().filter(org=self.org, name=name).first()
             ran = Request.objects.select_related("record__object").filter(org=self.org, key=key)
             if (before := ran.first()) is not None:
-                return _ref(before.record) if before.record else None
+                return before.record.ref if before.record else None
             record = flows.run_flow(self.org, name, inputs, ref)
             self._log(Operation.WORKFLOW, record, key)
-        return _ref(record) if record else None
+        return record.ref if record else None
 
     def record_url(self, ref: RecordRef) -> str:
-        row = Record.objects.filter(
-            object__org=self.org,
-            object__name=ref.remote_object,
-            number=int(ref.crm_id) if ref.crm_id.isdecimal() else -1,
-        ).first()
+        row = Record.objects.at(self.org.pk, ref).first()
         try:
             return reverse("admin:xkit_sandbox_record_change", args=[row.pk]) if row else ""
         except NoReverseMatch:
@@ -142,10 +143,6 @@ class SandboxProvider(Provider):
 
     def _log(self, operation: Operation, record: Record | None, key: str = "") -> None:
         Request.objects.create(org=self.org, operation=operation, record=record, key=key)
-
-
-def _ref(record: Record) -> RecordRef:
-    return RecordRef(record.object.name, record.crm_id)
 
 
 def _described(field: Field) -> RemoteField:

@@ -187,21 +187,37 @@ def add_object(
     plural_label: str = "",
     fields: list[dict[str, Any]] | None = None,
 ) -> Object:
-    """Add an object; each field is the keyword arguments of `add_field`."""
-    made = Object.objects.create(
+    """Add an object; each field is the keyword arguments of `add_field`.
+
+    Raises Django's `ValidationError` for names that no CRM takes.
+    """
+    made = Object(
         org=org, name=name, label=label or name, plural_label=plural_label or f"{label or name}s"
     )
-    Field.objects.bulk_create(
-        Field(object=made, **{"label": field["name"], **field})
-        for field in [*(fields or []), *SYSTEM_FIELDS]
-    )
+    made.clean_fields(exclude=["org"])
+    made.save()
+    rows = [Field(object=made, **{"label": field["name"], **field}) for field in fields or []]
+    for row in rows:
+        row.clean_fields(exclude=["object"])
+    Field.objects.bulk_create(rows)
+    add_system_fields(made)
     return made
+
+
+def add_system_fields(crm_object: Object) -> None:
+    """Add the fields that every object has, where they aren't there yet."""
+    Field.objects.bulk_create(
+        [Field(object=crm_object, **field) for field in SYSTEM_FIELDS], ignore_conflicts=True
+    )
 
 
 def add_field(org: Org, object_name: str, name: str, **attributes: Any) -> Field:
     """Add a custom field: `type`, `label`, `required`, `choices` and what else `Field` has."""
-    return Field.objects.create(
+    made = Field(
         object=Object.objects.get(org=org, name=object_name),
         name=name,
         **{"label": name, "type": T.STRING, **attributes},
     )
+    made.clean_fields(exclude=["object"])
+    made.save()
+    return made
