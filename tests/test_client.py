@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 import requests
+from django.db import transaction
 from requests import Request
 
 import xkit_crm
@@ -136,3 +139,44 @@ def test_invoke_goes_to_the_deployment_that_the_settings_name(
     assert stored.source == "api"
     with pytest.raises(PayloadInvalid):
         xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": 1})
+
+
+class Broken(BaseHTTPRequestHandler):
+    """A deployment whose answer is lost on the way."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/truncated/"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"5\r\nab")
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("how", ["dropped", "truncated"])
+def test_a_request_that_was_sent_and_not_answered_has_an_unknown_outcome(how: str) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{how}"
+        client = XkitClient(address, "xpk", "xsk", retries=0)
+        with pytest.raises(CRMUnavailable) as raised:
+            client.invoke("acme", "opportunity", "deal_created", {})
+        server.shutdown()
+    assert raised.value.outcome_unknown
+
+
+def test_inside_a_transaction_nothing_is_sent_to_another_deployment(settings: Any) -> None:
+    settings.XKIT_CRM = {
+        **settings.XKIT_CRM,
+        "REMOTE": {
+            "base_url": "http://127.0.0.1:9/api/v1",
+            "publishable_key": "xpk",
+            "secret_key": "xsk",
+        },
+    }
+    with pytest.raises(ConfigurationError, match="on_commit"), transaction.atomic():
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "x"})

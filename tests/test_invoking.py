@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, date, datetime
+import time
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 import xkit_crm
 from tests.objects import OBJECTS
+from xkit_crm import invoking
 from xkit_crm.exceptions import (
     ConnectionNotEnabled,
     IdempotencyMismatch,
+    Malformed,
     MappingIncomplete,
     PayloadInvalid,
     UnknownConnection,
@@ -24,7 +29,8 @@ from xkit_crm.exceptions import (
     UnknownRecord,
     WrongEventType,
 )
-from xkit_crm.models import Connection, EventAction, Invocation
+from xkit_crm.models import Connection, EventAction, Invocation, Lane
+from xkit_crm.models.invocation import Source
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
 from xkit_crm.testing import deliver
 
@@ -173,6 +179,36 @@ def test_what_waits_for_the_same_record_is_carried_out_first(sandbox: Connection
     assert set(Invocation.objects.values_list("status", flat=True)) == {"succeeded"}
 
 
+def test_what_waits_for_a_later_time_in_front_of_it_is_not_waited_for(
+    sandbox: Connection, settings: Any
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "WAIT_TIMEOUT": 3600}
+    record = create().record
+    assert record is not None
+    update = ("acme", "opportunity", "deal_updated")
+    later = xkit_crm.invoke(*update, {"name": "One"}, record.id, wait=False)
+    for changes in ({"due_at": timezone.now() + timedelta(hours=1)}, {"status": "unknown"}):
+        Invocation.objects.filter(pk=later.pk).update(**changes)
+        assert xkit_crm.invoke(*update, {"name": "Two"}, record.id).status == "pending"
+
+
+def test_a_connection_deleted_while_it_is_waited_for_is_said(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xkit_crm.delivery import drain
+
+    hour = timezone.now() + timedelta(hours=1)
+    Lane.objects.update_or_create(
+        connection=sandbox, defaults={"holder": "elsewhere/1/1", "leased_until": hour}
+    )
+    clock = SimpleNamespace(
+        monotonic=time.monotonic, sleep=lambda _: Connection.objects.get().delete()
+    )
+    monkeypatch.setattr(drain, "time", clock)
+    with pytest.raises(UnknownConnection, match="deleted meanwhile"):
+        create()
+
+
 # -- doing it once --------------------------------------------------------------------------------
 
 
@@ -188,6 +224,43 @@ def test_the_same_key_for_something_else_is_refused(sandbox: Connection) -> None
     xkit_crm.connect("other", provider="sandbox")
     with pytest.raises(IdempotencyMismatch):
         xkit_crm.invoke("other", "opportunity", "deal_created", {"name": "x"}, idempotency_key="k")
+
+
+def test_the_same_key_is_answered_again_whatever_changed_since(sandbox: Connection) -> None:
+    first = create(idempotency_key="k")
+    Connection.objects.update(status="disabled")
+    assert create(idempotency_key="k") == first
+    EventAction.objects.all().delete()
+    assert create(idempotency_key="k") == first
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_a_key_that_is_empty_or_too_long_is_refused(sandbox: Connection, key: str) -> None:
+    with pytest.raises(Malformed, match="idempotency key"):
+        create(idempotency_key=key)
+
+
+def test_callers_who_try_again_with_one_key_do_it_once(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = invoking.read("acme", "opportunity", "deal_created", {"name": "x"}, None)
+    outage = Misbehaviour.objects.create(
+        org=Org.objects.get(slug="acme"), kind="unavailable", operation="create"
+    )
+
+    def ask() -> Invocation:
+        put = invoking.put(request, source=Source.API, idempotency_key="k", retry=False)
+        return put[0]
+
+    assert ask().status == "failed"
+    outage.delete()
+    # The second caller has read the failure when the first one has already made it good.
+    stale = invoking._used_before(request, "k")
+    assert ask().status == "succeeded"
+    with monkeypatch.context() as late:
+        late.setattr(invoking, "_used_before", lambda *_: stale)
+        assert ask().status == "succeeded"
+    assert Record.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
 
 from xkit_crm import __version__
 from xkit_crm.exceptions import (
@@ -187,18 +188,26 @@ class XkitClient:
                 timeout=self.timeout,
                 allow_redirects=False,
             )
-        except requests.ConnectionError as error:
+        except requests.RequestException as error:
+            if _was_not_sent(error):
+                raise CRMUnavailable(
+                    f"{self.base_url} can't be reached: {type(error).__name__}.",
+                    hint="Check the address and the network.",
+                ) from error
             raise CRMUnavailable(
-                f"{self.base_url} can't be reached: {type(error).__name__}.",
-                hint="Check the address and the network.",
-            ) from error
-        except requests.Timeout as error:
-            raise CRMUnavailable(
-                f"{self.base_url} did not answer in {self.timeout[1]} s.",
+                f"{self.base_url} did not answer: {type(error).__name__}.",
                 hint="Send it again with the same idempotency key.",
                 outcome_unknown=method != "GET",
             ) from error
         return _answer(response)
+
+
+def _was_not_sent(error: requests.RequestException) -> bool:
+    """Whether no connection was made, so that nothing can have been done."""
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
+        return True
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", None), NewConnectionError)
 
 
 def _session() -> requests.Session:

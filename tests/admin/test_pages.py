@@ -16,7 +16,7 @@ from django.urls import reverse
 import xkit_crm
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm import models
+from xkit_crm import models, signals
 from xkit_crm.models import APIKey, Connection, Invocation, ModelBinding
 from xkit_crm.testing import deliver
 
@@ -142,28 +142,49 @@ def test_replaying_needs_its_permission(log: Connection, client: Client) -> None
 # -- secrets --------------------------------------------------------------------------------------
 
 
+CONNECTION_FORM = {
+    "context": "workspace-1",
+    "provider": "sandbox",
+    "status": "enabled",
+    "status_reason": "",
+    "mappings-TOTAL_FORMS": "0",
+    "mappings-INITIAL_FORMS": "0",
+}
+
+
+def test_a_status_chosen_in_the_form_is_told_to_the_product(
+    log: Connection, admin_client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    def on_changed(old_status: str, new_status: str, **_: object) -> None:
+        told.append((old_status, new_status))
+
+    signals.connection_status_changed.connect(on_changed)
+    with django_capture_on_commit_callbacks(execute=True):
+        admin_client.post(
+            page(Connection, "change", "acme"), {**CONNECTION_FORM, "status": "disabled"}
+        )
+    assert Connection.objects.get(pk="acme").status == "disabled"
+    assert told == [("enabled", "disabled")]
+
+
 def test_credentials_are_written_and_never_shown(log: Connection, admin_client: Client) -> None:
-    form = {
-        "context": "workspace-1",
-        "provider": "sandbox",
-        "status": "enabled",
-        "status_reason": "",
-        "mappings-TOTAL_FORMS": "0",
-        "mappings-INITIAL_FORMS": "0",
-    }
-    address = page(Connection, "change", "acme")
+    form, address = CONNECTION_FORM, page(Connection, "change", "acme")
     admin_client.post(address, {**form, "credentials": '{"token": "very-secret"}'})
     assert Connection.objects.get(pk="acme").credentials == {"token": "very-secret"}
     assert b"very-secret" not in admin_client.get(address).content
+    mistaken = {**form, "provider": "nope", "credentials": '{"token": "very-secret"}'}
+    assert b"very-secret" not in admin_client.post(address, mistaken).content
     admin_client.post(address, {**form, "credentials": ""})
     assert Connection.objects.get(pk="acme").credentials == {"token": "very-secret"}
 
 
 def test_the_secret_of_a_new_key_is_shown_once(admin_client: Client) -> None:
-    added = admin_client.post(
-        page(APIKey, "add"), {"name": "backend", "contexts": "a\n\nb"}, follow=True
-    )
+    added = admin_client.post(page(APIKey, "add"), {"name": "backend", "contexts": "a\n\nb"})
     key = APIKey.objects.get()
+    assert "xsk_" not in str(added.cookies)
+    assert "no-store" in added["Cache-Control"]
     assert key.contexts == ["a", "b"]
     secret = added.content.decode().split("xsk_")[1].split("<")[0]
     assert APIKey.objects.authenticate(key.publishable_key, f"xsk_{secret}") == key
@@ -261,6 +282,10 @@ def test_a_row_linked_in_the_admin_is_updated_not_created(
     }
     refused = admin_client.post(page(models.RecordLink, "add"), {**form, "record_id": "09876"})
     assert b"is not a record id" in refused.content
+    nobody = {**form, "object_pk": "abc", "record_id": existing.record.id}
+    assert (
+        b"There is no such row" in admin_client.post(page(models.RecordLink, "add"), nobody).content
+    )
     admin_client.post(page(models.RecordLink, "add"), {**form, "record_id": existing.record.id})
     deal.title = "Ours now"
     deal.save()
@@ -268,3 +293,16 @@ def test_a_row_linked_in_the_admin_is_updated_not_created(
     last = Invocation.objects.first()
     assert last is not None
     assert (last.event.slug, last.record_id) == ("deal_updated", existing.record.id)
+
+
+def test_pages_open_although_what_they_are_about_is_gone(
+    log: Connection, admin_client: Client
+) -> None:
+    gone = ContentType.objects.create(app_label="gone", model="gone")
+    models.RecordLink.objects.update(content_type=gone)
+    models.RecordLink.objects.update(object_pk="abc")
+    assert admin_client.get(page(models.RecordLink, "changelist")).status_code == 200
+    Connection.objects.update(provider="uninstalled")
+    Invocation.objects.update(content_type=gone)
+    for invocation in Invocation.objects.all():
+        assert admin_client.get(page(Invocation, "change", invocation.pk)).status_code == 200

@@ -37,6 +37,19 @@ GOOD: dict[str, Any] = {"payload": {"name": "x"}}
             "wrong_event_type",
         ),
         ("acme/objects/opportunity/events/deal_updated", GOOD, 409, "wrong_event_type"),
+        (
+            "acme/objects/opportunity/Opportunity:\0/events/deal_updated",
+            GOOD,
+            404,
+            "unknown_record",
+        ),
+        (
+            f"acme/objects/opportunity/Opportunity:{'9' * 300}/events/deal_updated",
+            GOOD,
+            404,
+            "unknown_record",
+        ),
+        ("acme/objects/opportunity/Account:1/events/deal_updated", GOOD, 404, "unknown_record"),
         (CREATE, "{", 400, "malformed"),
         (CREATE, b"\xff\xfe", 400, "malformed"),
         (CREATE, "[" * 100_000, 400, "malformed"),
@@ -221,3 +234,25 @@ def test_a_wrong_method_is_answered_with_the_error_body(
 
 def test_a_cursor_that_is_none_is_malformed(sandbox: Connection, caller: Caller) -> None:
     assert caller.get("acme/invocations", cursor="nonsense").status_code == 400
+
+
+@pytest.mark.parametrize("cursor", ["x", "cD1hYmM=", "cD1hAGI=", "bz0x", "%00"])
+@pytest.mark.parametrize("path", ["acme/invocations", "connections"])
+def test_a_cursor_that_is_not_ours_is_malformed(
+    sandbox: Connection, caller: Caller, path: str, cursor: str
+) -> None:
+    response = caller.get(path, cursor=cursor)
+    # A place between two rows is a place, whoever names it.
+    assert response.status_code in (200, 400)
+    if response.status_code == 400:
+        assert response.json()["error"]["errors"][0]["path"] == "cursor"
+
+
+def test_a_mistake_of_the_operator_is_in_the_log(
+    sandbox: Connection, caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    Connection.objects.update(credentials_cipher="garbage")
+    response = caller.post(CREATE, GOOD)
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "configuration"
+    assert "ENCRYPTION_KEYS" in caplog.text

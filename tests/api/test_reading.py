@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import resolve
 
 from tests.api.conftest import Caller
 from tests.factories import ConnectionFactory
@@ -96,3 +99,18 @@ def test_the_document_describes_every_path_with_its_errors() -> None:
         *("400", "401", "403", "404", "409", "413", "422", "429", "502", "503"),
     }
     assert invoke["security"] == [{"apiKey": []}]
+
+
+def test_times_are_iso_8601_in_utc_whatever_the_product_says(
+    sandbox: Connection, caller: Caller, settings: Any
+) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    settings.REST_FRAMEWORK = {"DATETIME_FORMAT": "%d.%m.%Y"}
+    made = caller.get("connections/acme").json()["created_at"]
+    assert datetime.fromisoformat(made).utcoffset() == timedelta()
+    assert made.endswith("Z")
+
+
+def test_no_view_is_inside_the_transaction_of_a_request() -> None:
+    view = resolve("/api/v1/crm/acme/objects/opportunity/events/deal_created").func
+    assert view._non_atomic_requests == {"default", "other"}  # type: ignore[attr-defined]

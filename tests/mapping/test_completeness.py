@@ -65,10 +65,10 @@ def test_an_event_is_answered_by_its_own_action_and_a_delete_by_an_update_too(
     assert told("noop", static("Gone"), event=event, remote_object="") == []
 
 
-@pytest.mark.parametrize("rows", [[], [empty("Name")]])
-def test_a_create_misses_the_fields_that_the_crm_requires(rows: list[dict[str, Any]]) -> None:
-    assert told("create", *rows) == ["Name: Deal Name is required by the CRM"]
-    assert told("update", *rows) == told("delete", *rows) == told("search", *rows) == []
+def test_only_a_create_misses_the_fields_that_the_crm_requires() -> None:
+    for rows in ([], [empty("Name")]):
+        assert told("create", *rows) == ["Name: Deal Name is required by the CRM"]
+        assert told("update", *rows) == told("delete", *rows) == told("search", *rows) == []
 
 
 @pytest.mark.parametrize("action", ["create", "update", "search"])

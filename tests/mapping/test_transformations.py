@@ -49,14 +49,11 @@ def test_an_action_with_every_kind_mode_and_operator_has_no_problem() -> None:
     assert check_action(SEED) == []
 
 
-@pytest.mark.parametrize("action", ["create", "update", "delete", "search", "noop"])
-def test_an_action_needs_nothing_but_its_name(action: str) -> None:
-    assert check_action({"action": action}) == []
+@pytest.mark.parametrize("action", list(ActionType))
+def test_an_action_needs_nothing_but_its_name_and_a_workflow_its_own(action: str) -> None:
+    workflow = {"workflow": "Onboard"} if action == "workflow" else {}
 
-
-def test_a_workflow_action_names_its_workflow() -> None:
-    assert [p.path for p in check_action({"action": "workflow"})] == ["workflow"]
-    assert check_action({"action": "workflow", "workflow": "Onboard"}) == []
+    assert check_action({"action": str(action), **workflow}) == []
 
 
 @pytest.mark.parametrize(
@@ -65,6 +62,7 @@ def test_a_workflow_action_names_its_workflow() -> None:
         ("create", "an.action: is not an object"),
         ({}, "action: must be one of create, update, delete, workflow, search, noop"),
         ({"action": ["create"]}, "action: must be one of create"),
+        ({"action": "workflow"}, "workflow: is needed to run one"),
         ({"action": "noop", "remote_object": 5}, "remote_object: is not a string"),
         ({"action": "workflow", "workflow": ["x"]}, "workflow: is not a string"),
         ({"action": "noop", "transformations": {"a": 1}}, "transformations: is not a list"),
@@ -98,15 +96,10 @@ def test_what_is_wrong_with_a_transformation_is_told_by_keyword(
 
 
 def test_every_problem_is_told_at_once() -> None:
-    rows = [{"field": "A", "kind": "direct"}, {"field": "", "kind": "?", "extra": 1}]
+    rows = [{"field": "", "kind": "direct"}, {"field": "A", "kind": "?"}]
+    paths = [p.path for p in check_action({"action": "?", "transformations": rows})]
 
-    assert [p.path for p in check_action({"action": "?", "transformations": rows})] == [
-        "action",
-        "transformations[0].key",
-        "transformations[1].extra",
-        "transformations[1].field",
-        "transformations[1].kind",
-    ]
+    assert paths == ["action", *[f"transformations[{p}" for p in ("0].field", "0].key", "1].kind")]]
 
 
 def test_a_field_is_written_once_but_may_be_searched_twice() -> None:
@@ -171,7 +164,7 @@ _keywords: dict[str, st.SearchStrategy[Any]] = {
     "key": _paths,
     "value": strategies.any_json,
     "values": st.dictionaries(st.text(max_size=3), strategies.any_json, max_size=3),
-    "template": st.lists(_paths.map("{{{}}} {{".format) | st.just("}}"), min_size=1).map("".join),
+    "template": st.lists(_paths.map("{{{}}} {{{{".format) | st.just("}}"), min_size=1).map("".join),
 }
 _choices: dict[str, st.SearchStrategy[Any]] = {
     "mode": st.sampled_from([*WriteMode, None]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -199,23 +201,18 @@ def test_one_invocation_for_each_connection_of_the_row(
     assert len({i.uuid for i in made}) == 2
 
 
-def rebound(sync: type[xkit_crm.ModelSync]):
+@contextmanager
+def rebound(sync: type[xkit_crm.ModelSync]) -> Iterator[None]:
     """Bind `Deal` by this class during the block, and by its own afterwards."""
-    from contextlib import contextmanager
-
     from tests.products.crm import DealSync
 
-    @contextmanager
-    def block():
+    xkit_crm.unregister(Deal)
+    xkit_crm.register(Deal)(sync)
+    try:
+        yield
+    finally:
         xkit_crm.unregister(Deal)
-        xkit_crm.register(Deal)(sync)
-        try:
-            yield
-        finally:
-            xkit_crm.unregister(Deal)
-            xkit_crm.register(Deal)(DealSync)
-
-    return block()
+        xkit_crm.register(Deal)(DealSync)
 
 
 # -- transactions ---------------------------------------------------------------------------------
@@ -297,6 +294,103 @@ def test_a_row_pickled_in_a_transaction_forgets_what_it_cannot_know(deal: Deal) 
     again.title = "Sales contract"
     again.save()
     assert [payload["name"] for _, payload in fired()] == ["Renamed", "Sales contract"]
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """A transaction that comes to nothing."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_database_computed_and_took_back_fires_when_it_is_saved(deal: Deal) -> None:
+    with rolled_back():
+        deal.views = F("views") + 1
+        deal.save()
+    deal.save()
+    assert Deal.objects.get().views == 1
+    assert [payload["views"] for _, payload in fired()] == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_computed_value_whose_save_failed_fires_when_it_is_saved(
+    deal: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xkit_crm.delivery import outbox
+
+    deal.views = F("views") + 1
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "put_captured", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            deal.save()
+    deal.save()
+    assert [payload["views"] for _, payload in fired()] == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_muted_save_that_was_rolled_back_fires_when_it_is_saved(deal: Deal) -> None:
+    with rolled_back(), xkit_crm.muted():
+        deal.title = "Renamed"
+        deal.save()
+    deal.save()
+    assert [payload["name"] for _, payload in fired()] == ["Renamed"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_rollback_and_a_refresh_the_refreshed_row_counts(deal: Deal) -> None:
+    with rolled_back():
+        deal.title = "Renamed"
+        deal.save()
+    Deal.objects.update(title="Changed elsewhere")
+    deal.refresh_from_db()
+    deal.save()
+    assert fired() == []
+    deal.title = "Sales contract"
+    deal.save()
+    assert [payload["name"] for _, payload in fired()] == ["Sales contract"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_whose_hooks_fail_is_still_a_commit(deal: Deal) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        transaction.on_commit(lambda: 1 / 0)
+        deal.title = "Renamed"
+        deal.save()
+    deal.title = "Sales contract"
+    deal.save()
+    assert [payload["name"] for _, payload in fired()] == ["Renamed", "Sales contract"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_a_rollback_a_partial_save_does_not_pass_for_a_whole_one(deal: Deal) -> None:
+    with rolled_back():
+        deal.title = "Renamed"
+        deal.save()
+    deal.note = "noted"
+    deal.save(update_fields=["note"])
+    deal.save()
+    assert [payload["name"] for _, payload in fired()] == ["Renamed"]
+
+
+def test_writing_over_another_row_by_its_key_fires(customer: Customer) -> None:
+    with xkit_crm.muted():
+        first, second = DealFactory.create_batch(2, customer=customer)
+    first = Deal.objects.get(pk=first.pk)
+    first.pk = second.pk
+    first.save()
+    (invocation,) = Invocation.objects.all()
+    assert (invocation.event.slug, invocation.object_pk) == ("deal_updated", str(second.pk))
+
+
+def test_a_row_made_by_the_text_of_its_key_is_the_row_that_is_loaded(customer: Customer) -> None:
+    Deal.objects.create(pk="007", customer=customer, title="Bond")
+    deal = Deal.objects.get(pk=7)
+    deal.title = "James Bond"
+    deal.save()
+    assert set(Invocation.objects.values_list("object_pk", flat=True)) == {"7"}
+    assert len(set(Invocation.objects.values_list("record_key", flat=True))) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,7 +8,10 @@ import xkit_crm
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from tests.sync.test_capture import rebound
-from xkit_crm.models import Connection, Invocation
+from xkit_crm.delivery.replay import replay
+from xkit_crm.models import Connection, CRMObject, EventDefinition, Invocation
+from xkit_crm.models.base import new_uuid
+from xkit_crm.providers.sandbox.models import Record
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -78,3 +81,44 @@ def test_a_binding_that_never_creates_leaves_an_unknown_row_alone(
         deliver()
     assert ended() == [("deal_updated", "skipped")]
     assert "on_create" in str(Invocation.objects.get().error)
+
+
+def test_an_old_change_that_is_replayed_does_not_overwrite_what_came_after(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xkit_crm.exceptions import RejectedByCRM
+    from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+    deal = DealFactory.create(customer=customer)
+    deliver()
+
+    def refusing(*args: object, **named: object) -> None:
+        raise RejectedByCRM("Not today.")
+
+    with monkeypatch.context() as today:
+        today.setattr(SandboxProvider, "update", refusing)
+        deal.title = "Old"
+        deal.save()
+        deliver()
+    deal.title = "New"
+    deal.save()
+    deliver()
+    replay(Invocation.objects.filter(status="failed"))
+    deliver()
+    assert Record.objects.get().values["Name"] == "New"
+
+
+def test_what_a_workflow_took_for_another_object_stands_in_nobodys_way(
+    sandbox: Connection, deal: Deal
+) -> None:
+    contact = EventDefinition.objects.create(
+        crm_object=CRMObject.objects.get(slug="contact"), slug="made", type="create", label="Made"
+    )
+    deal.title = "Renamed"
+    deal.save()
+    waiting = Invocation.objects.get()
+    waiting.pk, waiting.uuid = None, new_uuid()
+    waiting.event, waiting.status, waiting.record_key = contact, "deferred", "another"
+    waiting.save()
+    deliver()
+    assert ("deal_created", "succeeded") in ended()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -60,6 +61,18 @@ def link_to(instance: models.Model | None, text: str | None = None) -> SafeStrin
     except NoReverseMatch:
         return label
     return format_html('<a href="{}">{}</a>', url, label)
+
+
+def link_to_row(content_type: ContentType | None, pk: str | None) -> SafeString | str:
+    """A link to a row of the product, without asking the database whether it is there."""
+    if not pk or content_type is None:
+        return "—"
+    name = f"{content_type.name} {pk}"
+    model = content_type.model_class()
+    try:
+        return link_to(model(pk=pk), name) if model else name
+    except (TypeError, ValueError):
+        return name
 
 
 def moment(value: datetime | None) -> str:

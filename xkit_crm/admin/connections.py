@@ -6,25 +6,27 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to_row
 from xkit_crm.connections import propose_mapping, set_status
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Connection, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import available
 
 
 class CredentialsField(forms.JSONField):
-    """Written and never shown: an empty box keeps what there is."""
+    """Written and never shown, not even back to who typed it: an empty box keeps what there is."""
 
     def prepare_value(self, value: Any) -> Any:
-        return "" if value is None else super().prepare_value(value)
+        return ""
 
 
 class ConnectionForm(forms.ModelForm):
@@ -79,6 +81,15 @@ class ConnectionAdmin(XkitAdmin):
             kwargs["widget"] = forms.TextInput(attrs={"size": 80})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
+    def save_model(
+        self, request: HttpRequest, obj: Connection, form: forms.ModelForm, change: bool
+    ) -> None:
+        """A status chosen here is told to the product like any other change of status."""
+        chosen, reason = ConnectionStatus(obj.status), obj.status_reason
+        obj.status = form.initial.get("status", ConnectionStatus.PENDING)
+        super().save_model(request, obj, form, change)
+        set_status(obj, chosen, reason)
+
     @admin.display(description=_("status"), ordering="status")
     def status_(self, connection: Connection) -> str:
         return badge(connection.status)
@@ -126,12 +137,24 @@ class LaneAdmin(ReadOnlyAdmin):
 
 class RecordLinkForm(forms.ModelForm):
     def clean_record_id(self) -> str:
-        from xkit_crm.providers.base import RecordRef
-
         try:
             return str(RecordRef.parse(self.cleaned_data["record_id"]))
         except XkitError as error:
             raise forms.ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        content_type, pk = cleaned.get("content_type"), cleaned.get("object_pk")
+        model = content_type.model_class() if content_type else None
+        if model is not None and pk and not self._there_is(model, pk):
+            self.add_error("object_pk", _("There is no such row."))
+        return cleaned
+
+    def _there_is(self, model: type[Model], pk: str) -> bool:
+        try:
+            return bool(model._base_manager.filter(pk=pk).exists())
+        except (TypeError, ValueError, ValidationError):
+            return False
 
 
 @admin.register(RecordLink)
@@ -144,9 +167,6 @@ class RecordLinkAdmin(XkitAdmin):
     autocomplete_fields = ["connection", "crm_object"]
     fields = ["connection", "crm_object", "content_type", "object_pk", "record_id"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[RecordLink]:
-        return super().get_queryset(request).prefetch_related("instance")
-
     @admin.display(description=_("row"))
     def row(self, link: RecordLink) -> str:
-        return link_to(link.instance, f"{link.content_type.name} {link.object_pk}")
+        return link_to_row(link.content_type, link.object_pk)

@@ -19,11 +19,12 @@ from xkit_crm.admin.base import (
     ReadOnlyInline,
     badge,
     link_to,
+    link_to_row,
     moment,
     pretty,
 )
 from xkit_crm.delivery.replay import REPLAYABLE, replay
-from xkit_crm.exceptions import from_dict
+from xkit_crm.exceptions import XkitError, from_dict
 from xkit_crm.models import Attempt, Invocation
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
@@ -172,11 +173,7 @@ class InvocationAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("row"))
     def row(self, invocation: Invocation) -> str:
-        if not invocation.object_pk or invocation.content_type is None:
-            return "—"
-        name = f"{invocation.content_type.name} {invocation.object_pk}"
-        model = invocation.content_type.model_class()
-        return link_to(model(pk=invocation.object_pk), name) if model else name
+        return link_to_row(invocation.content_type, invocation.object_pk)
 
     @admin.display(description=_("connection"))
     def connection_(self, invocation: Invocation) -> str:
@@ -190,8 +187,11 @@ class InvocationAdmin(ReadOnlyAdmin):
     def record(self, invocation: Invocation) -> Any:
         if not invocation.record_id:
             return "—"
-        provider = provider_for(invocation.connection)
-        url = provider.record_url(RecordRef.parse(invocation.record_id))
+        try:
+            provider = provider_for(invocation.connection)
+            url = provider.record_url(RecordRef.parse(invocation.record_id))
+        except XkitError:
+            url = ""
         if not url:
             return invocation.record_id
         return format_html('<a href="{}">{}</a>', url, invocation.record_id)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
 
 from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.models import APIKey
@@ -51,20 +53,16 @@ class APIKeyAdmin(XkitAdmin):
         return ["name", "publishable_key", "contexts", "created_at", "last_used_at", "revoked_at"]
 
     def save_model(self, request: HttpRequest, obj: APIKey, form: Any, change: bool) -> None:
-        key, secret = APIKey.objects.issue(obj.name, contexts=form.cleaned_data["contexts"])
-        obj.pk = key.pk
-        obj.refresh_from_db()
-        messages.warning(
-            request,
-            format_html(
-                "{} <br>{}: <code>{}</code><br>{}: <code>{}</code>",
-                _("Copy the secret now: it is not stored and not shown again."),
-                _("Publishable key"),
-                key.publishable_key,
-                _("Secret key"),
-                secret,
-            ),
-        )
+        key, obj.secret = APIKey.objects.issue(obj.name, contexts=form.cleaned_data["contexts"])
+        obj.pk, obj.publishable_key = key.pk, key.publishable_key
+
+    @method_decorator(never_cache)
+    def response_add(
+        self, request: HttpRequest, obj: APIKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show the secret in the answer itself, since messages are kept in a cookie."""
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "key": obj}
+        return TemplateResponse(request, "admin/xkit_crm/apikey/issued.html", context)
 
     @admin.display(description=_("live"), boolean=True)
     def live(self, key: APIKey) -> bool:

@@ -16,6 +16,8 @@ from xkit_crm.conf import settings
 from xkit_crm.exceptions import HTTPSRequired, Unauthenticated
 from xkit_crm.models import APIKey
 
+#: A request that has one of these came through a proxy.
+_PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip", "Forwarded", "Via")
 CHALLENGE = 'Basic realm="xkit_crm"'
 
 
@@ -66,7 +68,7 @@ def require_https(request: Request) -> None:
 
 def _is_loopback(request: Request) -> bool:
     """Whether it never left this machine; a local proxy's own address doesn't say so."""
-    if "X-Forwarded-For" in request.headers:
+    if any(name in request.headers for name in _PROXY_HEADERS):
         return False
     host = request.get_host().rpartition(":")[0] or request.get_host()
     if host not in ("localhost", "testserver") and not _loopback_address(host.strip("[]")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -81,7 +82,15 @@ class PreviewSerializer(serializers.Serializer):
     criteria = CriterionSerializer(many=True)
 
 
+class MomentField(serializers.DateTimeField):
+    """ISO 8601 in UTC, whatever the product's own settings say."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(format="iso-8601", default_timezone=UTC, **options)
+
+
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
+    created_at = MomentField()
     status = serializers.ChoiceField(choices=ConnectionStatus.choices)
 
     class Meta:
@@ -96,6 +105,9 @@ class InvocationSerializer(serializers.ModelSerializer[Invocation]):
     status = serializers.ChoiceField(choices=InvocationStatus.choices)
     record = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
+    due_at = MomentField()
+    created_at = MomentField()
+    finished_at = MomentField(allow_null=True)
 
     class Meta:
         model = Invocation

@@ -6,7 +6,8 @@ import logging
 import math
 from typing import Any, ClassVar, cast
 
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -41,6 +42,7 @@ from xkit_crm.api.requests import (
     request_id_of,
 )
 from xkit_crm.exceptions import (
+    CRMError,
     CRMUnavailable,
     Malformed,
     MethodNotAllowed,
@@ -69,7 +71,14 @@ class OnlyJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-@method_decorator(transaction.non_atomic_requests, name="dispatch")
+def never_atomic(view: Any) -> Any:
+    """Keep the view out of ATOMIC_REQUESTS of every database."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
+@method_decorator(never_atomic, name="dispatch")
 class XkitView(APIView):
     """What all endpoints share. Nothing of it depends on the product's own DRF settings.
 
@@ -98,8 +107,9 @@ class XkitView(APIView):
 
     def handle_exception(self, raised: Exception) -> Response:
         error = as_xkit_error(raised)
-        if error is None:
+        if error is None or (error.status >= 500 and not isinstance(error, CRMError)):
             logger.error("Request %s failed.", self.request_id, exc_info=raised)
+        if error is None:
             error = XkitError(
                 "Something went wrong on our side.",
                 hint=f"The log has it under request id {self.request_id}.",
@@ -307,7 +317,7 @@ class Paged(XkitView):
         paginator = self.pages()
         try:
             rows = paginator.paginate_queryset(queryset, self.request, view=self)
-        except drf.NotFound:
+        except (drf.NotFound, ValueError, DataError, ValidationError):
             raise Malformed(
                 "The cursor is not one of ours.",
                 hint="Follow next and previous of the page before, unchanged.",

@@ -20,7 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
-from xkit_crm.models import Invocation, Lane
+from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.models.lane import LaneQuerySet
@@ -89,9 +89,11 @@ def _take(connection_id: str, holder: str) -> datetime | None:
     if free.update(**lease):
         return until
     try:
+        if not Connection.objects.filter(pk=connection_id).exists():
+            return None
         _, made = Lane.objects.get_or_create(connection_id=connection_id)
     except IntegrityError:
-        return None  # there is no such connection (any more)
+        return None  # it was deleted at this very moment
     if made and free.update(**lease):
         return until
     # Its holder is alive, or died without giving it back: then its lease has run out.

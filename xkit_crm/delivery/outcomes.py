@@ -162,7 +162,9 @@ def _finish(this: Try, outcome: Outcome) -> None:
 def _store(this: Try, outcome: Outcome) -> None:
     invocation = this.invocation
     if len(invocation.record_id) > MAX_RECORD_ID:
-        raise ValueError(f"a record id of {len(invocation.record_id)} characters")  # as databases do
+        raise ValueError(
+            f"a record id of {len(invocation.record_id)} characters"
+        )  # as databases do
     final = InvocationStatus(invocation.status).is_final
     invocation.finished_at = timezone.now() if final else None
     invocation.result = storable(invocation.result)

@@ -64,6 +64,9 @@ class APIKey(Dated):
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
 
+    #: Known only to who has just issued the key; never stored.
+    secret: str = ""
+
     objects: ClassVar[APIKeyManager] = APIKeyManager()
 
     class Meta:

@@ -13,13 +13,16 @@ from django.utils.translation import gettext_lazy as _
 from xkit_crm import crypto
 from xkit_crm.models.base import Dated
 
-#: Names that stand in the API's own paths where a connection id would.
-RESERVED_IDS = frozenset({"connections", "link-tokens", ".", ".."})
+#: Names that stand in the API's own paths, where a server shows an encoded slash as a slash.
+RESERVED = frozenset(
+    {"connections", "events", "invocations", "link-tokens", "objects", "preview", ".", ".."}
+)
 
 
 def validate_connection_id(value: str) -> None:
     """A connection id is one URL path segment once percent-encoded: printable, and not ours."""
-    if value in RESERVED_IDS or not value.isprintable() or value != value.strip():
+    reserved = RESERVED.intersection(value.split("/"))
+    if reserved or not value.isprintable() or value != value.strip():
         raise ValidationError(
             _("%(value)r can't be a connection id: it is reserved or has unprintable characters."),
             params={"value": value},

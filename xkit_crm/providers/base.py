@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 from xkit_crm.exceptions import RejectedByCRM, UnknownRecord
 
-
 #: The longest public record id, in characters.
 MAX_RECORD_ID = 255
 

@@ -225,15 +225,19 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
 
 def _changed(instance: models.Model, watch: _Watch, update_fields: Any) -> set[str] | None:
     """The watched columns that changed; None where that can't be told, so all may have."""
+    if instance._state.adding:
+        return None
     values = instance.__dict__
     before = _known(values)
-    if before is None or instance._state.adding or len(before) != len(watch.names):
-        return None
+    if before is None or len(before) != len(watch.names):
+        before = (_NOT_LOADED,) * len(watch.names)
     if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
         return set()
     changed = watch.changed(before, values, update_fields)
     # With another key it is another row that is written.
-    return None if instance._meta.pk.attname in changed else changed
+    pk = instance._meta.pk.attname
+    another = pk in changed and before[watch.names.index(pk)] is not _NOT_LOADED
+    return None if another else changed
 
 
 # -- what may still be rolled back ----------------------------------------------------------------

@@ -1,0 +1,165 @@
+"""Bindings from code and from the admin: one registry, and what each of them watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection as database
+from django.db import models
+from django.db.models.functions import Upper
+
+import xkit_crm
+from tests.products.models import Customer, Deal, Plain, Twin
+from tests.sync.test_capture import fired, rebound
+from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.models import Connection, CRMObject, EventDefinition, ModelBinding
+from xkit_crm.sync import bindings
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _forget_rows() -> Iterator[None]:
+    """What a test bound by rows is rolled back; what was loaded of it goes too."""
+    yield
+    bindings._from_rows.clear()
+    bindings._by_class.clear()
+
+
+def bind(model: type[models.Model], **changes: Any) -> ModelBinding:
+    """Bind by a row, as the admin does."""
+    values = {
+        "model": ContentType.objects.get_for_model(model),
+        "crm_object": CRMObject.objects.get(slug="opportunity"),
+        "on_create": EventDefinition.objects.get(slug="deal_created"),
+        "payload": {"name": "name"},
+        "connection_path": "connection_id",
+    }
+    return ModelBinding.objects.create(**values | changes)
+
+
+def the_deals() -> bindings.Binding:
+    return next(b for b in bindings.registered() if b.model is Deal)
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [
+        (None, []),
+        ([], []),
+        ("acme", ["acme"]),
+        (["acme", None, "", "acme", "other"], ["acme", "other"]),
+        (Connection(pk="acme"), ["acme"]),
+        ((Connection(pk="acme"), "other"), ["acme", "other"]),
+        ({"acme"}, ["acme"]),
+        (iter(["acme"]), ["acme"]),
+        (5, ["5"]),
+        (UUID(int=1), [str(UUID(int=1))]),
+    ],
+)
+def test_connections_may_be_named_in_any_form(given: Any, ids: list[str]) -> None:
+    binding = replace(the_deals(), get_connections=lambda _: given)
+    assert binding.connection_ids(Deal()) == ids
+
+
+def test_what_is_watched_is_what_the_paths_start_from() -> None:
+    assert the_deals().watched == ("amount", "owner_id", "tags", "title", "views")
+
+
+def test_a_computed_key_watches_every_column_unless_it_says_which() -> None:
+    class Computed(xkit_crm.ModelSync):
+        crm_object = "opportunity"
+        on_update = "deal_updated"
+
+        def get_name(self, deal: Deal) -> str:
+            return deal.title
+
+        def get_connections(self, deal: Deal) -> None: ...
+
+    class Narrowed(Computed):
+        watch = ["title"]
+
+    with rebound(Computed):
+        assert "note" in the_deals().watched
+        assert "modified_at" not in the_deals().watched
+    with rebound(Narrowed):
+        assert the_deals().watched == ("title",)
+
+
+def test_a_generated_column_watches_every_column() -> None:
+    class Shout(models.Model):
+        name = models.CharField(max_length=10)
+        loud = models.GeneratedField(
+            expression=Upper("name"), output_field=models.CharField(max_length=10), db_persist=True
+        )
+
+        class Meta:
+            app_label = "shouts"
+
+    watched = bindings._watched(Shout, ["loud"], watch=None, watch_all=False)
+    assert "name" in watched
+
+
+def test_a_row_binds_a_model_without_a_restart_and_code_goes_first(connection: Connection) -> None:
+    bind(Customer)
+    Customer.objects.create(connection_id="acme", name="Bound by a row")
+    assert [payload["name"] for _, payload in fired()] == ["Bound by a row"]
+    bind(Twin, payload={"name": "title"})
+    Twin.objects.create(connection_id="acme", title="Bound twice")
+    assert len(fired()) == 2
+
+
+def test_rows_are_never_out_of_force_while_they_are_loaded_again(connection: Connection) -> None:
+    bind(Customer)
+    seen = []
+
+    def look(execute: Any, sql: str, *rest: Any) -> Any:
+        seen.append(bool(bindings.bindings_for(Customer)))
+        return execute(sql, *rest)
+
+    with database.execute_wrapper(look):
+        bindings.load_rows()
+    assert seen
+    assert all(seen)
+
+
+def test_a_look_that_fails_is_taken_again(connection: Connection) -> None:
+    bind(Customer)
+    ModelBinding.objects.update(connection_path="name", updated_at="2100-01-01T00:00:00Z")
+
+    def fail(execute: Any, sql: str, *rest: Any) -> Any:
+        raise ConnectionError("the database went away")
+
+    with database.execute_wrapper(fail), pytest.raises(ConnectionError):
+        bindings.refresh_rows_if_stale(interval=0)
+    assert bindings.bindings_for(Customer)
+    bindings.refresh_rows_if_stale(interval=0)
+    (binding,) = bindings.bindings_for(Customer)
+    assert binding.connection_ids(Customer(name="acme")) == ["acme"]
+
+
+def test_a_renamed_event_is_followed(connection: Connection) -> None:
+    bind(Customer)
+    event = EventDefinition.objects.get(slug="deal_created")
+    event.slug = "deal_made"
+    event.save()
+    Customer.objects.create(connection_id="acme", name="x")
+    assert [slug for slug, _ in fired()] == ["deal_made"]
+
+
+def test_a_binding_that_would_never_fire_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="never fire"):
+
+        @xkit_crm.register(Customer)
+        class Silent(xkit_crm.ModelSync):
+            crm_object = "opportunity"
+
+
+def test_a_model_that_is_not_registered_can_not_be_unregistered() -> None:
+    with pytest.raises(ConfigurationError, match="Plain is not registered"):
+        xkit_crm.unregister(Plain)
