@@ -80,7 +80,7 @@ def preview(
         return Preview("noop", "")
     provider = provider_for(connection)
     if action.action == ActionType.SEARCH:
-        criteria = resolving.criteria(action, request.payload)
+        criteria = resolving.criteria(action, request.payload, fields=decision.fields(provider))
         return Preview(
             "search",
             decision.remote_object,

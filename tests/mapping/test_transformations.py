@@ -17,6 +17,7 @@ from xkit_crm.mapping.transformations import (
     Kind,
     WriteMode,
     check_action,
+    check_object_map,
     parse_action,
     parse_object_map,
     reader,
@@ -218,3 +219,18 @@ def test_a_sound_action_applies_to_any_payload(
     known = {name: current.get(name) for name in needs_current(action)}
     again = resolve(action, payload, fields=fields, creating=creating, current=known)
     assert repr(again) == repr(values)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"name": "Name"}, {"name": None}, {"tags": {"Stage": "StageName", "x": None}}]
+)
+def test_what_feeds_the_fields_is_a_remote_field_or_several(fields: dict[str, Any]) -> None:
+    assert check_object_map(fields) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [([1], "fields"), ({"name": 1}, "fields.name"), ({"tags": {"x": [1]}}, "fields.tags.x")],
+)
+def test_what_feeds_the_fields_wrongly_is_told_with_its_path(fields: Any, path: str) -> None:
+    assert [problem.path for problem in check_object_map(fields)] == [path]

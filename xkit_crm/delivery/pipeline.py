@@ -197,7 +197,9 @@ def _workflow(this: Try, decision: Decision, provider: Provider) -> None:
 def _search(this: Try, decision: Decision, provider: Provider) -> None:
     invocation = this.invocation
     this.operation, this.target = "search", decision.remote_object
-    criteria = resolving.criteria(decision.action, invocation.payload)
+    criteria = resolving.criteria(
+        decision.action, invocation.payload, fields=decision.fields(provider)
+    )
     limit = invocation.payload.get("limit")
     if not isinstance(limit, int) or limit < 1:
         limit = SEARCH_LIMIT

@@ -126,7 +126,7 @@ def propose(
 
 
 def _object_likeness(slug: str, label: str, remote: RemoteObject) -> float:
-    theirs = (words(remote.name), words(remote.label))
+    theirs = (words(remote.name), words(remote.label), words(remote.plural_label))
     return max(likeness(ours, other) for ours in (words(slug), words(label)) for other in theirs)
 
 

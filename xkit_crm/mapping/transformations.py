@@ -216,6 +216,21 @@ def check_action(data: Any, *, path: str = "") -> list[Problem]:
     return problems
 
 
+def check_object_map(fields: Any, *, path: str = "fields") -> list[Problem]:
+    """Every problem in what feeds the fields that are read back: a remote field's name each, or
+    for an object field an object of entry names and remote fields."""
+    if not isinstance(fields, Mapping):
+        return [Problem(path, "is not an object")]
+    problems: list[Problem] = []
+    for key, feed in fields.items():
+        feeds = feed.items() if isinstance(feed, Mapping) else [("", feed)]
+        for name, remote in feeds:
+            if remote is not None and not isinstance(remote, str):
+                at = f"{path}.{key}.{name}" if name else f"{path}.{key}"
+                problems.append(Problem(at, "names no remote field"))
+    return problems
+
+
 def _check(row: Mapping[str, Any], at: str) -> list[Problem]:
     problems = [
         Problem(f"{at}.{name}", f"unknown; known are {', '.join(sorted(_KEYWORDS))}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.models.base import Dated, OrderedJSONField
+from xkit_crm.mapping.transformations import check_object_map
+from xkit_crm.models.base import Dated, OrderedJSONField, raise_problems
 from xkit_crm.models.connection import Connection
 from xkit_crm.models.crm_object import CRMObject
 
@@ -42,3 +43,7 @@ class ObjectMapping(Dated):
 
     def __str__(self) -> str:
         return f"{self.connection_id}: {self.crm_object} → {self.remote_object or '—'}"
+
+    def clean(self) -> None:
+        super().clean()
+        raise_problems(check_object_map(self.fields), "fields")
