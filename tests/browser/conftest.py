@@ -32,6 +32,7 @@ def page(chromium: Browser, live_server: Any) -> Iterator[Page]:
     """A page whose paths are those of the running site; what its console complains of fails."""
     size = {"width": 1280, "height": 900}
     context = chromium.new_context(base_url=live_server.url, viewport=size)
+    context.set_default_timeout(5000)
     opened = context.new_page()
     complaints: list[str] = []
 

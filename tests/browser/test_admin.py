@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib import admin
 from django.urls import reverse
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 import xkit_crm
 from tests.factories import DealFactory
@@ -36,13 +36,13 @@ def test_every_page_opens_without_a_complaint_of_the_browser(
     for model in OURS:
         meta = model._meta
         operator.goto(reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"))
-        assert operator.locator("#content h1").is_visible()
+        expect(operator.locator("#content h1")).to_be_visible()
         if (row := model.objects.first()) is not None:
             operator.goto(address(row))
-            assert operator.locator("#content h1").is_visible()
+            expect(operator.locator("#content h1")).to_be_visible()
         if operator.request.get(add := reverse(f"admin:{meta.app_label}_{meta.model_name}_add")).ok:
             operator.goto(add)
-            assert operator.locator("input[name=_save]").is_visible()
+            expect(operator.locator("input[name=_save]")).to_be_visible()
     assert set(OURS) <= set(admin.site._registry)
 
 
@@ -50,15 +50,15 @@ def test_a_payload_schema_is_edited_block_by_block(definitions: None, operator: 
     event = EventDefinition.objects.get(slug="deal_created")
     before = event.payload_schema
     operator.goto(address(event))
-    title = operator.get_by_role("textbox", name="Label").nth(1)
-    assert title.input_value() == "Opportunity Name"
-    title.fill("Name of the Deal")
+    label = operator.locator('[name="rjf§name§label"]')
+    expect(label).to_have_value("Opportunity Name")
+    label.fill("Name of the Deal")
     operator.on("dialog", lambda dialog: dialog.accept("stage"))
     operator.get_by_role("button", name="Add key").last.click()
     operator.locator('[name="rjf§stage§label"]').fill("Stage")
     operator.locator('[name="rjf§stage§maxLength"]').fill("20")
     operator.click("input[name=_save]")
-    assert operator.get_by_text("was changed successfully").is_visible()
+    expect(operator.get_by_text("was changed successfully")).to_be_visible()
     event.refresh_from_db()
     assert event.payload_schema == {
         **before,
@@ -76,8 +76,8 @@ def test_a_schema_with_a_mistake_is_shown_again_with_its_path(
     operator.goto(address(event))
     operator.locator('[name="rjf§name§maxLength"]').fill("-1")
     operator.click("input[name=_save]")
-    assert operator.get_by_text("schema.name.maxLength").is_visible()
-    assert operator.locator('[name="rjf§name§maxLength"]').input_value() == "-1"
+    expect(operator.get_by_text("schema.name.maxLength")).to_be_visible()
+    expect(operator.locator('[name="rjf§name§maxLength"]')).to_have_value("-1")
     event.refresh_from_db()
     assert event.payload_schema == before
 
@@ -97,13 +97,13 @@ def test_a_model_is_bound_by_hand_and_its_next_save_arrives(
     operator.locator('[name="rjf§name"]').fill("name")
     operator.fill("#id_connection_path", "connection_id")
     operator.click("input[name=_save]")
-    assert operator.get_by_text("was added successfully").is_visible()
+    expect(operator.get_by_text("was added successfully")).to_be_visible()
     try:
         customer = Customer.objects.create(name="Globex", connection_id="acme")
         deliver()
         assert xkit_crm.links(customer).get().record_id == "Opportunity:00001"
         operator.goto("/admin/xkit_sandbox/record/")
-        assert operator.get_by_text("Globex").first.is_visible()
+        expect(operator.get_by_text("Globex").first).to_be_visible()
     finally:
         models.ModelBinding.objects.all().delete()
 
@@ -118,17 +118,17 @@ def test_a_failure_is_found_mended_and_replayed(
     deliver()
     operator.goto("/admin/xkit_crm/invocation/?status__exact=failed")
     operator.locator("#result_list tbody th a").click()
-    assert operator.get_by_text("data value too large").first.is_visible()
+    expect(operator.get_by_text("data value too large").first).to_be_visible()
     operator.goto(address(action))
     operator.locator('[name="rjf§0§kind"]').select_option("direct")
     operator.locator('[name="rjf§0§key"]').fill("name")
     operator.locator('[name="rjf§0§value"]').fill("")
     operator.click("input[name=_save]")
-    assert operator.get_by_text("was changed successfully").is_visible()
+    expect(operator.get_by_text("was changed successfully")).to_be_visible()
     operator.goto(address(Invocation.objects.get()))
     operator.get_by_role("button", name="Replay").click()
-    assert operator.get_by_text("1 invocation is queued again.").is_visible()
+    expect(operator.get_by_text("1 invocation is queued again.")).to_be_visible()
     deliver()
     operator.reload()
-    assert operator.locator(".xkit-status-succeeded").first.is_visible()
+    expect(operator.locator(".xkit-status-succeeded").first).to_be_visible()
     assert xkit_crm.links(deal).get().record_id == "Opportunity:00001"

@@ -44,6 +44,7 @@ class CRMObjectAdmin(XkitAdmin):
     list_display = ["slug", "label", "events_count", "active", "updated_at"]
     list_filter = ["active"]
     search_fields = ["slug", "label", "description"]
+    ordering = ["slug"]
     inlines = [EventInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CRMObject]:

@@ -39,6 +39,7 @@ class ObjectInline(admin.TabularInline):
 class OrgAdmin(admin.ModelAdmin):
     list_display = ["slug", "name", "objects_count"]
     search_fields = ["slug", "name"]
+    ordering = ["slug"]
     inlines = [ObjectInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Org]:
@@ -91,6 +92,7 @@ class ObjectAdmin(admin.ModelAdmin):
     list_display = ["label", "name", "org", "records_count"]
     list_filter = ["org"]
     search_fields = ["name", "label", "org__slug"]
+    ordering = ["org__slug", "id"]
     inlines = [FieldInline]
     autocomplete_fields = ["org"]
 
