@@ -11,7 +11,11 @@ from example_project.settings import DATABASES, INSTALLED_APPS, database
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.products"]
 DATABASES = {**DATABASES, "other": database("example_other")}
-if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    for _database in DATABASES.values():
+        # A test's database need not outlive a power cut.
+        _database["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+else:
     # Files, since threads and processes lock a database in memory otherwise than a real one.
     for _name, _database in DATABASES.items():
         _file = Path(tempfile.gettempdir()) / f"xkit_crm_{os.getpid()}_{_name}.sqlite3"

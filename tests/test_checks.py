@@ -15,7 +15,9 @@ from xkit_crm.sync.bindings import ModelSync
 
 
 def found(**options: Any) -> dict[str, Any]:
-    messages = run_checks(**options)
+    """Our own messages by id; those that need the database only where it is named."""
+    tags = ["xkit_crm", *(["database"] if "databases" in options else [])]
+    messages = run_checks(tags=tags, **options)
     return {m.id: m for m in messages if str(m.id).startswith("xkit_crm.")}
 
 

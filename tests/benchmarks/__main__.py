@@ -14,7 +14,7 @@ RULE = "-" * 78
 
 def measure(rounds: int) -> None:
     """Measure on the database that the environment names, in a test database of its own."""
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.benchmarks.settings"
     django.setup()
     from django.db import connection
     from django.test.utils import setup_databases, setup_test_environment, teardown_databases

@@ -613,6 +613,22 @@ def test_an_invalid_payload_may_be_recorded_instead(deal: Deal, settings) -> Non
     assert invocation.error.errors[0].path == "payload.name"
 
 
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_capture_works_where_the_server_binds_the_parameters(
+    deal: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**database.settings_dict["OPTIONS"], "server_side_binding": True}
+    monkeypatch.setitem(database.settings_dict, "OPTIONS", options)
+    database.close()
+    try:
+        deal.title = "Renamed"
+        deal.save()
+        assert [payload["name"] for _, payload in fired()] == ["Renamed"]
+    finally:
+        database.close()
+
+
 # -- another database -----------------------------------------------------------------------------
 
 

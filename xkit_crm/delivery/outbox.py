@@ -7,19 +7,20 @@ what callers ask for. Knows nothing of providers or mappings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
-from xkit_crm.models.invocation import InvocationStatus, Source
+from xkit_crm.models.invocation import InvocationStatus
 
 MAX_RECORD_KEY = 300
 
@@ -79,10 +80,9 @@ def put_captured(
     has not connected a CRM yet makes none. With `error` they are made as failed.
     """
     connection = connections[using]
-    now = timezone.now()
+    now = _prepare("created_at")(timezone.now(), connection)
     values: dict[str, Any] = {
-        "payload": payload,
-        "source": Source.MODEL,
+        "payload": _prepare("payload")(payload, connection),
         "event": event_id,
         "record_key": row.key,
         "content_type": row.content_type_id,
@@ -92,18 +92,17 @@ def put_captured(
     }
     if error is not None:
         values |= {
-            "status": InvocationStatus.FAILED,
+            "status": InvocationStatus.FAILED.value,
             "error_code": error.code,
-            "error_detail": error.as_dict(),
+            "error_detail": _prepare("error_detail")(error.as_dict(), connection),
             "finished_at": now,
         }
-    statement, fields = _insert(using, tuple(values))
-    prepared = [field.get_db_prep_save(values[field.name], connection) for field in fields]
+    statement = _insert(using, tuple(values))
     there = []
     with connection.cursor() as cursor:
         for connection_id in connection_ids:
-            uuid = _field("uuid").get_db_prep_save(new_uuid(), connection)
-            cursor.execute(statement, [*prepared, uuid, connection_id])
+            uuid = _prepare("uuid")(new_uuid(), connection)
+            cursor.execute(statement, [*values.values(), uuid, connection_id])
             if cursor.rowcount:
                 there.append(connection_id)
     return there
@@ -117,26 +116,30 @@ def _field(name: str) -> models.Field:
 
 
 @cache
-def _insert(using: str, names: tuple[str, ...]) -> tuple[str, tuple[models.Field, ...]]:
-    """The statement that gives values to these fields (then to the uuid), and the fields.
+def _prepare(name: str) -> Callable[[Any, BaseDatabaseWrapper], Any]:
+    """How a value is handed to a database; numbers and texts need nothing."""
+    return _field(name).get_db_prep_save
 
-    The other columns have defaults in the database.
+
+@cache
+def _insert(using: str, names: tuple[str, ...]) -> str:
+    """The statement that gives values to these fields, then to the uuid.
+
+    The other columns have defaults in the database, which are those of a captured invocation.
     """
     connection = connections[using]
     quote = connection.ops.quote_name
-    fields = tuple(map(_field, names))
-    given = (*fields, _field("uuid"))
+    fields = [_field(name) for name in (*names, "uuid")]
     # PostgreSQL reads a parameter in a SELECT list as text, and wants to be told otherwise.
     cast = connection.vendor == "postgresql"
     values = ", ".join(
-        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in given
+        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in fields
     )
-    columns = ", ".join(quote(str(field.column)) for field in given)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
     link = quote(str(_field("connection").column))
     table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
     key = quote(str(Connection._meta.pk.column))
-    statement = (
+    return (
         f"INSERT INTO {table} ({columns}, {link}) "  # noqa: S608 - names of our own columns only
         f"SELECT {values}, {key} FROM {source} WHERE {key} = %s"
     )
-    return statement, fields

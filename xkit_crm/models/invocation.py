@@ -109,7 +109,9 @@ class Invocation(models.Model):
         default=InvocationStatus.PENDING,
         db_default=InvocationStatus.PENDING,
     )
-    source = models.CharField(_("source"), max_length=10, choices=Source.choices)
+    source = models.CharField(
+        _("source"), max_length=10, choices=Source.choices, db_default=Source.MODEL
+    )
     #: Invocations with the same key are carried out in the order they were made.
     record_key = models.CharField(max_length=300, editable=False)
     record_id = models.CharField(

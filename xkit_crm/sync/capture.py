@@ -207,8 +207,11 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         changed = _changed(self, watch, update_fields)
         if changed is not None and not changed:
             return save()
+        # In a transaction there is nothing to open, only to be marked should this fail.
+        inside = connections[using].in_atomic_block
+        unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
         try:
-            with transaction.atomic(using=using, savepoint=False):
+            with unit(using=using):
                 updated = save()
                 _load_expressions(self, watch)
                 fired_for = changed if updated else None

@@ -88,7 +88,8 @@ def test_a_good_value_is_kept_as_it_is(thing: Org, kind: RemoteType, value: Any)
     record = create_record(thing, "Thing", {kind.title(): value})
     kept = Record.objects.get(pk=record.pk).values[kind.title()]
     assert kept == value
-    assert type(kept) is type(value)
+    # Databases make one number of 1.0 and 1, but true is none.
+    assert isinstance(kept, bool) is isinstance(value, bool)
 
 
 @pytest.mark.parametrize(

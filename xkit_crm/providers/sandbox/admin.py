@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin
 from xkit_crm.providers.sandbox.forms import FieldForm, FlowForm, RecordForm
 from xkit_crm.providers.sandbox.models import (
     Change,
@@ -36,7 +36,7 @@ class ObjectInline(admin.TabularInline):
 
 
 @admin.register(Org)
-class OrgAdmin(admin.ModelAdmin):
+class OrgAdmin(XkitAdmin):
     list_display = ["slug", "name", "objects_count"]
     search_fields = ["slug", "name"]
     ordering = ["slug"]
@@ -88,7 +88,7 @@ class FieldInline(admin.TabularInline):
 
 
 @admin.register(Object)
-class ObjectAdmin(admin.ModelAdmin):
+class ObjectAdmin(XkitAdmin):
     list_display = ["label", "name", "org", "records_count"]
     list_filter = ["org"]
     search_fields = ["name", "label", "org__slug"]
@@ -130,7 +130,7 @@ def _text(value: Any) -> str:
 
 
 @admin.register(Record)
-class RecordAdmin(admin.ModelAdmin):
+class RecordAdmin(XkitAdmin):
     form = RecordForm
     list_display = ["record_id", "title", "object", "org", "version", "updated_at", "deleted_at"]
     list_filter = ["object__name", "object__org", ("deleted_at", admin.EmptyFieldListFilter)]
@@ -181,18 +181,19 @@ class RecordAdmin(admin.ModelAdmin):
         return record.object.org
 
 
-class StepInline(admin.TabularInline):
+class StepInline(admin.StackedInline):
     model = FlowStep
     extra = 0
+    fields = [("position", "action", "object_name", "is_result"), "values"]
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "values":
-            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 50})
+            kwargs["widget"] = forms.Textarea(attrs={"rows": 3, "cols": 80})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 @admin.register(Flow)
-class FlowAdmin(admin.ModelAdmin):
+class FlowAdmin(XkitAdmin):
     form = FlowForm
     list_display = ["label", "name", "org", "active"]
     list_filter = ["org", "active"]
@@ -203,7 +204,7 @@ class FlowAdmin(admin.ModelAdmin):
 
 
 @admin.register(Misbehaviour)
-class MisbehaviourAdmin(admin.ModelAdmin):
+class MisbehaviourAdmin(XkitAdmin):
     list_display = ["kind", "org", "object_name", "operation", "rate", "remaining", "active"]
     list_editable = ["active"]
     list_filter = ["org", "kind", "active"]
