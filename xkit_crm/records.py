@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xkit_crm import catalogue
-from xkit_crm.exceptions import UnknownObject, UnknownRecord
+from xkit_crm.delivery.decisions import record_of
+from xkit_crm.exceptions import UnknownObject
 from xkit_crm.invoking import admit, find_connection, require_enabled
 from xkit_crm.invoking import read as read_request
 from xkit_crm.mapping import resolving
@@ -29,7 +30,6 @@ def read(connection: Connection | str, crm_object: str, record_id: str) -> Recor
     """
     connection = find_connection(connection)
     found = catalogue.crm_object(crm_object)
-    ref = RecordRef.parse(record_id)
     require_enabled(connection)
     mapping = connection.mappings.filter(crm_object_id=found.id).exclude(remote_object="").first()
     if mapping is None:
@@ -37,11 +37,7 @@ def read(connection: Connection | str, crm_object: str, record_id: str) -> Recor
             f"The customer of connection {connection.pk!r} has not mapped {crm_object!r}.",
             hint="They do so in CRM Link; an operator can in the admin.",
         )
-    if ref.remote_object != mapping.remote_object:
-        raise UnknownRecord(
-            f"{record_id!r} is no {crm_object} in this connection.",
-            hint=f"Its records are {mapping.remote_object}:<id>.",
-        )
+    ref = record_of(record_id, crm_object, mapping.remote_object)
     object_map = parse_object_map(
         {"remote_object": mapping.remote_object, "fields": mapping.fields}
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+import xkit_crm
 from xkit_crm.models import Connection, EventAction, Invocation
-from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+from xkit_crm.providers.sandbox.models import Flow, FlowStep, Misbehaviour, Org, Record
 
 Misbehave = Callable[..., Misbehaviour]
 
@@ -47,3 +48,38 @@ def only() -> Invocation:
 def states() -> list[str]:
     """The status of every invocation, in the order they were made."""
     return list(Invocation.objects.order_by("id").values_list("status", flat=True))
+
+
+def create(name: str = "Sales", **named: Any) -> Invocation:
+    """Fire the event that creates an opportunity of this name."""
+    return xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": name}, **named)
+
+
+@pytest.fixture
+def flow(sandbox: Connection) -> Flow:
+    """A flow that makes an account, and an opportunity if it is told to answer with one."""
+    org = Org.objects.get(slug="acme")
+    made = Flow.objects.create(
+        org=org,
+        name="new_deal",
+        label="New deal",
+        inputs=[{"name": "title", "required": True}],
+    )
+    FlowStep.objects.create(
+        flow=made, position=1, action="create", object_name="Account", values={"Name": "{title}"}
+    )
+    FlowStep.objects.create(
+        flow=made,
+        position=2,
+        action="create",
+        object_name="Opportunity",
+        values={"Name": "{title}", "AccountId": "{step 1}"},
+        is_result=True,
+    )
+    act(
+        "deal_created",
+        action="workflow",
+        workflow="new_deal",
+        transformations=[{"field": "title", "kind": "direct", "key": "name"}],
+    )
+    return made

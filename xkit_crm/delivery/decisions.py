@@ -51,13 +51,7 @@ class Decision:
 
     def record(self, record_id: str) -> RecordRef:
         """The record with this id; raises `UnknownRecord` where it is of another remote object."""
-        ref = RecordRef.parse(record_id)
-        if self.remote_object and ref.remote_object != self.remote_object:
-            raise UnknownRecord(
-                f"{record_id!r} is no {self.crm_object.slug} in this connection.",
-                hint=f"Its records are {self.remote_object}:<id>.",
-            )
-        return ref
+        return record_of(record_id, self.crm_object.slug, self.remote_object)
 
     def fields(self, provider: Provider) -> dict[str, RemoteField]:
         """The remote object's fields as the CRM describes them now."""
@@ -142,3 +136,15 @@ def decision_for(connection: Connection, event: EventDefinition) -> Decision:
         ),
         remote_object=mapping.remote_object,
     )
+
+
+def record_of(record_id: str, crm_object: str, remote_object: str) -> RecordRef:
+    """The record with this id; raises `UnknownRecord` where it is no record of the remote object
+    that the customer mapped the CRM object to (empty: to none)."""
+    ref = RecordRef.parse(record_id)
+    if remote_object and ref.remote_object != remote_object:
+        raise UnknownRecord(
+            f"{record_id!r} is no {crm_object} in this connection.",
+            hint=f"Its records are {remote_object}:<id>.",
+        )
+    return ref
