@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,10 @@ def blocks(language: str) -> list[str]:
 def test_the_five_steps_work_in_a_new_project_with_the_built_wheel(tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {"xkit_crm/py.typed", "xkit_crm/static/xkit_crm/admin.css"} <= packed
+    assert "xkit_crm/templates/admin/xkit_crm/apikey/issued.html" in packed
+    assert not [name for name in packed if name.startswith(("tests/", "example_project/"))]
     run(sys.executable, "-m", "venv", "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "-q", wheel, cwd=tmp_path)
@@ -64,3 +69,5 @@ def test_the_five_steps_work_in_a_new_project_with_the_built_wheel(tmp_path: Pat
     answer = run(python, manage, "shell", "--no-imports", cwd=project, stdin=shell)
     assert "Contact:00001" in answer
     run(python, manage, "makemigrations", "--check", "--dry-run", cwd=project)
+    for app in ("xkit_sandbox", "xkit_crm"):
+        assert "Unapplying" in run(python, manage, "migrate", app, "zero", cwd=project)

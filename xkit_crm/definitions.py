@@ -127,7 +127,7 @@ def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
         if before != after:
             yield Change("~", path, before, after)
         return
-    for key in before.keys() | after.keys():
+    for key in {**before, **after}:
         if key not in before:
             yield Change("+", f"{path}.{key}")
         elif key not in after:

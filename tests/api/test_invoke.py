@@ -113,12 +113,14 @@ def test_a_body_is_read_as_json_whatever_curl_calls_it(sandbox: Connection, call
 
 
 def test_every_answer_has_a_request_id_and_is_not_stored(
-    sandbox: Connection, caller: Caller
+    sandbox: Connection, caller: Caller, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="xkit_crm")
     response = caller.post(CREATE, {"payload": {"name": "x"}}, **{"X-Request-ID": "mine-1"})
     assert response["X-Request-ID"] == "mine-1"
     assert response["Cache-Control"] == "no-store"
     assert Invocation.objects.get().request_id == "mine-1"
+    assert "is succeeded after try 1 (request mine-1)" in caplog.text
     assert caller.get("connections/nobody")["X-Request-ID"]
 
 

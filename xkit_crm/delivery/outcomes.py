@@ -187,6 +187,14 @@ def _store(this: Try, outcome: Outcome) -> None:
             started_at=timezone.now() - duration,
             duration=duration,
         )
+        logger.info(
+            "Invocation %s of connection %s is %s after try %d (request %s).",
+            invocation.uuid,
+            invocation.connection_id,
+            invocation.status,
+            invocation.tries,
+            invocation.request_id or "-",
+        )
         if outcome == Outcome.SUCCEEDED:
             _keep_link(this, using=using)
         if final and mine:
