@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.db import connection as database
 
 import xkit_crm
 from tests.factories import DealFactory
@@ -163,3 +165,15 @@ def test_the_worker_does_what_is_due_and_ends(sandbox: Connection, customer: Cus
     assert run("xkit_worker", once=True) == "1 carried out.\n"
     assert xkit_crm.links(deal).get().record_id.startswith("Opportunity:")
     assert run("xkit_worker", once=True) == "0 carried out.\n"
+
+
+@pytest.mark.parametrize("command", ["xkit_dump", "xkit_apikey list", "xkit_worker --once"])
+def test_a_database_without_the_tables_is_told_what_it_needs(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_such_table(*_: Any) -> Any:
+        raise OperationalError("no such table")
+
+    monkeypatch.setattr(type(database.introspection), "table_names", lambda *_: [])
+    with database.execute_wrapper(no_such_table), pytest.raises(CommandError, match="migrate"):
+        run(*command.split())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from xkit_crm.management.base import XkitCommand
 from xkit_crm.models import APIKey
 
 
-class Command(BaseCommand):
+class Command(XkitCommand):
     help = "Make, list and revoke API keys."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

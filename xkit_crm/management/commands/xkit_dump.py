@@ -7,12 +7,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from xkit_crm.definitions import dump
+from xkit_crm.management.base import XkitCommand
 
 
-class Command(BaseCommand):
+class Command(XkitCommand):
     help = "Write the active CRM objects and events as an objects document, for xkit_load."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -8,13 +8,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from xkit_crm.definitions import define
 from xkit_crm.exceptions import DefinitionInvalid
+from xkit_crm.management.base import XkitCommand
 
 
-class Command(BaseCommand):
+class Command(XkitCommand):
     help = "Load an objects document: CRM objects and their events. Says what changed."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

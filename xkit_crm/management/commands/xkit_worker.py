@@ -6,12 +6,11 @@ import signal
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from xkit_crm.delivery.worker import Worker
+from xkit_crm.management.base import XkitCommand
 
 
-class Command(BaseCommand):
+class Command(XkitCommand):
     help = "Carry out waiting invocations, lane by lane, with retries. Run one or several."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
