@@ -8,7 +8,7 @@ import pytest
 import schemathesis
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
@@ -107,6 +107,7 @@ def test_events_with_generated_payloads_are_carried_out(document: Any, known: An
 
     @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(payload=payloads(schema))
+    @example(payload={"name": "Sales"})
     def send(payload: dict[str, Any]) -> None:
         case = operation.Case(
             path_parameters={**known, "event": "deal_created"},
