@@ -122,3 +122,33 @@ def test_what_a_workflow_took_for_another_object_stands_in_nobodys_way(
     waiting.save()
     deliver()
     assert ("deal_created", "succeeded") in ended()
+
+
+@pytest.mark.parametrize("event", ["deal_created", "deal_updated"])
+def test_what_is_replayed_of_a_row_that_was_deleted_since_is_nothing_to_do(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    from xkit_crm.exceptions import RejectedByCRM
+    from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+    def refusing(*args: object, **named: object) -> None:
+        raise RejectedByCRM("Not today.")
+
+    deal = DealFactory.create(customer=customer)
+    if event == "deal_updated":
+        deliver()
+        deal.title = "Old"
+        deal.save()
+    with monkeypatch.context() as today:
+        today.setattr(SandboxProvider, "create", refusing)
+        today.setattr(SandboxProvider, "update", refusing)
+        deliver()
+    deal.title = "New"
+    deal.save()
+    deliver()
+    deal.delete()
+    deliver()
+    replay(Invocation.objects.filter(status="failed"))
+    deliver()
+    assert (event, "skipped") in ended()
+    assert not Record.objects.filter(deleted_at=None).exists()

@@ -56,8 +56,12 @@ def retarget(invocation: Invocation) -> None:
 
 def _bring_up_to_date(invocation: Invocation) -> None:
     """A replayed change writes the row as it is now: others may have been written since."""
+    if invocation.event.type == EventType.DELETE:
+        return
     moment = next((m for m, kind in MOMENTS.items() if kind == invocation.event.type), "")
     instance = invocation.instance
+    if instance is None:
+        raise NothingToDo("The row was deleted since, so there is nothing to be written of it.")
     binding = _binding(invocation, instance)
     if binding is not None and moment and getattr(binding, moment) == invocation.event.slug:
         _become(invocation, moment)
