@@ -93,7 +93,7 @@ def test_a_path_that_leads_nowhere_is_an_error() -> None:
 
 
 @pytest.mark.django_db
-def test_an_event_of_the_wrong_type_is_an_error_with_the_database(definitions: None) -> None:
+def test_an_event_of_the_wrong_type_is_told_with_the_database(definitions: None) -> None:
     class Mistaken(ModelSync):
         crm_object = "contact"
         on_create = "contact_deleted"
@@ -103,7 +103,7 @@ def test_an_event_of_the_wrong_type_is_an_error_with_the_database(definitions: N
 
     xkit_crm.register(Deal)(Mistaken)
     try:
-        assert "on_create" in found(databases=["default"])["xkit_crm.E014"].msg
+        assert "on_create" in found(databases=["default"])["xkit_crm.W014"].msg
     finally:
         _unbind("contact")
 
@@ -116,7 +116,7 @@ def _unbind(crm_object: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_binding_to_an_event_that_is_not_defined_is_an_error_with_the_database(
+def test_a_binding_to_an_event_that_is_not_defined_is_told_with_the_database(
     definitions: None,
 ) -> None:
     class Misspelt(ModelSync):
@@ -128,14 +128,19 @@ def test_a_binding_to_an_event_that_is_not_defined_is_an_error_with_the_database
 
     xkit_crm.register(Deal)(Misspelt)
     try:
-        assert "xkit_crm.E011" not in found()
-        assert "contact_deleted" in found(databases=["default"])["xkit_crm.E011"].hint
+        assert "xkit_crm.W011" not in found()
+        assert "contact_deleted" in found(databases=["default"])["xkit_crm.W011"].hint
     finally:
         _unbind("contact")
 
 
 @pytest.mark.django_db
-def test_a_binding_that_leaves_out_what_is_required_is_an_error_with_the_database() -> None:
+def test_bindings_with_nothing_loaded_are_told_with_the_database() -> None:
+    assert "xkit_load" in found(databases=["default"])["xkit_crm.W011"].hint
+
+
+@pytest.mark.django_db
+def test_a_binding_that_leaves_out_what_is_required_is_told_with_the_database() -> None:
     event = {
         "type": "create",
         "payloadSchema": {"reason": {"type": "string", "required": True}},
@@ -146,4 +151,4 @@ def test_a_binding_that_leaves_out_what_is_required_is_an_error_with_the_databas
         "deal_created": event,
     }
     xkit_crm.define(objects)
-    assert "reason" in found(databases=["default"])["xkit_crm.E012"].msg
+    assert "reason" in found(databases=["default"])["xkit_crm.W012"].msg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -42,6 +43,14 @@ def test_an_event_is_fired_and_its_record_read(client: XkitClient) -> None:
         "acme", "opportunity", "deal_updated", {"name": "Renamed"}, record["id"]
     )
     assert updated["record"]["data"]["document_name"] == "Renamed"
+
+
+def test_pythons_own_values_become_json(client: XkitClient) -> None:
+    payload = {"name": "Sales", "amount": Decimal("12.50")}
+    client.invoke("acme", "opportunity", "deal_created", payload)
+    assert Invocation.objects.get().payload == {"name": "Sales", "amount": 12.5}
+    with pytest.raises(PayloadInvalid):
+        client.invoke("acme", "opportunity", "deal_created", {"name": object()})
 
 
 def test_connections_are_read(client: XkitClient) -> None:

@@ -1,7 +1,7 @@
 """System checks: wrong configuration is found by `manage.py check`, not by a customer.
 
-Errors E001-E009 are about settings, E010-E019 about bindings, warnings W001 and up about what works
-and will surprise.
+Errors E001-E009 are about settings, E010-E019 about bindings; warnings W001 and up about what works
+and will surprise, W011 and up about bindings that don't fit the definitions in the database.
 """
 
 from __future__ import annotations
@@ -145,15 +145,17 @@ def check_bindings(**_: object) -> list[CheckMessage]:
 
 @register(Tags.database)
 def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessage]:
-    """Every binding names events that are defined (only with `check --database`)."""
+    """Every binding names events that are defined (only with `check --database`).
+
+    Warnings, not errors: `migrate` runs these checks too, and a deployment migrates before it
+    loads the definitions that its new code needs.
+    """
     from xkit_crm import catalogue
     from xkit_crm.models import CRMObject
     from xkit_crm.sync.bindings import MOMENTS, registered
 
     database = router.db_for_read(CRMObject)
     if database not in (databases or ()) or not _is_migrated(database, CRMObject):
-        return []
-    if not CRMObject.objects.exists():
         return []
     found: list[CheckMessage] = []
     for binding in registered():
@@ -164,12 +166,12 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
             try:
                 event = catalogue.event(binding.crm_object, slug)
             except XkitError as error:
-                found.append(_error("E011", f"{binding.origin}: {error.message}", error.hint))
+                found.append(_warning("W011", f"{binding.origin}: {error.message}", error.hint))
                 continue
             if event.type != wanted:
                 found.append(
-                    _error(
-                        "E014",
+                    _warning(
+                        "W014",
                         f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
                         f"Name an event of type {wanted}.",
                     )
@@ -177,8 +179,8 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
             required = {k for k, d in event.payload_schema.items() if d.get("required")}
             if absent := sorted(required - {key for key, _ in binding.payload}):
                 found.append(
-                    _error(
-                        "E012",
+                    _warning(
+                        "W012",
                         f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
                         "Add the keys to its payload.",
                     )
@@ -216,6 +218,10 @@ def _is_migrated(database: str, model: type[models.Model]) -> bool:
 
 def _database(model: type[models.Model]) -> str:
     return str(router.db_for_write(model))
+
+
+def _warning(number: str, message: str, hint: str) -> Warning:
+    return Warning(message, hint=hint, id=f"xkit_crm.{number}")
 
 
 def _error(number: str, message: str, hint: str) -> Error:

@@ -26,6 +26,7 @@ from xkit_crm.exceptions import (
     XkitError,
     from_dict,
 )
+from xkit_crm.schema import to_json
 
 if TYPE_CHECKING:
     from xkit_crm.models import Invocation
@@ -87,7 +88,7 @@ class XkitClient:
         if not wait:
             headers["Prefer"] = "respond-async"
         path = _path(connection, crm_object, record) + f"/events/{_quote(event)}"
-        return self._request("POST", path, {"payload": payload}, headers=headers)
+        return self._request("POST", path, {"payload": to_json(payload)}, headers=headers)
 
     def invocation(
         self,
@@ -128,7 +129,7 @@ class XkitClient:
     ) -> dict[str, Any]:
         """What firing the event would send; writes nothing."""
         path = _path(connection, crm_object, record) + f"/events/{_quote(event)}/preview"
-        return self._request("POST", path, {"payload": payload})
+        return self._request("POST", path, {"payload": to_json(payload)})
 
     def record(self, connection: str, crm_object: str, record: str) -> dict[str, Any]:
         """One record with its mapped fields: `{"record": {...}}`."""

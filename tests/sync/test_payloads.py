@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from tests.factories import CustomerFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.models import Invocation
 from xkit_crm.sync.payloads import attribute, path_problem
 
 
@@ -24,6 +25,11 @@ def test_a_path_reads_a_column_a_relation_and_a_method() -> None:
     assert read("owner.username", deal) == "ada"
     assert read("owner__username", deal) == "ada"
     assert read("owner.get_full_name", deal) == "Ada Lovelace"
+
+
+def test_a_path_reads_what_a_choice_is_called() -> None:
+    deferred = Invocation(status="deferred")
+    assert attribute("get_status_display", Invocation)(deferred) == "deferred to the CRM's workflow"
 
 
 def test_a_missing_relation_on_the_way_is_none() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 from inspect import ismethod
 from typing import Any
 
@@ -53,7 +54,7 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
                 return None
             if value is None:
                 return None
-            if ismethod(value):
+            if ismethod(value) or isinstance(value, partial):  # get_status_display is a partial
                 if getattr(value, "alters_data", False):
                     raise ConfigurationError(
                         f"The path {path!r} of {model._meta.label} changes data.",
