@@ -306,3 +306,18 @@ def test_pages_open_although_what_they_are_about_is_gone(
     Invocation.objects.update(content_type=gone)
     for invocation in Invocation.objects.all():
         assert admin_client.get(page(Invocation, "change", invocation.pk)).status_code == 200
+
+
+def test_an_action_that_names_a_key_the_event_does_not_have_is_refused(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    action = models.EventAction.objects.get(event__slug="deal_created")
+    form = {
+        "mapping": action.mapping_id,
+        "event": action.event_id,
+        "action": "create",
+        "workflow": "",
+        "transformations": '[{"field": "Name", "kind": "direct", "key": "nmae"}]',
+    }
+    answer = admin_client.post(page(models.EventAction, "change", action.pk), form)
+    assert b"the event has no payload key nmae" in answer.content

@@ -21,6 +21,7 @@ from xkit_crm.mapping.transformations import (
     parse_action,
     parse_object_map,
     reader,
+    unknown_keys,
 )
 from xkit_crm.providers.base import Operator, RemoteField, RemoteType
 
@@ -234,3 +235,28 @@ def test_what_feeds_the_fields_is_a_remote_field_or_several(fields: dict[str, An
 )
 def test_what_feeds_the_fields_wrongly_is_told_with_its_path(fields: Any, path: str) -> None:
     assert [problem.path for problem in check_object_map(fields)] == [path]
+
+
+@pytest.mark.parametrize(
+    ("row", "unknown"),
+    [
+        ({"kind": "direct", "key": "name"}, []),
+        ({"kind": "direct", "key": "nmae"}, ["nmae"]),
+        ({"kind": "direct", "key": "owner.email"}, []),
+        ({"kind": "direct", "key": "owner.phone"}, ["owner.phone"]),
+        ({"kind": "direct", "key": "tags.whatever"}, []),
+        ({"kind": "template", "template": "{{{name}}} of { owner.emial }"}, ["owner.emial"]),
+        ({"kind": "static", "value": "{nmae}", "key": "nmae"}, []),
+    ],
+)
+def test_payload_keys_that_the_event_does_not_have_are_told(
+    row: dict[str, Any], unknown: list[str]
+) -> None:
+    schema = {
+        "name": {"type": "string"},
+        "owner": {"type": "object", "properties": {"email": {"type": "string"}}},
+        "tags": {"type": "object"},
+    }
+    data = {"action": "create", "transformations": [{"field": "Name"} | row]}
+    told = [problem.error.rpartition(" ")[2] for problem in unknown_keys(data, schema)]
+    assert told == unknown

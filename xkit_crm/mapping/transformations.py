@@ -216,6 +216,36 @@ def check_action(data: Any, *, path: str = "") -> list[Problem]:
     return problems
 
 
+def unknown_keys(data: Mapping[str, Any], payload_schema: Mapping[str, Any]) -> list[Problem]:
+    """Payload keys in an action (which `check_action` found good) that the event doesn't have.
+
+    A slip of the pen would write nothing, and nobody would be told.
+    """
+    return [
+        Problem(f"transformations[{index}]", f"the event has no payload key {key}")
+        for index, row in enumerate(data.get("transformations") or ())
+        for key in _keys_of(row)
+        if not _is_in(payload_schema, key.split("."))
+    ]
+
+
+def _keys_of(row: Mapping[str, Any]) -> list[str]:
+    if row["kind"] in KEYED:
+        return [row["key"]]
+    if row["kind"] == Kind.TEMPLATE:
+        found = _PLACEHOLDER.finditer(row["template"])
+        return [match[1].strip() for match in found if match[1] is not None]
+    return []
+
+
+def _is_in(schema: Mapping[str, Any], steps: list[str]) -> bool:
+    description = schema.get(steps[0])
+    if description is None:
+        return False
+    below = description.get("properties")
+    return len(steps) == 1 or not below or _is_in(below, steps[1:])
+
+
 def check_object_map(fields: Any, *, path: str = "fields") -> list[Problem]:
     """Every problem in what feeds the fields that are read back: a remote field's name each, or
     for an object field an object of entry names and remote fields."""

@@ -63,7 +63,11 @@ class EventAction(Dated):
         both = self.mapping_id and self.event_id
         if both and self.event.crm_object_id != self.mapping.crm_object_id:
             raise ValidationError({"event": _("The event belongs to another CRM object.")})
-        raise_problems(mapping.check_action(self.as_data()), "transformations")
+        data = self.as_data()
+        problems = mapping.check_action(data)
+        if self.event_id and not problems:
+            problems = mapping.unknown_keys(data, self.event.payload_schema)
+        raise_problems(problems, "transformations")
 
     def as_data(self) -> dict[str, Any]:
         """The action as `mapping/` reads it."""
