@@ -171,7 +171,8 @@ def read(
             f"{event} is {_a(found.type)} {found.type} event: it {needs}.",
             hint=f"POST .../objects/{crm_object}/"
             + ("<recordID>/" if found.type.needs_record else "")
-            + f"events/{event}, or pass record= in Python.",
+            + f"events/{event}; in Python "
+            + ("pass record=." if found.type.needs_record else "leave record= out."),
         )
     if record is not None:
         RecordRef.parse(record)

@@ -166,6 +166,19 @@ def test_a_row_handed_to_such_a_workflow_is_not_created_again_by_its_next_change
     assert len(held()) == 1
 
 
+def test_a_row_handed_to_such_a_workflow_may_be_left_alone_from_then_on(
+    flow: Flow, customer: Customer
+) -> None:
+    flow.steps.update(is_result=False)
+    act("deal_updated", action="noop", transformations=[])
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    assert states() == ["deferred", "skipped"]
+
+
 def test_a_workflow_whose_answer_was_lost_runs_once(flow: Flow, misbehave: Misbehave) -> None:
     misbehave("timeout_after", operation="workflow")
     create()

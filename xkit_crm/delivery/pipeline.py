@@ -22,6 +22,7 @@ from xkit_crm.exceptions import (
     CRMUnauthorized,
     CRMUnavailable,
     RemoteRecordNotFound,
+    UnknownRecord,
     XkitError,
 )
 from xkit_crm.mapping import resolving
@@ -84,7 +85,12 @@ def _defect(this: Try, raised: Exception) -> CRMError:
 
 def _perform(this: Try) -> None:
     invocation = this.invocation
-    retarget(invocation)
+    try:
+        retarget(invocation)
+    except UnknownRecord:
+        # Where nothing is to be done, it needs no record to do it to.
+        if decide(invocation).action.action != ActionType.NOOP:
+            raise
     decision = decide(invocation)
     if decision.action.action == ActionType.NOOP:
         this.operation, this.status = "noop", InvocationStatus.SKIPPED
