@@ -52,8 +52,8 @@ class Command(XkitCommand):
         key = APIKey.objects.filter(publishable_key=options["publishable_key"]).first()
         if key is None:
             raise CommandError(
-                f"There is no publishable key {options['publishable_key']!r}; it is the first column "
-                "of xkit_apikey list."
+                f"There is no publishable key {options['publishable_key']!r}; "
+                "it is the first column of xkit_apikey list."
             )
         key.revoke()
         self.stdout.write(f"{key} is revoked.")
