@@ -135,6 +135,24 @@ def test_a_binding_to_an_event_that_is_not_defined_is_told_with_the_database(
 
 
 @pytest.mark.django_db
+def test_a_payload_key_of_no_event_is_told_with_the_database(definitions: None) -> None:
+    class Misspelt(ModelSync):
+        crm_object = "contact"
+        on_delete = "contact_deleted"
+        payload = {"deleted_att": "modified_at"}
+
+        def get_connections(self, instance: Any) -> list[str]:
+            return []
+
+    xkit_crm.register(Deal)(Misspelt)
+    try:
+        assert "deleted_at?" in found(databases=["default"])["xkit_crm.W015"].hint
+    finally:
+        _unbind("contact")
+    assert "xkit_crm.W015" not in found(databases=["default"])
+
+
+@pytest.mark.django_db
 def test_bindings_with_nothing_loaded_are_told_with_the_database() -> None:
     assert "xkit_load" in found(databases=["default"])["xkit_crm.W011"].hint
 

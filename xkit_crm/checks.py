@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
@@ -17,6 +17,9 @@ from django.db import connections, models, router
 
 from xkit_crm.conf import NAMES, SETTING, settings
 from xkit_crm.exceptions import XkitError
+
+if TYPE_CHECKING:
+    from xkit_crm.sync.bindings import Binding
 
 
 @register("xkit_crm")
@@ -159,6 +162,7 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
         return []
     found: list[CheckMessage] = []
     for binding in registered():
+        found += _keys_of_no_event(binding)
         for moment, wanted in MOMENTS.items():
             slug = getattr(binding, moment)
             if not slug or catalogue.is_switched_off(binding.crm_object, slug):
@@ -186,6 +190,26 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
                     )
                 )
     return found
+
+
+def _keys_of_no_event(binding: Binding) -> Iterator[CheckMessage]:
+    """A misspelt payload key is in the schema of no event, so it would never be sent."""
+    from xkit_crm import catalogue
+    from xkit_crm.sync.bindings import MOMENTS
+
+    crm_object = catalogue.objects().get(binding.crm_object)
+    slugs = [slug for moment in MOMENTS if (slug := getattr(binding, moment))]
+    if crm_object is None or not all(slug in crm_object.events for slug in slugs):
+        return  # told otherwise, or switched off
+    known = {key for slug in slugs for key in crm_object.events[slug].payload_schema}
+    for key, _ in binding.payload:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            yield _warning(
+                "W015",
+                f"{binding.origin}: the payload key {key} is in none of its events.",
+                f"Did you mean {near[0]}?" if near else "Take it out, or add it to a schema.",
+            )
 
 
 @register("xkit_crm", deploy=True)
