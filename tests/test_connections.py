@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connections
 
 import xkit_crm
+from tests.objects import OBJECTS
 from xkit_crm import signals
 from xkit_crm.connections import propose_mapping, set_status
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized
@@ -140,3 +144,33 @@ def test_a_receiver_that_fails_stops_nothing(sandbox: Connection) -> None:
     signals.connection_status_changed.connect(broken)
     set_status(sandbox, ConnectionStatus.DISABLED)
     assert Connection.objects.get().status == "disabled"
+
+
+def together(*steps: Callable[[], object]) -> list[object]:
+    """What each gives (or raises) that they do at the same moment."""
+    answers: list[object] = []
+    ready = threading.Barrier(len(steps))
+
+    def run(step: Callable[[], object]) -> None:
+        try:
+            ready.wait()
+            answers.append(step())
+        except DatabaseError as error:
+            answers.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=[step]) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_start_at_once_define_and_connect_the_same_in_peace() -> None:
+    counts = together(*[lambda: len(xkit_crm.define(OBJECTS))] * 4)
+    assert sorted(map(str, counts)) == ["0", "0", "0", "7"]
+    made = together(*[lambda: xkit_crm.connect("acme", provider="sandbox")] * 4)
+    assert made == [Connection.objects.get()] * 4

@@ -114,9 +114,7 @@ def check_bindings(**_: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for binding in registered():
         sync = getattr(binding.get_connections, "__self__", None)
-        if type(sync).__dict__.get("get_connections") is None and (
-            getattr(type(sync), "get_connections", None) is ModelSync.get_connections
-        ):
+        if getattr(type(sync), "get_connections", None) is ModelSync.get_connections:
             found.append(
                 _error(
                     "E010",
@@ -135,12 +133,12 @@ def check_bindings(**_: object) -> list[CheckMessage]:
                 )
         if _database(binding.model) != router.db_for_write(Invocation):
             found.append(
-                Warning(
+                _warning(
+                    "W003",
                     f"{binding.model._meta.label} is stored in another database than the outbox, "
                     "so its events can't be captured in the same transaction.",
-                    hint="Route the xkit_crm app to the database of the bound models. Until then a "
+                    "Route the xkit_crm app to the database of the bound models. Until then a "
                     "crash between the two commits loses an event.",
-                    id="xkit_crm.W003",
                 )
             )
     return found
@@ -218,18 +216,18 @@ def check_deployment(**_: object) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.DELIVERY == "immediate":
         found.append(
-            Warning(
+            _warning(
+                "W001",
                 "Invocations are delivered in the process that saves, which waits for the CRM.",
-                hint=f'Set {SETTING}["DELIVERY"] = "worker" and run manage.py xkit_worker.',
-                id="xkit_crm.W001",
+                f'Set {SETTING}["DELIVERY"] = "worker" and run manage.py xkit_worker.',
             )
         )
     if not settings.ENCRYPTION_KEYS:
         found.append(
-            Warning(
+            _warning(
+                "W002",
                 "Credentials are encrypted with a key derived from SECRET_KEY.",
-                hint=f'Set {SETTING}["ENCRYPTION_KEYS"], so that each can be rotated by itself.',
-                id="xkit_crm.W002",
+                f'Set {SETTING}["ENCRYPTION_KEYS"], so that each can be rotated by itself.',
             )
         )
     return found

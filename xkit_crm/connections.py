@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, router, transaction
+from django.db import router, transaction
 
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery import backends
 from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.mapping.suggestions import propose
 from xkit_crm.models import Connection, EventAction, ObjectMapping
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider
@@ -38,7 +39,8 @@ def connect(
     """
     provider_class(provider)
     using = router.db_for_write(Connection)
-    for last in (False, True):
+
+    def make() -> Connection:
         connection = Connection.objects.filter(pk=id).first() or Connection(pk=id)
         old_status = connection.status
         connection.provider, connection.context = provider, context or connection.context
@@ -49,17 +51,13 @@ def connect(
         adapter = provider_for(connection)
         descriptions.forget(adapter)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
-        try:
-            with transaction.atomic(using=using):
-                connection.save()
-                propose_mapping(connection, adapter)
-                _announce(connection, old_status, using=using)
-        except IntegrityError:
-            if last:
-                raise
-            continue  # somebody made it at the same moment: then it is there now
-        break
-    return connection
+        with transaction.atomic(using=using):
+            connection.save()
+            propose_mapping(connection, adapter)
+            _announce(connection, old_status, using=using)
+        return connection
+
+    return again_on_conflict(make)
 
 
 def _require_valid(connection: Connection) -> None:

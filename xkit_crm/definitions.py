@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, router, transaction
+from django.db import router, transaction
 
 from xkit_crm import schema
 from xkit_crm.exceptions import DefinitionInvalid
 from xkit_crm.models import CRMObject, EventDefinition
+from xkit_crm.models.base import again_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,15 @@ def define(
             errors=problems,
         )
     document, using = schema.canonical(objects), router.db_for_write(CRMObject)
-    for last in (False, True):
-        try:
-            with transaction.atomic(using=using):
-                changes = list(_apply(document, prune=prune))
-                if dry_run:
-                    transaction.set_rollback(True, using=using)
-        except IntegrityError:
-            if last:
-                raise
-            continue  # somebody defined the same at the same moment: then it is there now
-        break
-    return changes
+
+    def load() -> list[Change]:
+        with transaction.atomic(using=using):
+            changes = list(_apply(document, prune=prune))
+            if dry_run:
+                transaction.set_rollback(True, using=using)
+        return changes
+
+    return again_on_conflict(load)
 
 
 def _apply(document: Mapping[str, Any], *, prune: bool) -> Iterator[Change]:

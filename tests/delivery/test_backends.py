@@ -14,6 +14,7 @@ from tests.products.models import Customer
 from xkit_crm.delivery.backends import backend
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,7 +112,6 @@ def test_what_others_put_while_a_lane_is_held_is_not_left_behind(
     immediate: None, sandbox: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xkit_crm.delivery import lanes
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
 
     create = SandboxProvider.create
 

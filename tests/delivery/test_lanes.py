@@ -19,6 +19,7 @@ from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Attempt, Connection, Invocation, Lane
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -74,8 +75,6 @@ def test_a_lane_whose_worker_died_is_taken_over_when_its_lease_ran_out(
 def test_a_worker_that_lost_its_lease_starts_nothing_more(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch, time_machine: Any
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     waiting("First")
     waiting("Second")
     create = SandboxProvider.create

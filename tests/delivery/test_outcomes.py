@@ -17,6 +17,7 @@ from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, Unknown
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.providers.base import RecordRef, RemoteRecord
 from xkit_crm.providers.sandbox.models import Flow, Request
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -141,8 +142,6 @@ def test_a_mapping_that_is_not_there_fails_and_says_what_to_do(
 def test_a_defect_of_a_provider_stops_only_its_invocation(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     create = SandboxProvider.create
 
     def defective(self: Any, remote_object: str, values: Any, *, key: str) -> Any:
@@ -167,8 +166,6 @@ def test_what_a_provider_says_in_its_exceptions_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     sandbox.credentials = {"api_key": "SECRET-123"}
     sandbox.save()
 
@@ -193,8 +190,6 @@ def test_what_a_provider_says_in_its_exceptions_is_not_shown(
 def test_whatever_a_crm_answers_can_be_stored(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch, odd: Any
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     def answering(self: Any, ref: RecordRef, fields: Any) -> RemoteRecord:
         return RemoteRecord(ref, dict.fromkeys(fields, odd))
 
@@ -207,8 +202,6 @@ def test_whatever_a_crm_answers_can_be_stored(
 def test_words_of_the_crm_that_no_database_holds_are_told_without(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     def refusing(self: Any, *args: Any, **named: Any) -> Any:
         raise RejectedByCRM("No\0!", errors=[Problem("Name", "half \ud800 of it")])
 
@@ -221,8 +214,6 @@ def test_words_of_the_crm_that_no_database_holds_are_told_without(
 def test_an_answer_that_can_not_be_stored_ends_there_and_holds_up_nobody(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     create_record = SandboxProvider.create
 
     def naming(self: Any, remote_object: str, values: Any, *, key: str) -> RecordRef:
@@ -240,8 +231,6 @@ def test_an_answer_that_can_not_be_stored_ends_there_and_holds_up_nobody(
 def test_a_record_that_was_written_and_can_not_be_read_back_is_written(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     monkeypatch.setattr(SandboxProvider, "get", lambda *_: 1 / 0)
     deal = DealFactory.create(customer=customer, title="Apple")
     deliver()
@@ -275,8 +264,6 @@ def test_a_doubtful_create_whose_tries_run_out_is_unknown(
 def test_what_a_killed_worker_left_is_unknown_where_the_crm_can_not_be_asked(
     flow: Flow, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     monkeypatch.setattr(SandboxProvider, "can_find_created", False)
     if action == "create":
         name = [{"field": "Name", "kind": "direct", "key": "name"}]
@@ -329,8 +316,6 @@ def test_a_delete_that_the_customer_does_nothing_on_still_ends_the_link(
 def test_a_connection_deleted_during_a_call_takes_its_invocations_with_it(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     create_record = SandboxProvider.create
 
     def deleting(self: Any, *args: Any, **named: Any) -> Any:
@@ -358,8 +343,6 @@ def test_a_row_whose_model_is_gone_is_still_written(
 def test_credentials_refused_in_flight_leave_new_ones_alone(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     def refusing(self: Any, *args: Any, **named: Any) -> Any:
         monkeypatch.undo()
         xkit_crm.connect("acme", provider="sandbox", credentials={"token": "new"})
@@ -375,8 +358,6 @@ def test_credentials_refused_in_flight_leave_new_ones_alone(
 def test_a_crm_that_can_not_be_asked_leaves_it_to_a_person(
     sandbox: Connection, misbehave: Misbehave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     monkeypatch.setattr(SandboxProvider, "can_find_created", False)
     misbehave("timeout_after", operation="create")
     unknown = create()
@@ -400,3 +381,14 @@ def test_a_row_whose_record_a_person_deleted_is_deleted_without_complaint(
     deal.delete()
     deliver()
     assert states() == ["succeeded"] * 3
+
+
+def test_a_defect_is_written_down_although_the_credentials_can_not_be_read(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DealFactory.create(customer=customer)
+    Connection.objects.update(credentials_cipher="garbage")
+    monkeypatch.setattr("xkit_crm.delivery.pipeline.retarget", lambda _: 1 / 0)
+    deliver()
+    assert only().status == "failed"
+    assert "ZeroDivisionError" in str(only().error)

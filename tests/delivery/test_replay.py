@@ -8,6 +8,7 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, names, only, states
 from xkit_crm.delivery.replay import replay
 from xkit_crm.models import Connection, Invocation
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -33,8 +34,6 @@ def test_what_failed_is_done_again_with_todays_mapping(sandbox: Connection) -> N
 def test_what_is_unknown_is_looked_up_before_it_is_done_again(
     sandbox: Connection, misbehave: Misbehave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
     monkeypatch.setattr(SandboxProvider, "can_find_created", False)
     misbehave("timeout_after", operation="create")
     unknown = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "x"})

@@ -12,6 +12,7 @@ from xkit_crm.delivery.replay import replay
 from xkit_crm.models import Connection, CRMObject, EventDefinition, Invocation
 from xkit_crm.models.base import new_uuid
 from xkit_crm.providers.sandbox.models import Record
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +88,6 @@ def test_an_old_change_that_is_replayed_does_not_overwrite_what_came_after(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from xkit_crm.exceptions import RejectedByCRM
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
 
     deal = DealFactory.create(customer=customer)
     deliver()
@@ -129,7 +129,6 @@ def test_what_is_replayed_of_a_row_that_was_deleted_since_is_nothing_to_do(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch, event: str
 ) -> None:
     from xkit_crm.exceptions import RejectedByCRM
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
 
     def refusing(*args: object, **named: object) -> None:
         raise RejectedByCRM("Not today.")

@@ -153,7 +153,7 @@ def with_work() -> list[str]:
 
 def has_work(connection_id: str) -> bool:
     """Whether something may be carried out in this lane, or was left half done in it."""
-    if next_due(connection_id) is not None:
+    if Invocation.objects.due().filter(connection_id=connection_id).exists():
         return True
     return _lane(connection_id, leased_until__lt=timezone.now()).exists()
 
@@ -181,11 +181,7 @@ def is_blocked(invocation: Invocation) -> bool:
 
 def next_due(connection_id: str, *, record_key: str | None = None) -> Invocation | None:
     """The next invocation of the lane that may be carried out, oldest first."""
-    due = (
-        Invocation.objects.due()
-        .filter(connection_id=connection_id)
-        .select_related("connection", "event__crm_object", "content_type")
-    )
+    due = Invocation.objects.due().filter(connection_id=connection_id)
     if record_key is not None:
         due = due.filter(record_key=record_key)
-    return due.first()
+    return due.select_related("connection", "event__crm_object", "content_type").first()

@@ -93,7 +93,7 @@ def fail(this: Try, error: XkitError) -> None:
     invocation = this.invocation
     error = _in_the_products_words(this, error)
     invocation.error_code = error.code
-    invocation.error_detail = redact(error.as_dict(), _credentials(invocation))
+    invocation.error_detail = redact(error.as_dict(), credentials_of(invocation))
     policy = Policy(settings.MAX_ATTEMPTS, _seconds(settings.RETRY_BASE), settings.RETRY_MAX)
     broken = isinstance(error, CRMUnauthorized)
     wait = policy.wait(error, invocation.tries - invocation.forgiven)
@@ -121,7 +121,8 @@ def _can_be_asked(invocation: Invocation) -> bool:
         return False
 
 
-def _credentials(invocation: Invocation) -> dict[str, Any]:
+def credentials_of(invocation: Invocation) -> dict[str, Any]:
+    """What must not be shown; nothing where it can't even be decrypted."""
     try:
         return invocation.connection.credentials
     except ConfigurationError:
@@ -223,12 +224,7 @@ def _keep_link(this: Try, *, using: str) -> None:
     invocation = this.invocation
     if not invocation.object_pk or invocation.content_type_id is None:
         return
-    row = {
-        "content_type_id": invocation.content_type_id,
-        "object_pk": invocation.object_pk,
-        "connection_id": invocation.connection_id,
-        "crm_object_id": invocation.event.crm_object_id,
-    }
+    row = invocation.link_key
     if invocation.event.type == EventType.DELETE:
         RecordLink.objects.filter(**row).delete()
     elif this.wrote is not None:

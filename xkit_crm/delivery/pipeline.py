@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import F
 
 from xkit_crm.delivery.decisions import Decision, decide
-from xkit_crm.delivery.outcomes import Try, fail, succeed
+from xkit_crm.delivery.outcomes import Try, credentials_of, fail, succeed
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
@@ -70,11 +70,10 @@ def carry_out(invocation: Invocation) -> bool:
 
 def _defect(this: Try, raised: Exception) -> CRMError:
     """What an adapter raised that it shouldn't. Its words may hold secrets: they are not shown."""
-    connection = this.invocation.connection
-    told = redact(traceback.format_exc(), connection.credentials)
+    told = redact(traceback.format_exc(), credentials_of(this.invocation))
     logger.error("Invocation %s: the provider failed.\n%s", this.invocation.uuid, told)
     return CRMError(
-        f"The {connection.provider} provider failed with {type(raised).__name__}.",
+        f"The {this.invocation.connection.provider} provider failed with {type(raised).__name__}.",
         hint="This is a defect of the provider; the log has its traceback.",
         outcome_unknown=this.sent is not None,
     )

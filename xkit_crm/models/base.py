@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import IntegrityError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from xkit_crm.exceptions import Problem
+
+_Result = TypeVar("_Result")
 
 #: A slug stands in URLs and in `objects` documents.
 validate_slug = RegexValidator(
@@ -50,6 +53,17 @@ class Dated(models.Model):
 
     class Meta:
         abstract = True
+
+
+def again_on_conflict(step: Callable[[], _Result]) -> _Result:
+    """Do it, and once more where somebody made the same row at the same moment: then it is there.
+
+    `step` opens its own transaction.
+    """
+    try:
+        return step()
+    except IntegrityError:
+        return step()
 
 
 def raise_problems(problems: list[Problem], field: str) -> None:

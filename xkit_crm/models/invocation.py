@@ -204,6 +204,16 @@ class Invocation(models.Model):
         return InvocationStatus(self.status).is_final
 
     @property
+    def link_key(self) -> dict[str, Any]:
+        """What names the record link of the local row that this is about."""
+        return {
+            "content_type_id": self.content_type_id,
+            "object_pk": self.object_pk,
+            "connection_id": self.connection_id,
+            "crm_object_id": self.event.crm_object_id,
+        }
+
+    @property
     def record(self) -> Record | None:
         """The record as the answer shows it, or None where there is none (yet)."""
         records = self.records

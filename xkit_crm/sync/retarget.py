@@ -36,12 +36,7 @@ def retarget(invocation: Invocation) -> None:
         _bring_up_to_date(invocation)
     if invocation.record_id:
         return
-    link = RecordLink.objects.filter(
-        content_type_id=invocation.content_type_id,
-        object_pk=invocation.object_pk,
-        connection_id=invocation.connection_id,
-        crm_object_id=invocation.event.crm_object_id,
-    ).first()
+    link = RecordLink.objects.filter(**invocation.link_key).first()
     event_type = invocation.event.type
     if link is not None:
         if event_type == EventType.CREATE:
