@@ -7,7 +7,7 @@ what callers ask for. Knows nothing of providers or mappings.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,9 +20,11 @@ from django.utils import timezone
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
-from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.models.invocation import InvocationStatus, Priority, Source
 
 MAX_RECORD_KEY = 300
+#: Rows of one INSERT.
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,50 @@ def put_captured(
             if cursor.rowcount:
                 there.append(connection_id)
     return there
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """One event of one local row, to be put for each of these connections."""
+
+    event_id: int
+    payload: Mapping[str, Any]
+    connection_ids: Sequence[str]
+    row: Row
+    error: PayloadInvalid | None = None
+
+
+def put_many(
+    captured: Sequence[Captured], *, using: str, priority: Priority = Priority.NORMAL
+) -> list[str]:
+    """Insert the invocations of many rows, in this order, with one INSERT for each chunk; gives
+    the connections that have work by it. Connections that don't exist get none."""
+    wanted = {connection_id for item in captured for connection_id in item.connection_ids}
+    there = set(Connection.objects.using(using).filter(pk__in=wanted).values_list("pk", flat=True))
+    now = timezone.now()
+    rows = [
+        Invocation(
+            event_id=item.event_id,
+            payload=item.payload,
+            connection_id=connection_id,
+            source=Source.MODEL,
+            record_key=item.row.key,
+            content_type_id=item.row.content_type_id,
+            object_pk=item.row.pk,
+            priority=priority,
+            due_at=now,
+            created_at=now,
+            status=InvocationStatus.FAILED if item.error else InvocationStatus.PENDING,
+            error_code=item.error.code if item.error else "",
+            error_detail=item.error.as_dict() if item.error else None,
+            finished_at=now if item.error else None,
+        )
+        for item in captured
+        for connection_id in item.connection_ids
+        if connection_id in there
+    ]
+    Invocation.objects.using(using).bulk_create(rows, batch_size=CHUNK)
+    return sorted({row.connection_id for row in rows})
 
 
 @cache

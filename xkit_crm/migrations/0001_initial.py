@@ -1,3 +1,4 @@
+
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
@@ -43,7 +44,7 @@ class Migration(migrations.Migration):
                 ('target', models.CharField(blank=True, help_text='The remote object, record or workflow.', max_length=255, verbose_name='target')),
                 ('sent', models.JSONField(blank=True, null=True, verbose_name='sent')),
                 ('received', models.JSONField(blank=True, null=True, verbose_name='received')),
-                ('outcome', models.CharField(choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('unknown', 'unknown: may have been written')], max_length=10, verbose_name='outcome')),
+                ('outcome', models.CharField(choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('unknown', 'unknown: may have been written'), ('rehearsed', 'rehearsed: nothing was sent')], max_length=10, verbose_name='outcome')),
                 ('error', models.JSONField(blank=True, null=True, verbose_name='error')),
                 ('started_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='started')),
                 ('duration', models.DurationField(verbose_name='duration')),
@@ -64,6 +65,8 @@ class Migration(migrations.Migration):
                 ('provider', models.CharField(help_text='Which CRM.', max_length=100, verbose_name='provider')),
                 ('status', models.CharField(choices=[('pending', 'pending: CRM Link not finished'), ('enabled', 'enabled'), ('disabled', 'disabled by the customer'), ('errored', 'errored: must be authorised again')], default='pending', max_length=10, verbose_name='status')),
                 ('status_reason', models.TextField(blank=True, verbose_name='reason')),
+                ('shadow', models.BooleanField(default=False, help_text='Map and log what would be sent, and send nothing until this is switched off.', verbose_name='shadow mode')),
+                ('quota_reserve', models.PositiveSmallIntegerField(default=0, help_text="Per cent of the CRM's daily quota that is left to the customer's other tools.", validators=[django.core.validators.MaxValueValidator(100)], verbose_name='quota reserve')),
                 ('credentials_cipher', models.TextField(blank=True, default='', editable=False)),
             ],
             options={
@@ -131,11 +134,13 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=xkit_crm.models.base.new_uuid, editable=False, unique=True, verbose_name='id')),
                 ('payload', models.JSONField(default=dict, verbose_name='payload')),
+                ('folded', models.JSONField(blank=True, null=True, verbose_name='folded')),
                 ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], db_default='pending', default='pending', max_length=10, verbose_name='status')),
                 ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API')], db_default='model', max_length=10, verbose_name='source')),
                 ('record_key', models.CharField(editable=False, max_length=300)),
                 ('record_id', models.CharField(blank=True, db_default='', default='', max_length=255, verbose_name='record id')),
                 ('object_pk', models.CharField(blank=True, max_length=255, null=True, verbose_name='row')),
+                ('priority', models.PositiveSmallIntegerField(choices=[(0, 'a caller waits'), (1, 'normal'), (2, 'background: backfill')], db_default=1, default=1, verbose_name='priority')),
                 ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
                 ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, verbose_name='tries')),
                 ('forgiven', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
@@ -195,6 +200,8 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('object_pk', models.CharField(max_length=255, verbose_name='row')),
                 ('record_id', models.CharField(help_text='Such as Opportunity:09876.', max_length=255, verbose_name='record id')),
+                ('delivered', models.JSONField(default=dict, editable=False)),
+                ('written', models.JSONField(default=dict, editable=False)),
             ],
             options={
                 'verbose_name': 'record link',
@@ -208,7 +215,13 @@ class Migration(migrations.Migration):
                 ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='lane', serialize=False, to='xkit_crm.connection', verbose_name='connection')),
                 ('holder', models.CharField(blank=True, max_length=100, verbose_name='worker')),
                 ('leased_until', models.DateTimeField(blank=True, null=True, verbose_name='leased until')),
-                ('paused_until', models.DateTimeField(blank=True, help_text='Asked for by the CRM.', null=True, verbose_name='paused until')),
+                ('paused_until', models.DateTimeField(blank=True, help_text='Asked for by the CRM, or by its circuit breaker.', null=True, verbose_name='paused until')),
+                ('failures', models.PositiveIntegerField(default=0, verbose_name='failures in a row')),
+                ('tokens', models.FloatField(blank=True, null=True, verbose_name='calls left in the bucket')),
+                ('tokens_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('quota', models.PositiveIntegerField(blank=True, null=True, verbose_name='daily quota')),
+                ('quota_left', models.PositiveIntegerField(blank=True, null=True, verbose_name='daily quota left')),
+                ('quota_resets_at', models.DateTimeField(blank=True, null=True, verbose_name='quota renewed')),
             ],
             options={
                 'verbose_name': 'lane',
@@ -222,6 +235,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='connection',
             constraint=models.CheckConstraint(condition=models.Q(('id', ''), _negated=True), name='xkit_connection_id_given'),
+        ),
+        migrations.AddConstraint(
+            model_name='connection',
+            constraint=models.CheckConstraint(condition=models.Q(('quota_reserve__lte', 100)), name='xkit_connection_reserve_is_share'),
         ),
         migrations.AddField(
             model_name='eventdefinition',
@@ -323,7 +340,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
-            index=models.Index(condition=models.Q(('status', 'pending')), fields=['connection', 'due_at', 'id'], name='xkit_invocation_due_idx'),
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['status', 'connection', 'priority', 'due_at', 'id'], name='xkit_invocation_due_idx'),
         ),
         migrations.AddIndex(
             model_name='invocation',

@@ -13,6 +13,7 @@ class Outcome(models.TextChoices):
     SUCCEEDED = "succeeded", _("succeeded")
     FAILED = "failed", _("failed")
     UNKNOWN = "unknown", _("unknown: may have been written")
+    REHEARSED = "rehearsed", _("rehearsed: nothing was sent")
 
 
 class Attempt(models.Model):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -65,6 +66,19 @@ class Connection(Dated):
         default=ConnectionStatus.PENDING,
     )
     status_reason = models.TextField(_("reason"), blank=True)
+    shadow = models.BooleanField(
+        _("shadow mode"),
+        default=False,
+        help_text=_("Map and log what would be sent, and send nothing until this is switched off."),
+    )
+    quota_reserve = models.PositiveSmallIntegerField(
+        _("quota reserve"),
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text=_(
+            "Per cent of the CRM's daily quota that is left to the customer's other tools."
+        ),
+    )
     #: Encrypted JSON; read and written through `credentials`.
     credentials_cipher = models.TextField(editable=False, blank=True, default="")
 
@@ -80,6 +94,9 @@ class Connection(Dated):
                 name="xkit_connection_status_known",
             ),
             models.CheckConstraint(condition=~models.Q(id=""), name="xkit_connection_id_given"),
+            models.CheckConstraint(
+                condition=models.Q(quota_reserve__lte=100), name="xkit_connection_reserve_is_share"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -39,6 +39,14 @@ class InvocationStatus(models.TextChoices):
 OPEN_STATUSES = (InvocationStatus.PENDING, InvocationStatus.RUNNING, InvocationStatus.UNKNOWN)
 
 
+class Priority(models.IntegerChoices):
+    """Whose turn it is first in a lane."""
+
+    WAITED_FOR = 0, _("a caller waits")
+    NORMAL = 1, _("normal")
+    BACKGROUND = 2, _("background: backfill")
+
+
 class Source(models.TextChoices):
     MODEL = "model", _("a saved model")
     PYTHON = "python", _("Python call")
@@ -102,6 +110,9 @@ class Invocation(models.Model):
         verbose_name=_("event"),
     )
     payload = models.JSONField(_("payload"), default=dict)
+    #: Later invocations of the same record that joined this one before it was sent, in order:
+    #: `[{"event": <id of the event definition>, "payload": {...}}]`. `delivery/folding.py`.
+    folded = models.JSONField(_("folded"), null=True, blank=True)
     status = models.CharField(
         _("status"),
         max_length=10,
@@ -129,6 +140,12 @@ class Invocation(models.Model):
     object_pk = models.CharField(_("row"), max_length=255, null=True, blank=True)
     instance = GenericForeignKey("content_type", "object_pk")
 
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        choices=Priority.choices,
+        default=Priority.NORMAL,
+        db_default=Priority.NORMAL,
+    )
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
     #: Tries that don't count any more towards MAX_ATTEMPTS: those before the last replay.
@@ -178,8 +195,9 @@ class Invocation(models.Model):
         ]
         indexes = [
             # Claiming looks at what waits, never at history.
+            # Where a database has no partial indexes, the status in front does the same.
             models.Index(
-                fields=["connection", "due_at", "id"],
+                fields=["status", "connection", "priority", "due_at", "id"],
                 condition=Q(status="pending"),
                 name="xkit_invocation_due_idx",
             ),

@@ -34,8 +34,19 @@ class Lane(models.Model):
     holder = models.CharField(_("worker"), max_length=100, blank=True)
     leased_until = models.DateTimeField(_("leased until"), null=True, blank=True)
     paused_until = models.DateTimeField(
-        _("paused until"), null=True, blank=True, help_text=_("Asked for by the CRM.")
+        _("paused until"),
+        null=True,
+        blank=True,
+        help_text=_("Asked for by the CRM, or by its circuit breaker."),
     )
+    #: Calls in a row that found the CRM unavailable. `delivery/breaker.py`.
+    failures = models.PositiveIntegerField(_("failures in a row"), default=0)
+    #: The token bucket, and what the CRM last said of its quota. `delivery/rate.py`.
+    tokens = models.FloatField(_("calls left in the bucket"), null=True, blank=True)
+    tokens_at = models.DateTimeField(null=True, blank=True, editable=False)
+    quota = models.PositiveIntegerField(_("daily quota"), null=True, blank=True)
+    quota_left = models.PositiveIntegerField(_("daily quota left"), null=True, blank=True)
+    quota_resets_at = models.DateTimeField(_("quota renewed"), null=True, blank=True)
 
     objects: ClassVar[LaneQuerySet] = LaneQuerySet.as_manager()  # type: ignore[assignment]
 

@@ -31,6 +31,10 @@ class RecordLink(Dated):
     record_id = models.CharField(
         _("record id"), max_length=255, help_text=_("Such as Opportunity:09876.")
     )
+    #: A digest of each payload key as it was last delivered; `xkit_reconcile` compares with it.
+    delivered = models.JSONField(default=dict, editable=False)
+    #: A digest of each remote field as we last wrote it; what differs was changed by another.
+    written = models.JSONField(default=dict, editable=False)
 
     class Meta:
         verbose_name = _("record link")

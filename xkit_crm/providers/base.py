@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from xkit_crm.exceptions import RejectedByCRM, UnknownRecord
+from xkit_crm.exceptions import RejectedByCRM, UnknownRecord, XkitError
 
 #: The longest public record id, in characters.
 MAX_RECORD_ID = 255
@@ -131,11 +131,64 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A record to be made. `key` is the invocation's own for life, for `find_created`."""
+
+    values: Mapping[str, Any]
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Fields of a record to be written; what is not named stays."""
+
+    ref: RecordRef
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the vendor allows one customer: `calls` in every `per` seconds. None: as many as come.
+
+    A provider declares it; what the CRM says of itself while it is called goes before it
+    (`Usage`).
+    """
+
+    calls: int | None = None
+    per: float = 1.0
+    #: The longest burst, in calls; None: `calls`.
+    burst: int | None = None
+
+
+@dataclass(slots=True)
+class Usage:
+    """What came back beside the answers: how many requests were made, and what the CRM says is
+    left. A provider writes it after each request; the engine reads it after each call."""
+
+    requests: int = 0
+    #: Requests that may still be made in the current window, and when the next one begins.
+    left: int | None = None
+    resets_at: datetime | None = None
+    #: The same of the day's quota, and how large it is.
+    quota: int | None = None
+    quota_left: int | None = None
+    quota_resets_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """What a provider is given to work with: which connection, and its decrypted credentials."""
 
     connection_id: str
     credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def _outcome(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What the call gives, or what it raises."""
+    try:
+        return call(*args, **options)
+    except XkitError as error:
+        return error
 
 
 class Provider(ABC):
@@ -152,9 +205,15 @@ class Provider(ABC):
     can_find_created: ClassVar[bool] = True
     #: How long what the CRM says of its objects, fields and workflows is good for.
     description_ttl: ClassVar[timedelta] = timedelta(minutes=10)
+    #: How many records one call of `create_many`, `update_many`, `delete_many` and `get_many`
+    #: takes; 1: the vendor has no such calls.
+    batch_size: ClassVar[int] = 1
+    #: How often the vendor lets itself be called.
+    limits: ClassVar[Limits] = Limits()
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.usage = Usage()
 
     @abstractmethod
     def describe_objects(self) -> Sequence[RemoteObject]:
@@ -197,6 +256,31 @@ class Provider(ABC):
     @abstractmethod
     def delete(self, ref: RecordRef) -> None:
         """Delete a record; `RemoteRecordNotFound` where it is gone already."""
+
+    # Many at once: a vendor with a `batch_size` overrides these. The answer has one entry for each
+    # item, in order: what the single call gives, or the error that it would have raised. What is
+    # raised instead befell the whole call; where that is `RejectedByCRM`, the vendor refuses all
+    # for one of them, and the engine finds out which.
+
+    def create_many(
+        self, remote_object: str, drafts: Sequence[Draft]
+    ) -> Sequence[RecordRef | XkitError]:
+        """Make records of one object, `batch_size` at most."""
+        return [_outcome(self.create, remote_object, d.values, key=d.key) for d in drafts]
+
+    def update_many(self, edits: Sequence[Edit]) -> Sequence[XkitError | None]:
+        """Write to records of one object, `batch_size` at most, each once."""
+        return [_outcome(self.update, edit.ref, edit.values) for edit in edits]
+
+    def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
+        """Delete records of one object, `batch_size` at most."""
+        return [_outcome(self.delete, ref) for ref in refs]
+
+    def get_many(
+        self, refs: Sequence[RecordRef], fields: Sequence[str]
+    ) -> Sequence[RemoteRecord | XkitError]:
+        """Read records of one object with the asked fields, `batch_size` at most."""
+        return [_outcome(self.get, ref, fields) for ref in refs]
 
     def list_workflows(self) -> Sequence[Workflow]:
         """The native workflows an event can be handed to; none by default."""

@@ -1,0 +1,23 @@
+"""Digests: short names of values, to tell later whether one is still what it was.
+
+`delivery/outcomes.py` keeps them on record links; reconciling and echo recognition compare with
+them. Kept instead of the values, so that a link holds no personal data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """16 hex digits that equal values have in common; `value` is JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def digests(values: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of each value, by its key."""
+    return {key: digest(value) for key, value in values.items()}
