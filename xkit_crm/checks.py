@@ -51,6 +51,10 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "RETRY_BASE": ((int, float), "a number of seconds"),
     "RETRY_MAX": ((timedelta,), "a timedelta"),
     "LANE_LEASE": ((timedelta,), "a timedelta"),
+    "BREAKER_THRESHOLD": ((int,), "a whole number"),
+    "BREAKER_PAUSE_MAX": ((timedelta,), "a timedelta"),
+    "KEEP_SUCCEEDED": ((timedelta, type(None)), "a timedelta or None"),
+    "KEEP_FAILED": ((timedelta, type(None)), "a timedelta or None"),
     "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
     "REMOTE": ((dict, type(None)), "a dict or None"),
 }

@@ -43,7 +43,15 @@ class Settings:
     #: The longest wait between two tries.
     RETRY_MAX: timedelta = timedelta(hours=1)
     #: How long a worker may hold a lane without a sign of life.
-    LANE_LEASE: timedelta = timedelta(seconds=60)
+    LANE_LEASE: timedelta = timedelta(seconds=30)
+    #: Calls in a row that find a CRM unavailable before it is left alone for a while.
+    BREAKER_THRESHOLD: int = 5
+    #: The longest time that a CRM which is down is left alone before it is tried again.
+    BREAKER_PAUSE_MAX: timedelta = timedelta(minutes=1)
+    #: How long what succeeded, was skipped, deferred or superseded is kept; None: for ever.
+    KEEP_SUCCEEDED: timedelta | None = timedelta(days=90)
+    #: How long what failed is kept; None: for ever.
+    KEEP_FAILED: timedelta | None = None
     #: Seconds between looks for bindings and definitions that others changed; None: never.
     REFRESH_INTERVAL: float | None = 5.0
     #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.

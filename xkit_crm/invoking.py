@@ -41,7 +41,7 @@ from xkit_crm.exceptions import (
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
-from xkit_crm.models.invocation import InvocationStatus, Source
+from xkit_crm.models.invocation import InvocationStatus, Priority, Source
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.sync.bindings import model_of
@@ -240,7 +240,8 @@ def put(
     """
     using = router.db_for_write(Invocation)
     now_possible = carry_out_now and not in_transaction(using)
-    make = partial(_insert, request, source, idempotency_key, instance, retry, request_id)
+    priority = Priority.WAITED_FOR if now_possible else Priority.NORMAL
+    make = partial(_insert, request, source, idempotency_key, instance, retry, request_id, priority)
     earlier = _used_before(request, idempotency_key)
     if earlier is None:
         admit(request)
@@ -263,9 +264,9 @@ def put(
             hint="Ask again in a moment with the same key.",
             retry_after=1,
         )
-    if not invocation.is_final and not retry:
-        # The caller is told that it will be done, so from here on the engine sees to it.
-        Invocation.objects.filter(pk=invocation.pk).update(retry=True)
+    if not invocation.is_final:
+        # The caller waits no longer, so from here on the engine sees to it.
+        Invocation.objects.filter(pk=invocation.pk).update(retry=True, priority=Priority.NORMAL)
     return invocation, replayed
 
 
@@ -303,6 +304,7 @@ def _insert(
     instance: models.Model | None,
     retry: bool,
     request_id: str,
+    priority: Priority,
 ) -> Invocation:
     uuid = new_uuid()
     row = None
@@ -325,6 +327,7 @@ def _insert(
         content_type_id=row.content_type_id if row else None,
         object_pk=row.pk if row else None,
         retry=retry,
+        priority=priority,
         idempotency_key=idempotency_key,
         request_digest=_digest(request) if idempotency_key else None,
         request_id=request_id[:200],
@@ -375,6 +378,11 @@ def _run_again(invocation: Invocation) -> bool:
     # Another caller with the same key may have done so since it was read.
     queued = Invocation.objects.filter(
         pk=invocation.pk, status=invocation.status, tries=invocation.tries
-    ).update(status=InvocationStatus.PENDING, due_at=timezone.now(), finished_at=None)
+    ).update(
+        status=InvocationStatus.PENDING,
+        priority=Priority.WAITED_FOR,
+        due_at=timezone.now(),
+        finished_at=None,
+    )
     invocation.refresh_from_db()
     return bool(queued)

@@ -99,7 +99,7 @@ def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
 ) -> None:
     waiting()
     with monkeypatch.context() as broken:
-        broken.setattr(Attempt.objects, "create", failing)
+        broken.setattr(Attempt.objects, "bulk_create", failing)
         with pytest.raises(DatabaseError):
             drain("acme")
     assert states() == ["pending"]
@@ -108,7 +108,7 @@ def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
     assert names() == ["Sales"]
 
 
-def failing(**_: object) -> None:
+def failing(*_: object) -> None:
     raise DatabaseError("the connection was lost")
 
 

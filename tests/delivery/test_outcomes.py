@@ -388,7 +388,7 @@ def test_a_defect_is_written_down_although_the_credentials_can_not_be_read(
 ) -> None:
     DealFactory.create(customer=customer)
     Connection.objects.update(credentials_cipher="garbage")
-    monkeypatch.setattr("xkit_crm.delivery.pipeline.retarget", lambda _: 1 / 0)
+    monkeypatch.setattr("xkit_crm.delivery.preparing.retarget", lambda *_: 1 / 0)
     deliver()
     assert only().status == "failed"
     assert "ZeroDivisionError" in str(only().error)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from xkit_crm.delivery.folding import Kind
 from xkit_crm.exceptions import (
     MappingIncomplete,
     Problem,
@@ -25,7 +26,8 @@ from xkit_crm.mapping.transformations import (
     parse_action,
     parse_object_map,
 )
-from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition, Invocation
+from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition
+from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider, RecordRef, RemoteField, Workflow
 
@@ -95,9 +97,61 @@ class Decision:
         )
 
 
-def decide(invocation: Invocation) -> Decision:
-    """The decision behind an invocation; raises `MappingIncomplete` where there is none."""
-    return decision_for(invocation.connection, invocation.event)
+class Decisions:
+    """What a customer decided, read once for all that is carried out in a short while."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._parsed: dict[int, Decision | MappingIncomplete] = {}
+        self._kinds: dict[int, Kind] | None = None
+
+    def of(self, event: EventDefinition) -> Decision:
+        """The decision for an event; raises `MappingIncomplete` where there is none."""
+        found = self._parsed.get(event.pk)
+        if found is None:
+            try:
+                found = decision_for(self.connection, event)
+            except MappingIncomplete as error:
+                found = error
+            self._parsed[event.pk] = found
+        if isinstance(found, MappingIncomplete):
+            raise found
+        return found
+
+    def by_id(self, event_id: int) -> Decision:
+        """The decision for the event with this id."""
+        if event_id not in self._parsed:
+            self.of(EventDefinition.objects.select_related("crm_object").get(pk=event_id))
+        found = self._parsed[event_id]
+        if isinstance(found, MappingIncomplete):
+            raise found
+        return found
+
+    def kind(self, event_id: int) -> Kind:
+        """What the event does, for folding. One query for all events."""
+        if self._kinds is None:
+            rows = EventAction.objects.filter(mapping__connection_id=self.connection.pk)
+            self._kinds = {
+                event_id: _kind(event_type, action if remote_object else ActionType.NOOP)
+                for event_id, event_type, action, remote_object in rows.values_list(
+                    "event_id", "event__type", "action", "mapping__remote_object"
+                )
+            }
+        return self._kinds.get(event_id, Kind.ALONE)
+
+
+#: What folds, by the event's type and its action. An update that deletes, say, stays alone.
+_KINDS = {
+    (EventType.CREATE, ActionType.CREATE): Kind.CREATE,
+    (EventType.UPDATE, ActionType.UPDATE): Kind.UPDATE,
+    (EventType.DELETE, ActionType.DELETE): Kind.DELETE,
+}
+
+
+def _kind(event_type: str, action: str) -> Kind:
+    if action == ActionType.NOOP:
+        return Kind.NOTHING
+    return _KINDS.get((EventType(event_type), ActionType(action)), Kind.ALONE)
 
 
 def decision_for(connection: Connection, event: EventDefinition) -> Decision:

@@ -3,47 +3,87 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.db import transaction
 
 from xkit_crm.delivery import lanes
-from xkit_crm.delivery.pipeline import carry_out
-from xkit_crm.exceptions import RateLimited, UnknownConnection
-from xkit_crm.models import Invocation
+from xkit_crm.delivery.claiming import claim, is_first
+from xkit_crm.delivery.line import Line
+from xkit_crm.delivery.pipeline import carry_out, rehearse
+from xkit_crm.exceptions import ConfigurationError, UnknownConnection
+from xkit_crm.models import Connection, Invocation
+from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.providers.registry import provider_class
 
 #: Seconds between two looks at an invocation that another worker has in hand.
 POLL = 0.01
 POLL_MAX = 0.25
+#: Invocations of one window: the fewest, the most, and how many calls' worth between them.
+WINDOW = 50
+WINDOW_MAX = 1000
+CALLS = 5
 
 
 def drain(
     connection_id: str, *, limit: int | None = None, go_on: Callable[[], bool] = lambda: True
 ) -> int:
-    """Carry out what is due in one lane, oldest first; gives how many were.
+    """Carry out what is due in one lane, in order; gives how many invocations were dealt with.
 
-    Stops after `limit`, or when `go_on` says no. Does nothing where another worker holds the lane:
-    that one looks again after it has given the lane back, so nothing is left behind.
+    Stops after about `limit` (what is folded into them comes on top), or when `go_on` says no.
+    Does nothing where another worker holds the lane: that one looks again after it has given the
+    lane back, so nothing is left behind.
     """
     done = 0
     # Somebody may come between the last look and giving the lane back, so it is looked again.
     while lanes.has_work(connection_id):
         with lanes.held(connection_id) as hold:
             if not hold:
-                return done
-            while limit is None or done < limit:
-                if not go_on() or (invocation := lanes.next_due(connection_id)) is None:
-                    break
-                if not hold.renew():
-                    return done
-                carry_out(invocation)
-                done += 1
-                if _asked_for_a_pause(invocation):
-                    return done
-        if not go_on() or (limit is not None and done >= limit):
+                break
+            worked = _work(hold, None if limit is None else limit - done, go_on)
+        done += worked
+        if not worked or hold.paused_until or not go_on() or (limit is not None and done >= limit):
             break
     return done
+
+
+def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int:
+    """Carry out window after window while the lane is held."""
+    done = 0
+    while (limit is None or done < limit) and go_on() and hold.renew() and not hold.paused_until:
+        # The customer may change their mapping, or switch the connection off, at any time.
+        connection = Connection.objects.filter(
+            pk=hold.connection_id, status=ConnectionStatus.ENABLED
+        ).first()
+        if connection is None:
+            break
+        line = Line(connection, hold, go_on=go_on)
+        size = line.room(_window(connection))
+        window = claim(
+            connection.pk,
+            line.decisions,
+            size=size if limit is None else min(size, limit - done),
+            in_order=not connection.shadow,
+        )
+        worked = window.folded + _act(line, window.invocations)
+        if not worked:
+            break
+        done += worked
+    return done
+
+
+def _act(line: Line, invocations: Sequence[Invocation]) -> int:
+    return rehearse(line, invocations) if line.connection.shadow else carry_out(line, invocations)
+
+
+def _window(connection: Connection) -> int:
+    """How many invocations to look at together: several calls of them, and not too many."""
+    try:
+        batch = provider_class(connection.provider).batch_size
+    except ConfigurationError:
+        batch = 1
+    return max(WINDOW, min(WINDOW_MAX, batch * CALLS))
 
 
 def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
@@ -82,13 +122,15 @@ def _read_again(invocation: Invocation) -> Invocation:
 
 def _work_up_to(invocation: Invocation, hold: lanes.Hold, deadline: float) -> bool:
     """Whether the invocation's own turn came."""
-    while lanes.is_blocked(invocation):
-        head = lanes.next_due(invocation.connection_id, record_key=invocation.record_key)
-        if head is None or head.pk >= invocation.pk or time.monotonic() >= deadline:
+    line = Line(invocation.connection, hold)
+    while not is_first(invocation):
+        window = claim(
+            invocation.connection_id, line.decisions, size=1, record_key=invocation.record_key
+        )
+        ahead = [row for row in window.invocations if row.pk < invocation.pk]
+        if time.monotonic() >= deadline or not (_act(line, ahead) or window.folded):
             return False
-        if not hold.renew() or not carry_out(head) or _asked_for_a_pause(head):
-            return False
-    return lanes.is_due(invocation) and carry_out(invocation)
+    return lanes.is_due(invocation) and bool(_act(line, [invocation]))
 
 
 def _is_worth_waiting_for(invocation: Invocation) -> bool:
@@ -96,10 +138,6 @@ def _is_worth_waiting_for(invocation: Invocation) -> bool:
     if invocation.status == InvocationStatus.RUNNING:
         return True
     return lanes.is_due(invocation) and not lanes.paused_until(invocation.connection_id)
-
-
-def _asked_for_a_pause(invocation: Invocation) -> bool:
-    return invocation.error_code == RateLimited.code
 
 
 def in_transaction(using: str) -> bool:

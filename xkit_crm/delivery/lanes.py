@@ -1,29 +1,34 @@
-"""Lanes: who may work on a connection's invocations, and which come next.
+"""Lanes: who may work on a connection's invocations, and where there is work.
 
 A lane is held under a lease: one worker at a time, until it gives the lane back or the lease runs
-out. What the last holder left half done is taken up as doubtful. A lane that the CRM asked to
-leave alone for a while can't be taken until then.
+out; while a call lasts, `heartbeat.py` renews it. What the last holder left half done is taken up
+as doubtful. A lane that the CRM asked to leave alone for a while can't be taken until then.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import IntegrityError
-from django.db.models import Q
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
+from xkit_crm.delivery import heartbeat, rate
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.connection import ConnectionStatus
-from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.models.lane import LaneQuerySet
+
+#: Ids of one IN (...).
+CHUNK = 500
 
 
 def me() -> str:
@@ -31,16 +36,19 @@ def me() -> str:
     return f"{socket.gethostname()[:40]}/{os.getpid()}/{threading.get_ident()}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hold:
     """A lane in hand: true as long as it is ours."""
 
     connection_id: str
     holder: str
     until: datetime | None
+    gauge: rate.Gauge = field(default_factory=rate.Gauge)
+    #: Until when the lane is to be left alone once it is given back.
+    paused_until: datetime | None = None
 
     def __bool__(self) -> bool:
-        return self.until is not None
+        return self.until is not None and timezone.now() < self.until
 
     def renew(self) -> bool:
         """Make the lease last, where a third of it has passed; False where the lane was lost.
@@ -49,58 +57,91 @@ class Hold:
         """
         now = timezone.now()
         if self.until is None or self.until - now > settings.LANE_LEASE * 2 / 3:
-            return bool(self)
+            return self.until is not None
         until = now + settings.LANE_LEASE
         renewed = _lane(self.connection_id, holder=self.holder).update(leased_until=until)
         self.until = until if renewed else None
-        return bool(self)
+        return self.until is not None
+
+    def pause(self, until: datetime) -> None:
+        """Start nothing more in this lane before `until`."""
+        self.paused_until = max(until, self.paused_until or until)
 
 
 @contextmanager
 def held(connection_id: str) -> Iterator[Hold]:
     """Hold the lane during the block. The hold is false where it can't be had: another worker
-    holds it, or the CRM asked to be left alone. Costs two queries."""
-    holder = me()
-    hold = Hold(connection_id, holder, _take(connection_id, holder))
+    holds it, or the CRM asked to be left alone. Costs three queries in two transactions."""
+    hold = _take(connection_id, me())
     if not hold:
         yield hold
         return
     try:
-        yield hold
+        with heartbeat.renewing(hold):
+            yield hold
     except BaseException:
         # What it had in hand is nobody's now, and the next one must not overlook it.
         if is_mine(connection_id):
             _take_up(connection_id)
         raise
     finally:
-        _lane(connection_id, holder=holder).update(holder="", leased_until=None)
+        _give_back(hold)
+
+
+def _give_back(hold: Hold) -> None:
+    """Leave the lane to others, with what was learned of the CRM's limits."""
+    learned = {name: getattr(hold.gauge, name) for name in rate.COLUMNS}
+    if hold.paused_until is not None:
+        learned["paused_until"] = hold.paused_until
+    _lane(hold.connection_id, holder=hold.holder).update(holder="", leased_until=None, **learned)
 
 
 def _lane(connection_id: str, **criteria: object) -> LaneQuerySet:
     return Lane.objects.filter(pk=connection_id, **criteria)
 
 
-def _take(connection_id: str, holder: str) -> datetime | None:
-    """Until when the lane is ours; None where it can't be had."""
+def _take(connection_id: str, holder: str) -> Hold:
+    """The lane, taken; a false hold where it can't be had."""
     now = timezone.now()
+    using = router.db_for_write(Lane)
+    # A lane that somebody is taking at this very moment is theirs: nobody waits for the row.
+    skip = connections[using].features.has_select_for_update_skip_locked
+    free = _lane(connection_id).open(now).filter(Q(holder="") | Q(leased_until__lt=now))
+    for _ in range(2):
+        with transaction.atomic(using=using):
+            lane = free.using(using).select_for_update(skip_locked=skip).first()
+            if lane is not None:
+                return _taken(lane, holder, now)
+        if not _make(connection_id):
+            break
+    return Hold(connection_id, holder, None)
+
+
+def _taken(lane: Lane, holder: str, now: datetime) -> Hold:
     until: datetime = now + settings.LANE_LEASE
-    lease = {"holder": holder, "leased_until": until}
-    free = _lane(connection_id, holder="").open(now)
-    if free.update(**lease):
-        return until
+    # Asked for once more what was read: not every database locks rows.
+    taken = _lane(lane.pk, holder=lane.holder, leased_until=lane.leased_until).update(
+        holder=holder, leased_until=until
+    )
+    if not taken:
+        return Hold(lane.pk, holder, None)
+    if lane.holder:
+        _take_up(lane.pk)  # its holder died without giving it back
+    gauge = rate.Gauge(**{name: getattr(lane, name) for name in rate.COLUMNS})
+    return Hold(lane.pk, holder, until, gauge)
+
+
+def _make(connection_id: str) -> bool:
+    """Make the connection's lane, where it has none yet; False where there was nothing to make."""
     try:
-        if not Connection.objects.filter(pk=connection_id).exists():
-            return None
-        _, made = Lane.objects.get_or_create(connection_id=connection_id)
+        if not Connection.objects.filter(pk=connection_id, lane__isnull=True).exists():
+            return False
+        with transaction.atomic(using=router.db_for_write(Lane)):
+            Lane.objects.create(connection_id=connection_id)
     except IntegrityError:
-        return None  # it was deleted at this very moment
-    if made and free.update(**lease):
-        return until
-    # Its holder is alive, or died without giving it back: then its lease has run out.
-    if not _lane(connection_id, leased_until__lt=now).open(now).update(**lease):
-        return None
-    _take_up(connection_id)
-    return until
+        # Made by another, or the connection was deleted, at this very moment.
+        return Lane.objects.filter(pk=connection_id).exists()
+    return True
 
 
 def _take_up(connection_id: str) -> None:
@@ -116,12 +157,17 @@ def is_mine(connection_id: str) -> bool:
 
 
 def pause(connection_id: str, until: datetime) -> None:
-    """Start nothing in this lane before `until`: the CRM asked for it."""
+    """Start nothing in this lane before `until`, whoever holds it."""
     _lane(connection_id).update(paused_until=until)
 
 
+def resume(connection_id: str) -> None:
+    """Call the CRM again at once: somebody says that it is well."""
+    _lane(connection_id).update(paused_until=None, failures=0, tokens=None, quota_left=None)
+
+
 def paused_until(connection_id: str) -> datetime | None:
-    """Until when the CRM asked to be left alone; None where it may be called."""
+    """Until when the CRM is left alone; None where it may be called."""
     return (
         _lane(connection_id, paused_until__gt=timezone.now())
         .values_list("paused_until", flat=True)
@@ -129,33 +175,88 @@ def paused_until(connection_id: str) -> datetime | None:
     )
 
 
+# -- where there is work --------------------------------------------------------------------------
+
+
 def with_work() -> list[str]:
-    """The connections in whose lanes something can be done now."""
+    """The connections in whose lanes something can be done now, in no order of preference.
+
+    Costs one step in an index for each lane where anything waits, and is not slowed down by what
+    lies in the log or in a backlog.
+    """
     now = timezone.now()
-    waiting = (
-        Invocation.objects.filter(
-            status=InvocationStatus.PENDING,
-            due_at__lte=now,
-            connection__status=ConnectionStatus.ENABLED,
+    waiting = _waiting()
+    found: list[str] = []
+    for start in range(0, len(waiting), CHUNK):
+        found += (
+            Connection.objects.filter(
+                Q(lane__isnull=True)
+                | Q(lane__paused_until__isnull=True)
+                | Q(lane__paused_until__lte=now),
+                _has_due(now, OuterRef("pk")),
+                pk__in=waiting[start : start + CHUNK],
+                status=ConnectionStatus.ENABLED,
+            )
+            .order_by()
+            .values_list("pk", flat=True)
         )
-        .filter(
-            Q(connection__lane__isnull=True)
-            | Q(connection__lane__paused_until__isnull=True)
-            | Q(connection__lane__paused_until__lte=now)
-        )
-        .order_by()
-        .values_list("connection_id", flat=True)
-        .distinct()
-    )
     orphaned = Lane.objects.exclude(holder="").filter(leased_until__lt=now)
-    return list(dict.fromkeys([*waiting, *orphaned.values_list("pk", flat=True)]))
+    found = list(dict.fromkeys([*found, *orphaned.values_list("pk", flat=True)]))
+    # Several workers look at the same time: they shall not all begin with the same lane.
+    random.shuffle(found)
+    return found
+
+
+def _waiting() -> list[str]:
+    """The connections where anything is pending, found by leaping through the index from one to
+    the next: DISTINCT would read all of the backlog. One statement that all databases have."""
+    connection = connections[router.db_for_read(Invocation)]
+    quote = connection.ops.quote_name
+    table = quote(Invocation._meta.db_table)
+    link, status = quote("connection_id"), f"{quote('status')} = '{InvocationStatus.PENDING.value}'"
+    statement = (
+        f"WITH RECURSIVE lanes (id) AS ("  # noqa: S608 - names of our own columns only
+        f"SELECT MIN({link}) FROM {table} WHERE {status} UNION ALL "
+        f"SELECT (SELECT MIN({link}) FROM {table} WHERE {status} AND {link} > lanes.id) "
+        f"FROM lanes WHERE lanes.id IS NOT NULL) "
+        f"SELECT id FROM lanes WHERE id IS NOT NULL"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _has_due(now: datetime, connection_id: object) -> Q:
+    """Whether a connection has something due; each priority by itself is one step in the index."""
+    due = Invocation.objects.filter(
+        status=InvocationStatus.PENDING, connection_id=connection_id, due_at__lte=now
+    )
+    found = Q()
+    for priority in Priority:
+        found |= Q(Exists(due.filter(priority=priority)))
+    return found
 
 
 def has_work(connection_id: str) -> bool:
     """Whether something may be carried out in this lane, or was left half done in it."""
-    if Invocation.objects.due().filter(connection_id=connection_id).exists():
+    now = timezone.now()
+    enabled = Connection.objects.filter(pk=connection_id, status=ConnectionStatus.ENABLED)
+    if enabled.filter(_has_due(now, connection_id)).exists():
         return True
-    return _lane(connection_id, leased_until__lt=timezone.now()).exists()
+    return _lane(connection_id, leased_until__lt=now).exists()
+
+
+def release(keys: Iterable[tuple[str, str]]) -> None:
+    """Let what stands behind a settled invocation have its turn: (connection id, record key)s."""
+    by_connection: dict[str, set[str]] = {}
+    for connection_id, record_key in keys:
+        by_connection.setdefault(connection_id, set()).add(record_key)
+    for connection_id, record_keys in by_connection.items():
+        Invocation.objects.filter(
+            connection_id=connection_id,
+            record_key__in=record_keys,
+            status=InvocationStatus.PENDING,
+        ).update(due_at=timezone.now())
 
 
 def is_due(invocation: Invocation) -> bool:
@@ -165,23 +266,3 @@ def is_due(invocation: Invocation) -> bool:
         and invocation.due_at <= timezone.now()
         and invocation.connection.is_enabled
     )
-
-
-def is_blocked(invocation: Invocation) -> bool:
-    """Whether an earlier invocation of the same record is not settled yet."""
-    if invocation.record_key == str(invocation.uuid):
-        return False  # it makes a record that nobody else knows yet
-    earlier = Invocation.objects.open().filter(
-        connection_id=invocation.connection_id,
-        record_key=invocation.record_key,
-        pk__lt=invocation.pk,
-    )
-    return earlier.exists()
-
-
-def next_due(connection_id: str, *, record_key: str | None = None) -> Invocation | None:
-    """The next invocation of the lane that may be carried out, oldest first."""
-    due = Invocation.objects.due().filter(connection_id=connection_id)
-    if record_key is not None:
-        due = due.filter(record_key=record_key)
-    return due.select_related("connection", "event__crm_object", "content_type").first()

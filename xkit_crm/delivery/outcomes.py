@@ -1,32 +1,35 @@
-"""Write down what came of a try: the invocation's state, the attempt, the record link.
+"""Write down what came of tries: the invocations' states, the attempts, the record links.
 
-`pipeline.py` calls `succeed` or `fail` once for each try. All of it is written in one transaction,
-in a form that every database holds, and without secrets.
+`pipeline.py` says for each try that it succeeded or failed, and has those of one call written down
+together, in one transaction, in a form that every database holds, and without secrets.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError, IntegrityError, router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from xkit_crm import signals
 from xkit_crm.conf import settings
 from xkit_crm.connections import break_off
-from xkit_crm.delivery import lanes
-from xkit_crm.delivery.decisions import decide
+from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.retry import Policy
+from xkit_crm.delivery.rows import Change, update_each
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
     CRMUnauthorized,
+    CRMUnavailable,
     RateLimited,
     RejectedByCRM,
     XkitError,
@@ -34,19 +37,22 @@ from xkit_crm.exceptions import (
 from xkit_crm.models import Attempt, Invocation, RecordLink
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.event_definition import EventType
-from xkit_crm.models.invocation import InvocationStatus, Record
-from xkit_crm.providers.base import MAX_RECORD_ID, RecordRef
+from xkit_crm.models.invocation import NEVER, InvocationStatus, Record
+from xkit_crm.providers.base import MAX_RECORD_ID, Criterion, RecordRef
 from xkit_crm.providers.registry import provider_class
 from xkit_crm.redaction import redact
 from xkit_crm.schema import storable
+from xkit_crm.sync.digests import digests, fingerprints
+from xkit_crm.sync.retarget import NothingToDo
 
 logger = logging.getLogger(__name__)
 
-#: What a try may change of its invocation.
+PENDING, RUNNING = InvocationStatus.PENDING, InvocationStatus.RUNNING
+#: What a try may change of its invocation; the last three only where it became another event.
 _CHANGED = (
-    "event_id",
-    "payload",
     "status",
+    "tries",
+    "forgiven",
     "record_id",
     "due_at",
     "doubtful",
@@ -55,20 +61,63 @@ _CHANGED = (
     "error_detail",
     "finished_at",
 )
+_CONTENT = ("event_id", "payload", "folded")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Try:
     """What is known of one try while it goes on; the attempt row is made from it."""
 
     invocation: Invocation
+    #: The link of the row that it is about, where there is one.
+    link: RecordLink | None = None
+    decision: Decision | None = None
     operation: str = ""
     target: str = ""
+    ref: RecordRef | None = None
+    #: Remote fields that have to be known before an update, and what they hold.
+    needs: tuple[str, ...] = ()
+    current: dict[str, Any] | None = None
+    #: Remote fields that are written only while they are as we left them.
+    protected: tuple[str, ...] = ()
     sent: Mapping[str, Any] | None = None
+    criteria: Sequence[Criterion] = ()
     wrote: RecordRef | None = None
+    #: The values after the write, as far as they were read back.
+    as_written: Mapping[str, Any] = field(default_factory=dict)
     status: InvocationStatus = InvocationStatus.SUCCEEDED
     records: list[Record] = field(default_factory=list)
+    #: Whether it was handed to the CRM, and whether it is known what came of it.
+    begun: bool = False
+    over: bool = False
+    outcome: Outcome = Outcome.SUCCEEDED
+    #: Whether the CRM is known to be down, so that failing is no fault of this one.
+    excused: bool = False
+    #: The credentials were refused, in these words.
+    refused: str = ""
     started: float = field(default_factory=time.monotonic)
+    #: The invocation's content as it was read.
+    content: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.content = tuple(getattr(self.invocation, name) for name in _CONTENT)
+
+    @property
+    def is_same_event(self) -> bool:
+        """Whether it is still about what was captured."""
+        now = (getattr(self.invocation, name) for name in _CONTENT)
+        return all(one is other for one, other in zip(self.content, now, strict=True))
+
+    @property
+    def number(self) -> int:
+        """Which try this is: `begin` has counted one that went to the CRM."""
+        return self.invocation.tries + (not self.begun)
+
+    @property
+    def known_ref(self) -> RecordRef:
+        """The record of an update or delete."""
+        assert self.ref is not None
+        return self.ref
 
     @property
     def may_double(self) -> bool:
@@ -76,41 +125,78 @@ class Try:
         return self.operation in ("create", "workflow")
 
 
+def guarded(this: Try, step: Callable[[], None]) -> None:
+    """Take the step; what it raises is what came of the try."""
+    try:
+        step()
+    except NothingToDo as nothing:
+        this.status = InvocationStatus.SKIPPED
+        succeed(this, nothing)
+    except XkitError as error:
+        fail(this, error)
+    except Exception as raised:  # noqa: BLE001 - a defect must not stop the lane
+        fail(this, _defect(this, raised))
+
+
+def reraise(error: Exception) -> None:
+    """Raise it, with the traceback it has."""
+    raise error
+
+
+def _defect(this: Try, raised: Exception) -> CRMError:
+    """What was raised that shouldn't be. Its words may hold secrets: they are not shown."""
+    told = redact(traceback.format_exc(), credentials_of(this.invocation))
+    logger.error("Invocation %s failed with a defect.\n%s", this.invocation.uuid, told)
+    if not this.begun:
+        return CRMError(
+            f"Preparing it failed with {type(raised).__name__}; nothing was sent.",
+            hint="This is a defect of the row's binding or of what the provider says of its CRM; "
+            "the log has its traceback.",
+        )
+    return CRMError(
+        f"The {this.invocation.connection.provider} provider failed with {type(raised).__name__}.",
+        hint="This is a defect of the provider; the log has its traceback.",
+        outcome_unknown=True,
+    )
+
+
 def succeed(this: Try, note: XkitError | None) -> None:
     """It ended well: `note` says why there was nothing to do, where there wasn't."""
     invocation = this.invocation
+    this.over, this.outcome = True, Outcome.SUCCEEDED
     invocation.status = this.status
     invocation.result = {"records": [record.as_dict() for record in this.records]}
     invocation.doubtful = False
     invocation.error_code, invocation.error_detail = "", note.as_dict() if note else None
     if this.records and invocation.event.type != EventType.SEARCH:
         invocation.record_id = this.records[0].id
-    _finish(this, Outcome.SUCCEEDED)
 
 
 def fail(this: Try, error: XkitError) -> None:
     """It did not: wait for the next try, give up, or leave it to a person."""
     invocation = this.invocation
     error = _in_the_products_words(this, error)
+    this.over = True
+    this.outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED
     invocation.error_code = error.code
     invocation.error_detail = redact(error.as_dict(), credentials_of(invocation))
+    if isinstance(error, CRMUnauthorized):
+        this.refused = invocation.error_detail["message"]
+    if isinstance(error, RateLimited) or (this.excused and isinstance(error, CRMUnavailable)):
+        # No fault of its own: however long it lasts, it is not given up for it.
+        invocation.forgiven += 1
     policy = Policy(settings.MAX_ATTEMPTS, _seconds(settings.RETRY_BASE), settings.RETRY_MAX)
-    broken = isinstance(error, CRMUnauthorized)
-    wait = policy.wait(error, invocation.tries - invocation.forgiven)
-    once_more = invocation.retry and (wait is not None or broken)
+    wait = policy.wait(error, max(this.number - invocation.forgiven, 1))
+    once_more = invocation.retry and (wait is not None or bool(this.refused))
     invocation.doubtful = invocation.doubtful or error.outcome_unknown
     if invocation.doubtful and this.may_double and not (once_more and _can_be_asked(invocation)):
         invocation.status = InvocationStatus.UNKNOWN
     elif once_more:
         invocation.status = InvocationStatus.PENDING
-        invocation.due_at = timezone.now() + (wait or timedelta())
+        if not isinstance(error, RateLimited):  # then the whole lane waits, in its order
+            invocation.due_at = timezone.now() + (wait or timedelta())
     else:
         invocation.status = InvocationStatus.FAILED
-    _finish(this, Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED)
-    if isinstance(error, RateLimited) and error.retry_after:
-        lanes.pause(invocation.connection_id, timezone.now() + _seconds(error.retry_after))
-    if broken:
-        break_off(invocation.connection, invocation.error_detail["message"])
 
 
 def _can_be_asked(invocation: Invocation) -> bool:
@@ -131,108 +217,278 @@ def credentials_of(invocation: Invocation) -> dict[str, Any]:
 
 def _in_the_products_words(this: Try, error: XkitError) -> XkitError:
     """Name the payload key that fed each field which the CRM refused."""
-    if not isinstance(error, RejectedByCRM) or not error.errors or not this.operation:
+    if not isinstance(error, RejectedByCRM) or not error.errors or this.decision is None:
         return error
-    return decide(this.invocation).explain(error)
+    return this.decision.explain(error)
 
 
-def _finish(this: Try, outcome: Outcome) -> None:
-    invocation = this.invocation
+# -- writing it down ------------------------------------------------------------------------------
+
+
+def begin(call: Sequence[Try]) -> list[Try]:
+    """Write down that these are handed to the CRM now, so that a worker that dies leaves a trace.
+
+    Gives those that nobody has changed since they were read.
+    """
+    ids = [this.invocation.pk for this in call]
+    waiting = Invocation.objects.filter(pk__in=ids, status=InvocationStatus.PENDING)
+    mine = list(call)
+    if len(call) == 1:
+        waiting = waiting.filter(tries=call[0].invocation.tries)
+    if waiting.update(status=InvocationStatus.RUNNING, tries=F("tries") + 1) < len(call):
+        # Someone else changed or deleted some; what runs in a lane is its holder's.
+        running = Invocation.objects.filter(pk__in=ids, status=InvocationStatus.RUNNING)
+        left = dict(running.values_list("pk", "tries"))
+        mine = [t for t in call if left.get(t.invocation.pk) == t.invocation.tries + 1]
+    for this in mine:
+        this.begun, this.started = True, time.monotonic()
+        this.invocation.tries += 1
+    return mine
+
+
+class _SomeAreOthers(Exception):
+    """Not all of them were as we left them."""
+
+
+def write_down(tries: Sequence[Try]) -> int:
+    """Store what became of them, in one transaction; gives how many there were.
+
+    Where something in them can't be stored, or somebody else has taken some of them up, each is
+    stored by itself.
+    """
+    if not tries:
+        return 0
     try:
-        _store(this, outcome)
-    except (DatabaseError, TypeError, ValueError) as raised:
-        # Something in it can't be stored. What happened in the CRM has happened all the same, so
-        # it ends here, rather than being done again and again.
-        logger.exception("Invocation %s: what came of it can't be stored.", invocation.uuid)
-        error = CRMError(
-            f"What came of it can't be stored: {type(raised).__name__}.",
-            hint="The log has the details. Look in the CRM whether it was written, then replay.",
-            outcome_unknown=this.sent is not None,
-        )
-        unsure = error.outcome_unknown and this.may_double
-        invocation.status = InvocationStatus.UNKNOWN if unsure else InvocationStatus.FAILED
-        invocation.result, invocation.doubtful = None, error.outcome_unknown
-        invocation.record_id = storable(invocation.record_id)[:MAX_RECORD_ID]
-        invocation.error_code, invocation.error_detail = error.code, error.as_dict()
-        _store(
-            Try(invocation, this.operation, started=this.started),
-            Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED,
-        )
+        _store(tries)
+    except (_SomeAreOthers, DatabaseError, TypeError, ValueError) as raised:
+        if len(tries) > 1:
+            return sum(write_down([this]) for this in tries)
+        if isinstance(raised, _SomeAreOthers):
+            _store_beside(tries[0])
+        else:
+            _store_as_failed(tries[0], raised)
+    refused = next((this for this in tries if this.refused), None)
+    if refused is not None:
+        break_off(refused.invocation.connection, refused.refused)
+    return len(tries)
 
 
-def _store(this: Try, outcome: Outcome) -> None:
-    invocation = this.invocation
-    if len(invocation.record_id) > MAX_RECORD_ID:
-        raise ValueError(
-            f"a record id of {len(invocation.record_id)} characters"
-        )  # as databases do
+def _store(tries: Sequence[Try]) -> None:
+    using = router.db_for_write(Invocation)
+    for this in tries:
+        _make_storable(this.invocation)
+    with transaction.atomic(using=using):
+        same = [this for this in tries if this.is_same_event]
+        other = [this for this in tries if not this.is_same_event]
+        if _write(same, _CHANGED) + _write(other, (*_CHANGED, *_CONTENT)) < len(tries):
+            raise _SomeAreOthers
+        _write_attempts(tries)
+        _keep_links([this for this in tries if this.outcome == Outcome.SUCCEEDED], using=using)
+        _tell(tries, using=using)
+    for this in tries:
+        this.invocation.tries = this.number
+        _log(this)
+
+
+def _make_storable(invocation: Invocation) -> None:
+    if len(invocation.record_id) > MAX_RECORD_ID:  # as databases do
+        raise ValueError(f"a record id of {len(invocation.record_id)} characters")
     final = InvocationStatus(invocation.status).is_final
     invocation.finished_at = timezone.now() if final else None
     invocation.result = storable(invocation.result)
     invocation.error_detail = storable(invocation.error_detail)
-    duration = _seconds(time.monotonic() - this.started)
+
+
+def _write(tries: Sequence[Try], names: Sequence[str]) -> int:
+    """Store the invocations that are still as this try left them; gives how many."""
+    return update_each(
+        Invocation,
+        [
+            (
+                {
+                    "id": this.invocation.pk,
+                    "status": str(RUNNING if this.begun else PENDING),
+                    "tries": this.invocation.tries,
+                },
+                {name: getattr(this.invocation, name) for name in names} | {"tries": this.number},
+            )
+            for this in tries
+        ],
+    )
+
+
+def _store_beside(this: Try) -> None:
+    """The lease ran out meanwhile and another has taken it up: that one decides, and asks the CRM
+    what this try has written. What happened is kept all the same."""
+    invocation = this.invocation
+    logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
     using = router.db_for_write(Invocation)
     with transaction.atomic(using=using):
-        mine = _write_down(invocation)
-        if not mine and not Invocation.objects.filter(pk=invocation.pk).exists():
-            return  # its connection was deleted meanwhile
-        Attempt.objects.create(
-            invocation=invocation,
-            number=invocation.tries,
+        if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
+            return  # it never left, or its connection was deleted meanwhile
+        _write_attempts([this])
+        if this.outcome == Outcome.SUCCEEDED:
+            _keep_links([this], using=using)
+
+
+def _store_as_failed(this: Try, raised: Exception) -> None:
+    """Something in it can't be stored. What happened in the CRM has happened all the same, so it
+    ends here, rather than being done again and again."""
+    invocation = this.invocation
+    logger.error(
+        "Invocation %s: what came of it can't be stored.", invocation.uuid, exc_info=raised
+    )
+    error = CRMError(
+        f"What came of it can't be stored: {type(raised).__name__}.",
+        hint="The log has the details. Look in the CRM whether it was written, then replay.",
+        outcome_unknown=this.begun,
+    )
+    unsure = error.outcome_unknown and this.may_double
+    invocation.status = InvocationStatus.UNKNOWN if unsure else InvocationStatus.FAILED
+    invocation.result, invocation.doubtful = None, error.outcome_unknown
+    invocation.record_id = storable(invocation.record_id)[:MAX_RECORD_ID]
+    invocation.error_code, invocation.error_detail = error.code, error.as_dict()
+    rest = Try(invocation, operation=this.operation, begun=this.begun, started=this.started)
+    rest.outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED
+    _store([rest])
+
+
+def write_rehearsal(tries: Sequence[Try]) -> int:
+    """Store what would have been sent; gives how many there were. The invocations wait until
+    their connection goes live."""
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        _write_attempts(tries, rehearsed=True)
+        Invocation.objects.filter(
+            pk__in=[this.invocation.pk for this in tries], status=PENDING
+        ).update(due_at=NEVER, tries=F("tries") + 1, forgiven=F("forgiven") + 1)
+    return len(tries)
+
+
+def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
+    """One attempt for each that was tried: what the customer does nothing on is not."""
+    now = timezone.now()
+    Attempt.objects.bulk_create(
+        Attempt(
+            invocation=this.invocation,
+            number=this.number,
             operation=this.operation or "prepare",
             target=storable(this.target)[:255],
             sent=None if this.sent is None else storable(this.sent),
             received={"records": storable([record.as_dict() for record in this.records])},
-            outcome=outcome,
-            error=invocation.error_detail,
-            started_at=timezone.now() - duration,
+            outcome=Outcome.REHEARSED
+            if rehearsed and this.outcome == Outcome.SUCCEEDED
+            else this.outcome,
+            error=storable(this.invocation.error_detail),
+            started_at=now - (duration := _seconds(time.monotonic() - this.started)),
             duration=duration,
         )
-        logger.info(
-            "Invocation %s of connection %s is %s after try %d (request %s).",
-            invocation.uuid,
-            invocation.connection_id,
-            invocation.status,
-            invocation.tries,
-            invocation.request_id or "-",
-        )
-        if outcome == Outcome.SUCCEEDED:
-            _keep_link(this, using=using)
-        if final and mine:
+        for this in tries
+    )
+
+
+def _log(this: Try) -> None:
+    invocation = this.invocation
+    logger.info(
+        "Invocation %s of connection %s is %s after try %d (request %s).",
+        invocation.uuid,
+        invocation.connection_id,
+        invocation.status,
+        invocation.tries,
+        invocation.request_id or "-",
+    )
+
+
+def _tell(tries: Sequence[Try], *, using: str) -> None:
+    """Tell the product of those that have ended, where it listens."""
+    if not signals.invocation_finished.receivers:
+        return
+    for this in tries:
+        if this.invocation.is_final:
             tell = partial(
-                signals.send, signals.invocation_finished, Invocation, invocation=invocation
+                signals.send, signals.invocation_finished, Invocation, invocation=this.invocation
             )
             transaction.on_commit(tell, using=using)
 
 
-def _write_down(invocation: Invocation) -> bool:
-    """Store what became of it; False where the lease ran out meanwhile and another took it up.
-
-    Then that one decides: it asks the CRM what this try has written.
-    """
-    values = {name: getattr(invocation, name) for name in _CHANGED}
-    written = Invocation.objects.filter(
-        pk=invocation.pk, status=InvocationStatus.RUNNING, tries=invocation.tries
-    ).update(**values)
-    if not written:
-        logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
-    return bool(written)
+# -- record links ---------------------------------------------------------------------------------
 
 
-def _keep_link(this: Try, *, using: str) -> None:
-    """The local row stands for the record that was written, until the row is deleted."""
+def _keep_links(tries: Sequence[Try], *, using: str) -> None:
+    """Each local row stands for the record that was written, until the row is deleted; and what
+    was written to it is known again later."""
+    gone, new, known = [], [], []
+    for this in tries:
+        if this.invocation.event.type == EventType.DELETE:
+            gone += [this] if _is_about_a_row(this.invocation) else []
+        elif this.wrote is not None and this.link is not None:
+            known.append(this)
+        elif this.wrote is not None and _is_about_a_row(this.invocation):
+            new.append(this)
+    RecordLink.objects.filter(pk__in=[t.link.pk for t in gone if t.link is not None]).delete()
+    update_each(RecordLink, [_learned(this, this.link) for this in known if this.link is not None])
+    if new:
+        _link(new, using=using)
+
+
+def _is_about_a_row(invocation: Invocation) -> bool:
+    return bool(invocation.object_pk) and invocation.content_type_id is not None
+
+
+def _link(tries: Sequence[Try], *, using: str) -> None:
+    links = [
+        RecordLink(
+            **this.invocation.link_key,
+            record_id=str(this.wrote),
+            delivered=_delivered(this),
+            written=_written(this),
+        )
+        for this in tries
+    ]
+    try:
+        with transaction.atomic(using=using):
+            made = RecordLink.objects.bulk_create(links)
+    except IntegrityError:
+        # Somebody linked one of the rows at this very moment: theirs holds.
+        made = []
+        for this, link in zip(tries, links, strict=True):
+            found, created = RecordLink.objects.get_or_create(
+                **this.invocation.link_key,
+                defaults={
+                    "record_id": link.record_id,
+                    "delivered": link.delivered,
+                    "written": link.written,
+                },
+            )
+            made += [found] if created else []
+    for link in made if signals.record_linked.receivers else ():
+        tell = partial(signals.send, signals.record_linked, RecordLink, link=link, created=True)
+        transaction.on_commit(tell, using=using)
+
+
+def _learned(this: Try, link: RecordLink) -> Change:
+    return (
+        {"id": link.pk},
+        {
+            "delivered": {**link.delivered, **_delivered(this)},
+            "written": {**link.written, **_written(this)},
+            "updated_at": timezone.now(),
+        },
+    )
+
+
+def _delivered(this: Try) -> dict[str, str]:
+    """A digest of each payload key that has reached the CRM."""
     invocation = this.invocation
-    if not invocation.object_pk or invocation.content_type_id is None:
-        return
-    row = invocation.link_key
-    if invocation.event.type == EventType.DELETE:
-        RecordLink.objects.filter(**row).delete()
-    elif this.wrote is not None:
-        record_id = str(this.wrote)
-        link, created = RecordLink.objects.get_or_create(**row, defaults={"record_id": record_id})
-        if created:
-            tell = partial(signals.send, signals.record_linked, RecordLink, link=link, created=True)
-            transaction.on_commit(tell, using=using)
+    payload = dict(invocation.payload)
+    for step in invocation.folded or ():
+        payload |= step["payload"]
+    return digests(payload)
+
+
+def _written(this: Try) -> dict[str, str]:
+    """A fingerprint of each remote field that was written, as the CRM has it if that is known."""
+    sent = this.sent or {}
+    return fingerprints({name: this.as_written.get(name, value) for name, value in sent.items()})
 
 
 def _seconds(value: float) -> timedelta:

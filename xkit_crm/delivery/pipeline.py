@@ -1,244 +1,277 @@
-"""Carry out one invocation: mapping -> provider -> result.
+"""Carry out invocations: mapping -> provider -> result.
 
-The one pipeline behind the API, the Python call and the models. `drain.py` calls it while it holds
-the invocation's lane; `outcomes.py` writes down what came of it. Providers are called outside any
-transaction.
+The one pipeline behind the API, the Python call and the models. `drain.py` calls it with one
+invocation or many while it holds their lane; `preparing.py` says what is to be sent, `outcomes.py`
+writes down what came of it. What is alike goes to the CRM in one call, as many as the provider
+takes. Providers are called outside any transaction.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from django.db.models import F
-
-from xkit_crm.delivery.decisions import Decision, decide
-from xkit_crm.delivery.outcomes import Try, credentials_of, fail, succeed
-from xkit_crm.exceptions import (
-    ConfigurationError,
-    CRMError,
-    CRMUnauthorized,
-    CRMUnavailable,
-    RemoteRecordNotFound,
-    UnknownRecord,
-    XkitError,
-)
-from xkit_crm.mapping import resolving
+from xkit_crm.delivery import outcomes
+from xkit_crm.delivery.line import Line, chunks
+from xkit_crm.delivery.outcomes import Try, guarded, reraise, succeed
+from xkit_crm.delivery.preparing import prepare
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, XkitError
+from xkit_crm.exceptions import RemoteRecordNotFound as NotThere
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Invocation
 from xkit_crm.models.event_definition import EventType
-from xkit_crm.models.invocation import InvocationStatus, Record
-from xkit_crm.providers.base import Provider, RecordRef, RemoteRecord
-from xkit_crm.providers.registry import provider_for
-from xkit_crm.redaction import redact
+from xkit_crm.models.invocation import InvocationStatus, Record, Source
+from xkit_crm.providers.base import Draft, Edit, RemoteRecord
 from xkit_crm.schema import storable
-from xkit_crm.sync.retarget import NothingToDo, retarget
 
 logger = logging.getLogger(__name__)
 
 #: How many records a search gives where the payload doesn't say.
 SEARCH_LIMIT = 20
+#: What goes to the CRM with others of its kind.
+_TOGETHER = (ActionType.CREATE, ActionType.UPDATE, ActionType.DELETE)
 
 
-def carry_out(invocation: Invocation) -> bool:
-    """Try once, and write down what came of it. Never raises what the CRM or a mapping causes.
+def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
+    """Try each once, and write down what came of it; gives how many were tried.
 
-    False where somebody else has changed it since it was read: then nothing is done.
+    Stops early where the CRM wants to be left alone or the lane was lost: what is left waits on.
+    Never raises what the CRM or a mapping causes.
     """
-    claimed = Invocation.objects.filter(
-        pk=invocation.pk, status=InvocationStatus.PENDING, tries=invocation.tries
-    ).update(status=InvocationStatus.RUNNING, tries=F("tries") + 1)
-    if not claimed:
-        return False
-    invocation.tries += 1
-    this = Try(invocation)
-    try:
-        _perform(this)
-    except NothingToDo as nothing:
-        this.status = InvocationStatus.SKIPPED
-        succeed(this, nothing)
-    except XkitError as error:
-        fail(this, error)
-    except Exception as raised:  # noqa: BLE001 - an adapter's bug must not stop the lane
-        fail(this, _defect(this, raised))
+    tries = prepare(line, invocations)
+    done = outcomes.write_down([this for this in tries if this.over])
+    for call in _calls([this for this in tries if not this.over], line):
+        if not line.may_call():
+            break
+        begun = outcomes.begin(call)
+        if begun:
+            _perform(line, begun)
+            done += outcomes.write_down(begun)
+    return done
+
+
+def rehearse(line: Line, invocations: Sequence[Invocation]) -> int:
+    """Map each as if it were carried out, and write down what would be sent. Sends nothing."""
+    return outcomes.write_rehearsal(prepare(line, invocations))
+
+
+def _calls(ready: Iterable[Try], line: Line) -> Iterator[list[Try]]:
+    """Those that go to the CRM together, in the order of the first of each."""
+    alike: defaultdict[tuple[str, Any], list[Try]] = defaultdict(list)
+    for this in ready:
+        together = this.operation in _TOGETHER
+        name = this.ref.remote_object if this.ref else this.target
+        alike[this.operation, name if together else this.invocation.pk].append(this)
+    for group in alike.values():
+        yield from chunks(group, line.provider.batch_size)
+
+
+def _perform(line: Line, call: list[Try]) -> None:
+    """Make the call, and note in each try what came of it."""
+    if call[0].operation in _TOGETHER:
+        _write(line, call)
     else:
+        alone = _workflow if call[0].operation == ActionType.WORKFLOW else _search
+        guarded(call[0], partial(alone, line, call[0]))
+    going = [this for this in call if not this.over]
+    _answer(line, [this for this in going if this.wrote is not None])
+    for this in going:
         succeed(this, None)
-    return True
 
 
-def _defect(this: Try, raised: Exception) -> CRMError:
-    """What an adapter raised that it shouldn't. Its words may hold secrets: they are not shown."""
-    told = redact(traceback.format_exc(), credentials_of(this.invocation))
-    logger.error("Invocation %s: the provider failed.\n%s", this.invocation.uuid, told)
-    return CRMError(
-        f"The {this.invocation.connection.provider} provider failed with {type(raised).__name__}.",
-        hint="This is a defect of the provider; the log has its traceback.",
-        outcome_unknown=this.sent is not None,
+# -- writes, one or many --------------------------------------------------------------------------
+
+
+def _write(line: Line, call: list[Try]) -> None:
+    """Create, update or delete them in one call; one that spoils it for all fails alone."""
+    if call[0].operation == ActionType.CREATE:
+        call = _not_made_before(line, call)
+    if not call:
+        return
+    answers = _send(line, call)
+    first = answers[0]
+    same_for_all = isinstance(first, Exception) and all(answer is first for answer in answers)
+    if len(call) > 1 and same_for_all and _may_be_about_one(first):
+        # Which one did they mean? What broke on the way may have been written.
+        unsure = not isinstance(first, XkitError) or first.outcome_unknown
+        for this in call:
+            this.invocation.doubtful = this.invocation.doubtful or unsure
+        for half in chunks(call, (len(call) + 1) // 2):
+            _write(line, half)
+        return
+    for this, answer in zip(call, answers, strict=True):
+        if isinstance(answer, NotThere) and _is_gone_as_wanted(this):
+            answer = None
+        if isinstance(answer, Exception):
+            guarded(this, partial(reraise, answer))
+        else:
+            this.wrote = answer or this.ref
+
+
+def _send(line: Line, call: Sequence[Try]) -> list[Any]:
+    """The provider's answer for each, or the exception."""
+    provider, first, count = line.provider, call[0], len(call)
+    if first.operation == ActionType.CREATE:
+        drafts = [Draft(this.sent or {}, str(this.invocation.uuid)) for this in call]
+        if count > 1:
+            return line.ask(count, lambda: provider.create_many(first.target, drafts))
+        draft = drafts[0]
+        return [line.one(lambda: provider.create(first.target, draft.values, key=draft.key))]
+    if first.operation == ActionType.DELETE:
+        refs = [this.known_ref for this in call]
+        if count > 1:
+            return line.ask(count, lambda: provider.delete_many(refs))
+        return [line.one(lambda: provider.delete(refs[0]))]
+    # An update that writes nothing needs no call.
+    edits = [Edit(this.known_ref, this.sent) for this in call if this.sent]
+    if not edits:
+        return [None] * count
+    if len(edits) > 1:
+        found = iter(line.ask(len(edits), lambda: provider.update_many(edits)))
+    else:
+        found = iter([line.one(lambda: provider.update(edits[0].ref, edits[0].values))])
+    return [next(found) if this.sent else None for this in call]
+
+
+def _may_be_about_one(raised: Exception) -> bool:
+    """Whether one of many may have caused it; a CRM that can't be reached concerns them all."""
+    return not isinstance(raised, XkitError) or not (
+        raised.retryable or isinstance(raised, CRMUnauthorized)
     )
 
 
-# -- doing it -------------------------------------------------------------------------------------
-
-
-def _perform(this: Try) -> None:
+def _is_gone_as_wanted(this: Try) -> bool:
+    """Gone is what a delete wants; but a caller who names a record that never was is told so."""
     invocation = this.invocation
-    try:
-        retarget(invocation)
-    except UnknownRecord:
-        # Where nothing is to be done, it needs no record to do it to.
-        if decide(invocation).action.action != ActionType.NOOP:
-            raise
-    decision = decide(invocation)
-    if decision.action.action == ActionType.NOOP:
-        this.operation, this.status = "noop", InvocationStatus.SKIPPED
-        if invocation.record_id:
-            this.records = [Record(decision.crm_object.slug, invocation.record_id)]
+    return this.operation == ActionType.DELETE and bool(invocation.doubtful or invocation.object_pk)
+
+
+def _not_made_before(line: Line, call: list[Try]) -> list[Try]:
+    """Those that are yet to be made: what an earlier try may have made is looked up first."""
+    doubtful = [this for this in call if this.invocation.doubtful]
+    for this in doubtful:
+        guarded(this, partial(_require_answer, line, this))
+    asked = [this for this in doubtful if not this.over and line.provider.can_find_created]
+    if asked:
+        target, keys = asked[0].target, [str(this.invocation.uuid) for this in asked]
+        provider = line.provider
+        if len(asked) > 1:
+            answers = line.ask(len(keys), lambda: provider.find_created_many(target, keys))
+        else:
+            answers = [line.one(lambda: provider.find_created(target, key=keys[0]))]
+        for this, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Exception):
+                guarded(this, partial(reraise, answer))
+            else:
+                this.wrote = answer
+    for this in doubtful:
+        if not this.over:
+            this.invocation.doubtful = False
+    return [this for this in call if this.wrote is None and not this.over]
+
+
+def _require_answer(line: Line, this: Try) -> None:
+    """Raise where nobody can tell whether an earlier try has written. Where the CRM can't be
+    asked, only a person who replays it says that it shall be done again."""
+    invocation = this.invocation
+    if line.provider.can_find_created:
         return
-    try:
-        provider = provider_for(invocation.connection)
-        _ = provider.access.credentials
-    except ConfigurationError as error:
-        # The operator's to mend: until then the lane waits, as for a customer's credentials.
-        raise CRMUnauthorized(error.message, hint=error.hint) from error
-    _ACTIONS[decision.action.action](this, decision, provider)
-
-
-def _found_before(this: Try, provider: Provider) -> RecordRef | None:
-    """The record that an earlier try of unknown outcome made; raises where nobody can tell.
-
-    Where the CRM can't be asked, only a person who replays it says that it shall be done again.
-    """
-    invocation = this.invocation
-    if not invocation.doubtful:
-        return None
-    found = None
-    if provider.can_find_created:
-        found = provider.find_created(this.target, key=str(invocation.uuid))
-    elif invocation.tries - invocation.forgiven > 1 or not invocation.forgiven:
+    if not invocation.replays or invocation.tries - invocation.forgiven > 1:
         raise CRMUnavailable(
             "It may have been done already, and this CRM can't be asked.",
             hint="Look in the CRM. Replay it if it is not there.",
             outcome_unknown=True,
         )
-    invocation.doubtful = False
-    return found
 
 
-def _create(this: Try, decision: Decision, provider: Provider) -> None:
-    invocation, remote_object = this.invocation, decision.remote_object
-    this.operation, this.target = "create", remote_object
-    values = resolving.resolve(
-        decision.action,
-        invocation.payload,
-        fields=decision.fields(provider),
-        creating=True,
-        current=None,
-    )
-    this.wrote = _found_before(this, provider)
-    this.sent = values
-    if this.wrote is None:
-        this.wrote = provider.create(remote_object, values, key=str(invocation.uuid))
-    _answer(this, decision, provider, this.wrote)
+# -- alone ----------------------------------------------------------------------------------------
 
 
-def _update(this: Try, decision: Decision, provider: Provider) -> None:
-    invocation, ref = this.invocation, decision.record(this.invocation.record_id)
-    this.operation, this.target = "update", str(ref)
-    current: Mapping[str, Any] | None = None
-    if names := resolving.needs_current(decision.action):
-        current = provider.get(ref, names).values
-    values = resolving.resolve(
-        decision.action,
-        invocation.payload,
-        fields=decision.fields(provider),
-        creating=False,
-        current=current,
-    )
-    this.sent = values
-    if values:
-        provider.update(ref, values)
-    this.wrote = ref
-    _answer(this, decision, provider, ref)
-
-
-def _delete(this: Try, decision: Decision, provider: Provider) -> None:
-    ref = decision.record(this.invocation.record_id)
-    this.operation, this.target, this.sent = "delete", str(ref), {}
-    try:
-        provider.delete(ref)
-    except RemoteRecordNotFound:
-        # Gone is what was wanted; but a caller who names a record that never was is told so.
-        if not (this.invocation.doubtful or this.invocation.object_pk):
-            raise
-    this.wrote = ref
-    this.records = [Record(decision.crm_object.slug, str(ref))]
-
-
-def _workflow(this: Try, decision: Decision, provider: Provider) -> None:
-    invocation, name = this.invocation, decision.action.workflow
-    this.operation, this.target = "workflow", name
-    values = resolving.resolve(
-        decision.action,
-        invocation.payload,
-        fields=decision.inputs(provider),
-        creating=True,
-        current=None,
-    )
-    if not provider.can_find_created:
-        _found_before(this, provider)
-    this.sent, this.status = values, InvocationStatus.DEFERRED
-    ref = RecordRef.parse(invocation.record_id) if invocation.record_id else None
-    made = provider.run_workflow(name, values, key=str(invocation.uuid), ref=ref)
+def _workflow(line: Line, this: Try) -> None:
+    assert this.decision is not None
+    if this.invocation.doubtful:
+        _require_answer(line, this)
+        this.invocation.doubtful = False
+    key, provider, inputs = str(this.invocation.uuid), line.provider, this.sent or {}
+    made = line.one(lambda: provider.run_workflow(this.target, inputs, key=key, ref=this.ref))
+    if isinstance(made, Exception):
+        raise made
+    this.status = InvocationStatus.DEFERRED
     # A record of another object is not what the row stands for, nor what the product reads.
-    if made is not None and made.remote_object == decision.remote_object:
+    if made is not None and made.remote_object == this.decision.remote_object:
         this.wrote = made
-        _answer(this, decision, provider, made)
-    elif ref is not None:
-        _answer(this, decision, provider, ref)
+    else:
+        this.wrote = this.ref
 
 
-def _search(this: Try, decision: Decision, provider: Provider) -> None:
-    invocation = this.invocation
-    this.operation, this.target = "search", decision.remote_object
-    criteria = resolving.criteria(
-        decision.action, invocation.payload, fields=decision.fields(provider)
-    )
-    limit = invocation.payload.get("limit")
+def _search(line: Line, this: Try) -> None:
+    decision = this.decision
+    assert decision is not None
+    limit = this.invocation.payload.get("limit")
     if not isinstance(limit, int) or limit < 1:
         limit = SEARCH_LIMIT
-    found = provider.search(
-        decision.remote_object, criteria, decision.read_fields, limit=min(limit, 200)
+    found = line.one(
+        lambda: line.provider.search(
+            decision.remote_object, this.criteria, decision.read_fields, limit=min(limit, 200)
+        )
     )
-    this.records = [_record(decision, record) for record in found]
+    if isinstance(found, Exception):
+        raise found
+    this.records = [_record(this, record) for record in found]
 
 
-_ACTIONS = {
-    ActionType.CREATE: _create,
-    ActionType.UPDATE: _update,
-    ActionType.DELETE: _delete,
-    ActionType.WORKFLOW: _workflow,
-    ActionType.SEARCH: _search,
-}
+# -- the answer -----------------------------------------------------------------------------------
 
 
-def _answer(this: Try, decision: Decision, provider: Provider, ref: RecordRef) -> None:
-    """Read the record back for the answer. The write has happened, so this can't fail it."""
-    if this.invocation.event.type == EventType.DELETE:
-        this.records = [Record(decision.crm_object.slug, str(ref))]
-        return
+def _answer(line: Line, written: Sequence[Try]) -> None:
+    """Say what the records hold. Where a caller reads the answer they are read back; the writes
+    have happened, so this can't fail them."""
+    alike: defaultdict[tuple[str, tuple[str, ...]], list[Try]] = defaultdict(list)
+    for this in written:
+        assert this.decision is not None
+        assert this.wrote is not None
+        if this.invocation.event.type == EventType.DELETE:
+            this.records = [Record(this.decision.crm_object.slug, str(this.wrote))]
+        elif names := _read_back(this):
+            alike[this.wrote.remote_object, names].append(this)
+        else:
+            this.records = [_record(this, RemoteRecord(this.wrote, dict(this.sent or {})))]
+    for (_, names), group in alike.items():
+        for some in chunks(group, line.provider.batch_size):
+            refs = [this.wrote for this in some if this.wrote is not None]
+            for this, ref, answer in zip(some, refs, line.get(refs, names), strict=True):
+                _read_or_sent(this, ref, answer)
+
+
+def _read_back(this: Try) -> tuple[str, ...]:
+    """The fields to read of a record that was written: what a caller is told, and those of which
+    it has to be known later whether they are still as the CRM made them."""
+    assert this.decision is not None
+    asked = this.invocation.source != Source.MODEL
+    return tuple(dict.fromkeys((*(this.decision.read_fields if asked else ()), *this.protected)))
+
+
+def _read_or_sent(this: Try, ref: Any, answer: Any) -> None:
+    """The record as the CRM gave it; where it could not be read, as it was sent."""
     try:
-        this.records = [_record(decision, provider.get(ref, decision.read_fields))]
+        if isinstance(answer, Exception):
+            raise answer
+        this.as_written = {**(this.sent or {}), **answer.values}
+        this.records = [_record(this, RemoteRecord(ref, this.as_written))]
     except Exception as error:  # noqa: BLE001 - nor may it undo what was written
         logger.warning(
             "Invocation %s was written, not read back: %s",
             this.invocation.uuid,
             error if isinstance(error, CRMError) else type(error).__name__,
         )
-        this.records = [_record(decision, RemoteRecord(ref, dict(this.sent or {})))]
+        this.as_written = {}
+        this.records = [_record(this, RemoteRecord(ref, dict(this.sent or {})))]
 
 
-def _record(decision: Decision, remote: RemoteRecord) -> Record:
-    data = storable(decision.read_back(remote.values))
-    return Record(decision.crm_object.slug, str(remote.ref), data)
+def _record(this: Try, remote: RemoteRecord) -> Record:
+    assert this.decision is not None
+    data = storable(this.decision.read_back(remote.values))
+    return Record(this.decision.crm_object.slug, str(remote.ref), data)

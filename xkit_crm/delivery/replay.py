@@ -8,7 +8,7 @@ from django.db import router
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, lanes
 from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import InvocationStatus
 
@@ -21,10 +21,10 @@ def replay(invocations: Iterable[Invocation]) -> int:
 
     It stays the same invocation with the same idempotency key, so what may have been written is
     looked up before it is written again. A local row's is made anew of the row as it is now, so
-    that an old one doesn't overwrite what was written since.
+    that an old one doesn't overwrite what was written since. What stands behind it is let go.
     """
     chosen = Invocation.objects.filter(pk__in=[i.pk for i in invocations], status__in=REPLAYABLE)
-    lanes = list(chosen.order_by().values_list("connection_id", flat=True).distinct())
+    records = list(chosen.order_by().values_list("connection_id", "record_key"))
     # The status is asked for again as it is changed: somebody else may have replayed it.
     queued = chosen.update(
         status=InvocationStatus.PENDING,
@@ -32,6 +32,10 @@ def replay(invocations: Iterable[Invocation]) -> int:
         finished_at=None,
         retry=True,
         forgiven=F("tries"),
+        replays=F("replays") + 1,
     )
-    backends.poke_on_commit(lanes, using=router.db_for_write(Invocation))
+    lanes.release(records)
+    backends.poke_on_commit(
+        sorted({lane for lane, _ in records}), using=router.db_for_write(Invocation)
+    )
     return queued

@@ -1,80 +1,137 @@
-"""The worker: goes from lane to lane for as long as it is wanted. See `manage.py xkit_worker`."""
+"""The worker: goes from lane to lane for as long as it is wanted. See `manage.py xkit_worker`.
+
+One thread looks where there is work, the others carry it out, each in one lane at a time. A lane
+with a long backlog gets a turn like any other, then goes to the back of the queue.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from queue import SimpleQueue
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from xkit_crm import catalogue
 from xkit_crm.conf import settings
-from xkit_crm.delivery import lanes
+from xkit_crm.delivery import lanes, retention
 from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.health import Pulse
 from xkit_crm.sync import bindings
 
 logger = logging.getLogger(__name__)
 
-#: Invocations of one lane before it is the next lane's turn, so that a backlog starves nobody.
-TURN = 50
+#: Seconds that one lane is worked in before it is the next one's turn.
+TURN = 1.0
+#: Looking for work takes this share of the time at most, however many lanes there are.
+LOOKING = 0.1
 
 
 class Worker:
     """Drains every lane in turn. `stop` may be called from a signal handler or another thread."""
 
-    def __init__(self, *, poll_interval: float = 1.0) -> None:
+    def __init__(self, *, threads: int = 4, poll_interval: float = 0.2) -> None:
+        self.threads = threads
         self.poll_interval = poll_interval
+        self.pulse = Pulse()
         # No lock behind it, so that a signal handler can set it whatever it interrupts.
         self._stopping = False
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        #: Lanes that are queued or worked in.
+        self._taken: set[str] = set()
+        self._done = 0
 
     def stop(self) -> None:
-        """Finish the invocation in hand, give the lane back, and end."""
+        """Finish the calls in hand, give the lanes back, and end."""
         self._stopping = True
 
     def run(self) -> int:
-        """Work until stopped; gives how many invocations were carried out.
+        """Work until stopped; gives how many invocations were dealt with.
 
         A database that goes away is waited for, since a worker that ends helps nobody.
         """
-        done = 0
+        threads = [
+            threading.Thread(target=self._serve, name=f"xkit_crm lane {n}", daemon=True)
+            for n in range(self.threads)
+        ]
+        for thread in threads:
+            thread.start()
         while not self._stopping:
-            close_old_connections()
-            worked = 0
-            try:
-                worked = self._round()
-            except Exception:
-                logger.exception("The worker goes on in %s s.", self.poll_interval)
-            done += worked
-            if not worked:
-                self._rest()
-        return done
-
-    def _rest(self) -> None:
-        until = time.monotonic() + self.poll_interval
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
+            began = time.monotonic()
+            self._look_and_queue()
+            took = time.monotonic() - began
+            self._rest(max(self.poll_interval, took / LOOKING - took))
+        for _ in threads:
+            self._queue.put(None)
+        for thread in threads:
+            thread.join()
+        return self._done
 
     def run_once(self) -> int:
         """Carry out everything that is due now, and what becomes due by that; then end."""
         done = 0
-        while not self._stopping and (worked := self._round()):
+        while not self._stopping and (found := self._look()):
+            worked = sum(self._turn(connection_id) for connection_id in found)
+            if not worked:
+                break
             done += worked
         return done
 
-    def _round(self) -> int:
+    def _look_and_queue(self) -> None:
+        close_old_connections()
+        try:
+            found = self._look()
+            retention.prune_if_due()
+        except Exception:
+            logger.exception("The worker goes on in %s s.", self.poll_interval)
+            self.pulse.beat(well=False)
+            connections.close_all()
+            return
+        self.pulse.beat(well=True)
+        with self._lock:
+            for connection_id in found:
+                if connection_id not in self._taken:
+                    self._taken.add(connection_id)
+                    self._queue.put(connection_id)
+
+    def _look(self) -> list[str]:
+        """The lanes where there is work."""
         catalogue.refresh_if_stale()
         bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
-        done = 0
-        for connection_id in lanes.with_work():
-            if self._stopping:
-                break
-            try:
-                worked = drain(connection_id, limit=TURN, go_on=lambda: not self._stopping)
-            except Exception:
-                # One lane's trouble is no other's; what it had in hand is taken up again.
-                logger.exception("Lane %s failed.", connection_id)
-                continue
-            if worked:
-                logger.info("Lane %s: %d carried out.", connection_id, worked)
-            done += worked
-        return done
+        return lanes.with_work()
+
+    def _serve(self) -> None:
+        """Work in one lane after the other."""
+        while (connection_id := self._queue.get()) is not None:
+            worked = 0 if self._stopping else self._turn(connection_id)
+            close_old_connections()
+            with self._lock:
+                self._done += worked
+                if worked and not self._stopping:
+                    self._queue.put(connection_id)  # there may be more; the others come first
+                else:
+                    self._taken.discard(connection_id)
+        connections.close_all()
+
+    def _turn(self, connection_id: str) -> int:
+        """Work in the lane for a while. One lane's trouble is no other's."""
+        until = time.monotonic() + TURN
+        try:
+            worked = drain(
+                connection_id, go_on=lambda: not self._stopping and time.monotonic() < until
+            )
+        except Exception:
+            # What it had in hand is taken up again.
+            logger.exception("Lane %s failed.", connection_id)
+            connections.close_all()
+            return 0
+        if worked:
+            logger.info("Lane %s: %d dealt with.", connection_id, worked)
+        return worked
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.1))

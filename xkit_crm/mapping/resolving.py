@@ -6,10 +6,13 @@ many times. Knows no model and no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.mapping.conversion import as_date, as_datetime, as_text, to_remote
+from xkit_crm.mapping.erased import is_erased
+from xkit_crm.mapping.sameness import is_empty, same
 from xkit_crm.mapping.transformations import (
     KEYED,
     MISSING,
@@ -29,24 +32,63 @@ def resolve(
     fields: Mapping[str, RemoteField] | None,
     creating: bool,
     current: Mapping[str, Any] | None,
+    ours: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The remote values to write, by remote field.
 
     A payload key that is missing writes nothing, null clears the field. `fields` is the remote
     object's description, by which values are converted; `current` the record's values, needed
-    for those of `needs_current`.
+    for those of `needs_current`. `ours` names the fields that nobody but us has filled; where it
+    is None, only those are taken for ours that are empty. Raises `PayloadInvalid` for a payload
+    that was erased.
     """
+    _refuse_erased(payload)
     values: dict[str, Any] = {}
     for transformation in action.transformations:
-        if transformation.mode is not WriteMode.ALWAYS and not creating:
-            if transformation.mode is WriteMode.ON_CREATE:
-                continue
-            if current is not None and not _is_empty(current.get(transformation.field)):
-                continue
+        updating = transformation.mode is not WriteMode.ALWAYS and not creating
+        if updating and _is_skipped(transformation, current):
+            continue
         value = _value(transformation, payload)
-        if value is not MISSING:
-            values[transformation.field] = _converted(transformation, value, fields)
+        if value is MISSING:
+            continue
+        value = _converted(transformation, value, fields)
+        if updating and _is_theirs(transformation, value, current, ours):
+            continue
+        values[transformation.field] = value
     return values
+
+
+def _is_skipped(transformation: Transformation, current: Mapping[str, Any] | None) -> bool:
+    """Whether an update leaves the field alone whatever the payload has for it."""
+    if transformation.mode is WriteMode.WHEN_EMPTY:
+        return current is not None and not _is_empty(current.get(transformation.field))
+    return transformation.mode is WriteMode.ON_CREATE
+
+
+def _is_theirs(
+    transformation: Transformation,
+    value: Any,
+    current: Mapping[str, Any] | None,
+    ours: Collection[str] | None,
+) -> bool:
+    """Whether an update leaves a protected field alone, since somebody filled it in the CRM.
+
+    Not where it has the very value already: then an earlier try wrote it whose answer was lost,
+    and written again it is known to be ours again.
+    """
+    if transformation.mode is not WriteMode.PROTECT or current is None:
+        return False
+    there = current.get(transformation.field)
+    mine = is_empty(there) if ours is None else transformation.field in ours
+    return not mine and not same(there, value)
+
+
+def _refuse_erased(payload: Mapping[str, Any]) -> None:
+    if is_erased(payload):
+        raise PayloadInvalid(
+            "The payload of this invocation was erased, so there is nothing to send.",
+            hint="Fire the event again, with what may be sent today.",
+        )
 
 
 def _converted(
@@ -105,7 +147,13 @@ def _is_empty(value: Any) -> bool:
 
 def needs_current(action: Action) -> tuple[str, ...]:
     """The remote fields whose values have to be known before an update can be resolved."""
-    return tuple(t.field for t in action.transformations if t.mode is WriteMode.WHEN_EMPTY)
+    asked = (WriteMode.WHEN_EMPTY, WriteMode.PROTECT)
+    return tuple(t.field for t in action.transformations if t.mode in asked)
+
+
+def protected(action: Action) -> tuple[str, ...]:
+    """The remote fields that are left alone once somebody edits them in the CRM."""
+    return tuple(t.field for t in action.transformations if t.mode is WriteMode.PROTECT)
 
 
 def sources(action: Action) -> dict[str, str]:
@@ -122,8 +170,10 @@ def criteria(
     """The conditions of a search; a payload key that is missing or null makes none.
 
     With `fields` a value that has to be equal is converted as a written one is, or a date would
-    never equal a datetime. One that has to be contained is a part of a text, and stays.
+    never equal a datetime. One that has to be contained is a part of a text, and stays. Raises
+    `PayloadInvalid` for a payload that was erased.
     """
+    _refuse_erased(payload)
     found = ((t, _value(t, payload)) for t in action.transformations)
     return [
         Criterion(

@@ -46,6 +46,8 @@ class WriteMode(enum.StrEnum):
     ALWAYS = "always"
     WHEN_EMPTY = "when_empty"
     ON_CREATE = "on_create"
+    #: Only while the CRM has what we last wrote.
+    PROTECT = "protect"
 
 
 class _Missing(enum.Enum):

@@ -143,6 +143,7 @@ class Migration(migrations.Migration):
                 ('priority', models.PositiveSmallIntegerField(choices=[(0, 'a caller waits'), (1, 'normal'), (2, 'background: backfill')], db_default=1, default=1, verbose_name='priority')),
                 ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
                 ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, verbose_name='tries')),
+                ('replays', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False, verbose_name='replays')),
                 ('forgiven', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
                 ('retry', models.BooleanField(db_default=True, default=True, verbose_name='retry')),
                 ('doubtful', models.BooleanField(db_default=False, default=False, verbose_name='doubtful')),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import XkitError, from_dict
 from xkit_crm.models.base import new_uuid
-from xkit_crm.models.connection import Connection, ConnectionStatus
+from xkit_crm.models.connection import Connection
 from xkit_crm.models.event_definition import EventDefinition
 
 
@@ -37,6 +37,10 @@ class InvocationStatus(models.TextChoices):
 
 #: States in which later invocations of the same record have to wait.
 OPEN_STATUSES = (InvocationStatus.PENDING, InvocationStatus.RUNNING, InvocationStatus.UNKNOWN)
+
+
+#: When something is due that waits for its connection to go live. `delivery/shadow.py`.
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Priority(models.IntegerChoices):
@@ -69,21 +73,6 @@ class InvocationQuerySet(models.QuerySet["Invocation"]):
     def open(self) -> Self:
         """Not settled yet: waiting, running, or waiting for a person."""
         return self.filter(status__in=OPEN_STATUSES)
-
-    def due(self, now: datetime | None = None) -> Self:
-        """What may be carried out now: pending, due, connection enabled, nothing of the same
-        record in front of it. In the order it was made."""
-        ahead = Invocation.objects.open().filter(
-            connection_id=OuterRef("connection_id"),
-            record_key=OuterRef("record_key"),
-            id__lt=OuterRef("id"),
-        )
-        return self.filter(
-            ~Exists(ahead),
-            status=InvocationStatus.PENDING,
-            due_at__lte=now or timezone.now(),
-            connection__status=ConnectionStatus.ENABLED,
-        ).order_by("id")
 
 
 class Invocation(models.Model):
@@ -148,7 +137,12 @@ class Invocation(models.Model):
     )
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
-    #: Tries that don't count any more towards MAX_ATTEMPTS: those before the last replay.
+    #: How often a person had it carried out again.
+    replays = models.PositiveSmallIntegerField(
+        _("replays"), default=0, db_default=0, editable=False
+    )
+    #: Tries that don't count towards MAX_ATTEMPTS: those before the last replay, and those that
+    #: were no fault of its own.
     forgiven = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     #: Whether the engine tries again by itself; an HTTP caller who waits does so themselves.
     retry = models.BooleanField(_("retry"), default=True, db_default=True)
@@ -178,7 +172,7 @@ class Invocation(models.Model):
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True, editable=False)
 
-    objects: ClassVar[models.Manager[Invocation]] = InvocationQuerySet.as_manager()
+    objects: ClassVar[InvocationQuerySet] = InvocationQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("invocation")

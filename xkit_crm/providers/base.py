@@ -268,6 +268,12 @@ class Provider(ABC):
         """Make records of one object, `batch_size` at most."""
         return [_outcome(self.create, remote_object, d.values, key=d.key) for d in drafts]
 
+    def find_created_many(
+        self, remote_object: str, keys: Sequence[str]
+    ) -> Sequence[RecordRef | XkitError | None]:
+        """What `find_created` says of each key, `batch_size` at most."""
+        return [_outcome(self.find_created, remote_object, key=key) for key in keys]
+
     def update_many(self, edits: Sequence[Edit]) -> Sequence[XkitError | None]:
         """Write to records of one object, `batch_size` at most, each once."""
         return [_outcome(self.update, edit.ref, edit.values) for edit in edits]

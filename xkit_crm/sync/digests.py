@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from xkit_crm.mapping.sameness import normal
+
 
 def digest(value: Any) -> str:
     """16 hex digits that equal values have in common; `value` is JSON."""
@@ -21,3 +23,17 @@ def digest(value: Any) -> str:
 def digests(values: Mapping[str, Any]) -> dict[str, str]:
     """The digest of each value, by its key."""
     return {key: digest(value) for key, value in values.items()}
+
+
+def fingerprint(value: Any) -> str:
+    """The digest of a remote field's value, however it is spelled: what we wrote and what the CRM
+    makes of it have it in common. `RecordLink.written` holds these."""
+    spelled = normal(value)
+    if not isinstance(spelled, str):
+        return digest(spelled)
+    return hashlib.blake2b(spelled.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def fingerprints(values: Mapping[str, Any]) -> dict[str, str]:
+    """The fingerprint of each value, by its remote field."""
+    return {field: fingerprint(value) for field, value in values.items()}

@@ -24,19 +24,20 @@ class NothingToDo(XkitError):
     code = "nothing_to_do"
 
 
-def retarget(invocation: Invocation) -> None:
+def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """Name the record of a local row's invocation, and change its event where another fits.
+
+    `link` is the row's in this connection, where it has one.
 
     Raises `NothingToDo` where the row never reached the CRM, `UnknownRecord` where its record
     can't be known.
     """
     if not invocation.object_pk:
         return
-    if invocation.forgiven and invocation.source == Source.MODEL:
+    if invocation.replays and invocation.source == Source.MODEL:
         _bring_up_to_date(invocation)
     if invocation.record_id:
         return
-    link = RecordLink.objects.filter(**invocation.link_key).first()
     event_type = invocation.event.type
     if link is not None:
         if event_type == EventType.CREATE:
@@ -60,6 +61,8 @@ def _bring_up_to_date(invocation: Invocation) -> None:
     binding = _binding(invocation, instance)
     if binding is not None and moment and getattr(binding, moment) == invocation.event.slug:
         _become(invocation, moment)
+        # What joined it was of the row as well, and the row as it is now says it all.
+        invocation.folded = None
 
 
 def _refuse_after_workflow(invocation: Invocation) -> None:

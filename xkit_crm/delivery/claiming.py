@@ -1,0 +1,271 @@
+"""Claiming: which invocations of a lane come next, folded with what else waits for their records.
+
+`drain.py` asks while it holds the lane, so nobody else folds or carries out in it meanwhile; rows
+may be added at any time. Costs three queries for a window of any size, and is not slowed down by
+history, by what waits for later, or by a record with a long queue, which is folded once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.db import router, transaction
+from django.db.models import Min, QuerySet
+from django.utils import timezone
+
+from xkit_crm import signals
+from xkit_crm.conf import settings
+from xkit_crm.delivery.decisions import Decisions
+from xkit_crm.delivery.folding import Stage, Waiting, fold
+from xkit_crm.delivery.rows import update_each
+from xkit_crm.models import Invocation
+from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
+
+#: Open invocations read at once for the records of a window.
+GROUP = 5000
+
+_COLUMNS = (
+    "id",
+    "record_key",
+    "event_id",
+    "payload",
+    "status",
+    "priority",
+    "doubtful",
+    "due_at",
+    "folded",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is to be carried out now, one for each record; and how many rows were settled by
+    folding alone."""
+
+    invocations: list[Invocation]
+    folded: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.invocations or self.folded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open(Waiting):
+    record_key: str = ""
+    status: str = ""
+    priority: int = Priority.NORMAL
+    due_at: Any = None
+
+
+def claim(
+    connection_id: str,
+    decisions: Decisions,
+    *,
+    size: int,
+    in_order: bool = True,
+    record_key: str | None = None,
+) -> Window:
+    """The next `size` invocations that may be carried out, in order of priority, then of time;
+    with `record_key` those of that record.
+
+    Each is the first of its record; without `in_order` all of them are given that are due.
+    """
+    now = timezone.now()
+    chosen = _due(connection_id, now, size, record_key)
+    # One that makes a record which nobody else knows has a key of its own, and nothing beside it.
+    shared = {row.record_key for row in chosen if row.record_key != str(row.uuid)}
+    if not shared:
+        return Window(chosen)
+    heads, folded = _fold(connection_id, shared, decisions)
+    if not in_order:
+        return Window(_read_again([row.pk for row in chosen]) if folded else chosen, folded)
+    ready = {row.pk for row in chosen if row.record_key not in shared}
+    ready |= {head.id for head in heads.values() if _may_go(head, now)}
+    known = {row.pk: row for row in chosen}
+    if folded or not ready <= known.keys():
+        # Some have more to say now, and a head may be of a lower priority than what follows it.
+        known = {row.pk: row for row in _read_again(ready)}
+    _put_off([row for row in chosen if row.record_key in shared], heads, now)
+    window = [row for row in known.values() if row.pk in ready]
+    return Window(window, folded)
+
+
+def is_first(invocation: Invocation) -> bool:
+    """Whether nothing open of the same record stands in front of this one."""
+    if invocation.record_key == str(invocation.uuid):
+        return True  # it makes a record that nobody else knows yet
+    ahead = Invocation.objects.open().filter(
+        connection_id=invocation.connection_id,
+        record_key=invocation.record_key,
+        pk__lt=invocation.pk,
+    )
+    return not ahead.exists()
+
+
+def unfold(invocation: Invocation) -> None:
+    """Let what joined this one wait by itself again."""
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        Invocation.objects.filter(
+            connection_id=invocation.connection_id,
+            pk__gt=invocation.pk,
+            superseded_by=invocation,
+            status=InvocationStatus.SUPERSEDED,
+        ).update(status=InvocationStatus.PENDING, superseded_by=None, finished_at=None)
+        Invocation.objects.filter(pk=invocation.pk).update(folded=None)
+    invocation.folded = None
+
+
+def _may_go(head: _Open, now: Any) -> bool:
+    return bool(head.status == InvocationStatus.PENDING and head.due_at <= now)
+
+
+def _read_again(ids: Iterable[int]) -> list[Invocation]:
+    return list(
+        Invocation.objects.select_related(*_RELATED)
+        .filter(pk__in=ids, status=InvocationStatus.PENDING)
+        .order_by("priority", "due_at", "id")
+    )
+
+
+_RELATED = ("event__crm_object", "content_type")
+
+
+def _due(connection_id: str, now: Any, size: int, record_key: str | None) -> list[Invocation]:
+    found: list[Invocation] = []
+    of_one = {} if record_key is None else {"record_key": record_key}
+    for priority in Priority:
+        if len(found) >= size:
+            break
+        found += (
+            Invocation.objects.filter(
+                status=InvocationStatus.PENDING,
+                connection_id=connection_id,
+                priority=priority,
+                due_at__lte=now,
+                **of_one,
+            )
+            .select_related(*_RELATED)
+            .order_by("due_at", "id")[: size - len(found)]
+        )
+    return found
+
+
+def _fold(connection_id: str, keys: set[str], decisions: Decisions) -> tuple[dict[str, _Open], int]:
+    """Fold what waits for these records. Gives the first open invocation of each, by record key,
+    and how many were settled by that."""
+    settled = 0
+    while True:
+        rows = list(_open(connection_id, keys))
+        stages = _stages(rows, decisions)
+        done = _write_down(stages)
+        settled += done
+        # A long queue is folded part by part; what can't be folded stays as it is.
+        if len(rows) < GROUP or not done:
+            break
+    if len(rows) >= GROUP:
+        return {row.record_key: row for row in _heads(connection_id, keys)}, settled
+    heads: dict[str, _Open] = {}
+    for stage in stages:
+        assert isinstance(stage.head, _Open)
+        heads.setdefault(stage.head.record_key, stage.head)
+    return heads, settled
+
+
+def _open(connection_id: str, keys: set[str]) -> Iterator[_Open]:
+    rows = Invocation.objects.open().filter(connection_id=connection_id, record_key__in=keys)
+    return _read(rows.order_by("id")[:GROUP])
+
+
+def _heads(connection_id: str, keys: set[str]) -> Iterator[_Open]:
+    """The first open invocation of each record, where there are too many to read them all."""
+    rows = Invocation.objects.open().filter(connection_id=connection_id, record_key__in=keys)
+    firsts = rows.order_by().values("record_key").annotate(first=Min("id")).values("first")
+    return _read(Invocation.objects.filter(pk__in=[row["first"] for row in firsts]))
+
+
+def _read(rows: QuerySet[Invocation]) -> Iterator[_Open]:
+    for pk, key, event_id, payload, status, priority, doubtful, due_at, folded in rows.values_list(
+        *_COLUMNS
+    ):
+        free = (
+            status == InvocationStatus.PENDING and priority > Priority.WAITED_FOR and not doubtful
+        )
+        yield _Open(pk, event_id, payload, free, folded, key, status, priority, due_at)
+
+
+def _stages(rows: Iterable[_Open], decisions: Decisions) -> list[Stage]:
+    by_record: defaultdict[str, list[_Open]] = defaultdict(list)
+    for row in rows:
+        by_record[row.record_key].append(row)
+    return [stage for of_one in by_record.values() for stage in fold(of_one, decisions.kind)]
+
+
+def _write_down(stages: Iterable[Stage]) -> int:
+    """Store what was folded; gives how many invocations are settled by it."""
+    stages = [stage for stage in stages if stage.changed or stage.superseded or stage.skipped]
+    if not stages:
+        return 0
+    now = timezone.now()
+    superseded: list[Any] = []
+    skipped: list[int] = []
+    heads: list[Any] = []
+    for stage in stages:
+        skipped += [row.id for row in stage.skipped]
+        pending = {"status": InvocationStatus.PENDING}
+        superseded += [
+            (
+                {"id": row.id, **pending},
+                {
+                    "status": InvocationStatus.SUPERSEDED,
+                    "superseded_by_id": stage.head.id,
+                    "finished_at": now,
+                },
+            )
+            for row in stage.superseded
+        ]
+        every = [row for row in (stage.head, *stage.superseded) if isinstance(row, _Open)]
+        head = every[0]
+        # It is as urgent as the most urgent that it stands for; what was rehearsed is so again.
+        priority = min(row.priority for row in every)
+        due_at = now if head.due_at == NEVER else head.due_at
+        heads.append(
+            (
+                {"id": head.id, **pending},
+                {"folded": stage.steps or None, "priority": priority, "due_at": due_at},
+            )
+        )
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        update_each(Invocation, superseded)
+        update_each(Invocation, heads)
+        Invocation.objects.filter(pk__in=skipped, status=InvocationStatus.PENDING).update(
+            status=InvocationStatus.SKIPPED, finished_at=now
+        )
+        _tell([criteria["id"] for criteria, _ in superseded] + skipped)
+    return len(superseded) + len(skipped)
+
+
+def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> None:
+    """What stands behind one that can't go yet is looked at again when that one is due."""
+    later = []
+    for row in rows:
+        head = heads.get(row.record_key)
+        if head is None or head.id == row.pk or _may_go(head, now):
+            continue
+        waits = head.status == InvocationStatus.PENDING
+        # A person decides on an unknown one, and lets the others go (`lanes.release`).
+        due_at = head.due_at if waits else now + settings.RETRY_MAX
+        later.append(({"id": row.pk, "status": InvocationStatus.PENDING}, {"due_at": due_at}))
+    update_each(Invocation, later)
+
+
+def _tell(ids: list[int]) -> None:
+    """Say that these have ended, where anybody listens."""
+    if not ids or not signals.invocation_finished.receivers:
+        return
+    for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):
+        tell = partial(signals.send, signals.invocation_finished, Invocation, invocation=invocation)
+        transaction.on_commit(tell, using=router.db_for_write(Invocation))

@@ -1,0 +1,135 @@
+"""A line to one CRM: what carrying out needs to know of a lane for a short while, and its calls.
+
+Every request to a CRM goes through here while a lane is held, so that each is counted against the
+customer's limits (`rate.py`), and a CRM that is down is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from functools import cached_property
+from itertools import islice
+from typing import Any, TypeVar
+
+from django.utils import timezone
+
+from xkit_crm.conf import settings
+from xkit_crm.delivery import rate
+from xkit_crm.delivery.decisions import Decisions
+from xkit_crm.delivery.lanes import Hold
+from xkit_crm.exceptions import CRMUnavailable, RateLimited
+from xkit_crm.models import Connection
+from xkit_crm.providers.base import Provider, RecordRef
+from xkit_crm.providers.registry import provider_for
+
+_Item = TypeVar("_Item")
+
+#: A shorter wait for the bucket is slept through; a longer one is another lane's time.
+NAP = timedelta(seconds=0.2)
+#: How long to leave a CRM alone that asks for it and names no time.
+PAUSE = timedelta(seconds=1)
+
+
+class Line:
+    """The connection, what its customer decided, its provider, and the lane in hand."""
+
+    def __init__(
+        self, connection: Connection, hold: Hold, *, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.connection = connection
+        self.hold = hold
+        self.go_on = go_on
+        self.decisions = Decisions(connection)
+
+    @cached_property
+    def provider(self) -> Provider:
+        """Raises `ConfigurationError`."""
+        return provider_for(self.connection)
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether the CRM is taken to be down, so that one call has to find out."""
+        return _breaker().is_open(self.hold.gauge)
+
+    def may_call(self) -> bool:
+        """Whether another call shall be made now: the lane is still ours, nobody asked to stop or
+        to leave the CRM alone, and its limits allow it. Sleeps through a short wait; a longer one
+        pauses the lane."""
+        if not self.go_on() or self.hold.paused_until:
+            return False
+        wait = self._wait()
+        if timedelta() < wait <= NAP:
+            time.sleep(wait.total_seconds())
+        elif wait:
+            self.hold.pause(timezone.now() + wait)
+        return not self.hold.paused_until and self.hold.renew() and bool(self.hold)
+
+    def _wait(self) -> timedelta:
+        return rate.wait(
+            self.hold.gauge,
+            self.provider.limits,
+            reserve=self.connection.quota_reserve,
+            now=timezone.now(),
+        )
+
+    def room(self, size: int) -> int:
+        """How many invocations of `size` are worth claiming now."""
+        return 1 if self.is_probing else size
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    def ask(self, count: int, call: Callable[[], Sequence[Any]]) -> list[Any]:
+        """Make a call about `count` items; gives an answer for each: what the provider gave, or
+        the exception. What the call itself raised is the (same) answer for all."""
+        usage, before = self.provider.usage, self.provider.usage.requests
+        try:
+            answers = list(call())
+            if len(answers) != count:
+                raise TypeError(f"{count} items and {len(answers)} answers")
+        except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too
+            answers = [raised] * count
+        requests = max(usage.requests - before, 1)
+        gauge, now = self.hold.gauge, timezone.now()
+        rate.spend(gauge, self.provider.limits, usage, requests=requests, now=now)
+        self._note(answers)
+        return answers
+
+    def one(self, call: Callable[[], Any]) -> Any:
+        """The same for a call about one thing."""
+        return self.ask(1, lambda: [call()])[0]
+
+    def get(self, refs: Sequence[RecordRef], names: Sequence[str]) -> list[Any]:
+        """Each record, or the exception; `batch_size` at most."""
+        if len(refs) == 1:
+            return [self.one(lambda: self.provider.get(refs[0], names))]
+        return self.ask(len(refs), lambda: self.provider.get_many(refs, names))
+
+    def _note(self, answers: Sequence[Any]) -> None:
+        """Learn from the answers whether the CRM is well."""
+        now, gauge = timezone.now(), self.hold.gauge
+        if limited := next((a for a in answers if isinstance(a, RateLimited)), None):
+            after = limited.retry_after
+            self.hold.pause(now + (PAUSE if after is None else timedelta(seconds=after)))
+        elif all(isinstance(answer, CRMUnavailable) for answer in answers):
+            gauge.failures += 1
+            if pause := _breaker().pause(gauge):
+                self.hold.pause(now + pause)
+        else:
+            gauge.failures = 0
+
+
+def chunks(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
+    """The items in parts of `size` at most."""
+    left = iter(items)
+    while some := list(islice(left, max(size, 1))):
+        yield some
+
+
+def _breaker() -> rate.Breaker:
+    return rate.Breaker(
+        settings.BREAKER_THRESHOLD,
+        timedelta(seconds=settings.RETRY_BASE),
+        settings.BREAKER_PAUSE_MAX,
+    )
