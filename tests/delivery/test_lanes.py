@@ -88,6 +88,7 @@ def test_a_worker_that_lost_its_lease_starts_nothing_more(
         return create(self, *args, **named)
 
     time_machine.move_to(timezone.now(), tick=False)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
     monkeypatch.setattr(SandboxProvider, "create", slow)
     assert drain("acme") == 1
     assert states() == ["succeeded", "pending"]

@@ -15,7 +15,7 @@ from xkit_crm import signals
 from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, UnknownRecord
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
-from xkit_crm.providers.base import RecordRef, RemoteRecord
+from xkit_crm.providers.base import Draft, RecordRef, RemoteRecord
 from xkit_crm.providers.sandbox.models import Flow, Request
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -142,14 +142,14 @@ def test_a_mapping_that_is_not_there_fails_and_says_what_to_do(
 def test_a_defect_of_a_provider_stops_only_its_invocation(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = SandboxProvider.create
+    create = SandboxProvider._create
 
-    def defective(self: Any, remote_object: str, values: Any, *, key: str) -> Any:
-        if values["Name"] == "First":
+    def defective(self: Any, struck: Any, remote_object: str, draft: Draft) -> Any:
+        if draft.values["Name"] == "First":
             raise ZeroDivisionError("oh")
-        return create(self, remote_object, values, key=key)
+        return create(self, struck, remote_object, draft)
 
-    monkeypatch.setattr(SandboxProvider, "create", defective)
+    monkeypatch.setattr(SandboxProvider, "_create", defective)
     DealFactory.create(customer=customer, title="First")
     DealFactory.create(customer=customer, title="Second")
     deliver()
@@ -214,13 +214,13 @@ def test_words_of_the_crm_that_no_database_holds_are_told_without(
 def test_an_answer_that_can_not_be_stored_ends_there_and_holds_up_nobody(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_record = SandboxProvider.create
+    create_record = SandboxProvider._create
 
-    def naming(self: Any, remote_object: str, values: Any, *, key: str) -> RecordRef:
-        ref = create_record(self, remote_object, values, key=key)
-        return RecordRef("Opportunity", "9" * 300) if values["Name"] == "First" else ref
+    def naming(self: Any, struck: Any, remote_object: str, draft: Draft) -> RecordRef:
+        ref = create_record(self, struck, remote_object, draft)
+        return RecordRef("Opportunity", "9" * 300) if draft.values["Name"] == "First" else ref
 
-    monkeypatch.setattr(SandboxProvider, "create", naming)
+    monkeypatch.setattr(SandboxProvider, "_create", naming)
     DealFactory.create(customer=customer, title="First")
     DealFactory.create(customer=customer, title="Second")
     deliver()

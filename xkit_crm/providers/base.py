@@ -183,7 +183,7 @@ class Access:
     credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def _outcome(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def outcome_of(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """What the call gives, or what it raises."""
     try:
         return call(*args, **options)
@@ -266,27 +266,27 @@ class Provider(ABC):
         self, remote_object: str, drafts: Sequence[Draft]
     ) -> Sequence[RecordRef | XkitError]:
         """Make records of one object, `batch_size` at most."""
-        return [_outcome(self.create, remote_object, d.values, key=d.key) for d in drafts]
+        return [outcome_of(self.create, remote_object, d.values, key=d.key) for d in drafts]
 
     def find_created_many(
         self, remote_object: str, keys: Sequence[str]
     ) -> Sequence[RecordRef | XkitError | None]:
         """What `find_created` says of each key, `batch_size` at most."""
-        return [_outcome(self.find_created, remote_object, key=key) for key in keys]
+        return [outcome_of(self.find_created, remote_object, key=key) for key in keys]
 
     def update_many(self, edits: Sequence[Edit]) -> Sequence[XkitError | None]:
         """Write to records of one object, `batch_size` at most, each once."""
-        return [_outcome(self.update, edit.ref, edit.values) for edit in edits]
+        return [outcome_of(self.update, edit.ref, edit.values) for edit in edits]
 
     def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
         """Delete records of one object, `batch_size` at most."""
-        return [_outcome(self.delete, ref) for ref in refs]
+        return [outcome_of(self.delete, ref) for ref in refs]
 
     def get_many(
         self, refs: Sequence[RecordRef], fields: Sequence[str]
     ) -> Sequence[RemoteRecord | XkitError]:
         """Read records of one object with the asked fields, `batch_size` at most."""
-        return [_outcome(self.get, ref, fields) for ref in refs]
+        return [outcome_of(self.get, ref, fields) for ref in refs]
 
     def list_workflows(self) -> Sequence[Workflow]:
         """The native workflows an event can be handed to; none by default."""

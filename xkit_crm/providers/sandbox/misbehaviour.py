@@ -7,6 +7,7 @@ happened: that is the point of it.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from django.db.models import F, Q
 
@@ -16,8 +17,24 @@ from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
 Kind = Misbehaviour.Kind
 
 
-def strike(org: Org, operation: Operation, object_name: str) -> XkitError | None:
-    """Raise what happens instead of the request; gives what happens after it, or None."""
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What is still to happen to a request that was let in."""
+
+    operation: Operation
+    object_name: str
+    after: XkitError | None = None
+    locks: tuple[Misbehaviour, ...] = ()
+
+    def lock(self) -> None:
+        """Raise where the next record that the request writes is locked."""
+        for row in self.locks:
+            if _happens(row):
+                raise _error(row, self.operation, self.object_name)
+
+
+def strike(org: Org, operation: Operation, object_name: str) -> Strike:
+    """Raise what happens instead of the request; gives what happens during and after it."""
     rows = Misbehaviour.objects.filter(
         Q(operation="") | Q(operation=operation),
         Q(object_name="") | Q(object_name=object_name),
@@ -25,14 +42,15 @@ def strike(org: Org, operation: Operation, object_name: str) -> XkitError | None
         org=org,
         active=True,
     )
+    locks = tuple(row for row in rows if row.kind == Kind.LOCKED_RECORD)
     for row in rows:
-        if not _happens(row):
+        if row in locks or not _happens(row):
             continue
         error = _error(row, operation, object_name)
         if row.kind == Kind.TIMEOUT_AFTER:
-            return error
+            return Strike(operation, object_name, error, locks)
         raise error
-    return None
+    return Strike(operation, object_name, None, locks)
 
 
 def _happens(row: Misbehaviour) -> bool:

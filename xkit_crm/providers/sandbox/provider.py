@@ -16,10 +16,12 @@ from typing import Any
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
 
-from xkit_crm.exceptions import CRMError, CRMUnauthorized
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, XkitError
 from xkit_crm.providers.base import (
     Choice,
     Criterion,
+    Draft,
+    Edit,
     Provider,
     RecordRef,
     RemoteField,
@@ -27,9 +29,10 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
     Workflow,
+    outcome_of,
 )
 from xkit_crm.providers.sandbox import flows, records
-from xkit_crm.providers.sandbox.misbehaviour import strike
+from xkit_crm.providers.sandbox.misbehaviour import Strike, strike
 from xkit_crm.providers.sandbox.models import Field, Flow, Object, Operation, Org, Record, Request
 from xkit_crm.providers.sandbox.standard import ensure_org
 
@@ -39,6 +42,7 @@ class SandboxProvider(Provider):
     label = "Sandbox CRM"
     # It is in this very database: asking costs little, and a change is seen at once.
     description_ttl = timedelta()
+    batch_size = 200
 
     @cached_property
     def org(self) -> Org:
@@ -51,13 +55,14 @@ class SandboxProvider(Provider):
         return org
 
     @contextmanager
-    def _request(self, operation: Operation, object_name: str = "") -> Iterator[None]:
-        late = strike(self.org, operation, object_name)
+    def _request(self, operation: Operation, object_name: str = "") -> Iterator[Strike]:
+        self.usage.requests += 1
+        struck = strike(self.org, operation, object_name)
         # A write and its log entry are one: what `find_created` can't find must not be there.
         with transaction.atomic() if operation.writes else nullcontext():
-            yield
-        if late is not None:
-            raise late
+            yield struck
+        if struck.after is not None:
+            raise struck.after
 
     def describe_objects(self) -> Sequence[RemoteObject]:
         with self._request(Operation.DESCRIBE):
@@ -75,9 +80,8 @@ class SandboxProvider(Provider):
         return found
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        with self._request(Operation.GET, ref.remote_object):
-            record = records.get_record(self.org, ref)
-        return RemoteRecord(ref, records.shown(record, fields))
+        found: RemoteRecord = _only(self.get_many([ref], fields))
+        return found
 
     def search(
         self,
@@ -92,27 +96,47 @@ class SandboxProvider(Provider):
         return [RemoteRecord(row.ref, records.shown(row, fields)) for row in found]
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
-        with self._request(Operation.CREATE, remote_object):
-            record = records.create_record(self.org, remote_object, values)
-            self._log(Operation.CREATE, record, key)
-        return record.ref
+        made: RecordRef = _only(self.create_many(remote_object, [Draft(values, key)]))
+        return made
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
-        with self._request(Operation.SEARCH, remote_object):
-            logged = (
-                Request.objects.select_related("record__object")
-                .filter(org=self.org, key=key, record__isnull=False)
-                .first()
-            )
-        return logged.record.ref if logged and logged.record else None
+        return self.find_created_many(remote_object, [key])[0]
 
     def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
-        with self._request(Operation.UPDATE, ref.remote_object):
-            self._log(Operation.UPDATE, records.update_record(self.org, ref, values))
+        _only(self.update_many([Edit(ref, values)]))
 
     def delete(self, ref: RecordRef) -> None:
-        with self._request(Operation.DELETE, ref.remote_object):
-            self._log(Operation.DELETE, records.delete_record(self.org, ref))
+        _only(self.delete_many([ref]))
+
+    def create_many(
+        self, remote_object: str, drafts: Sequence[Draft]
+    ) -> Sequence[RecordRef | XkitError]:
+        with self._request(Operation.CREATE, remote_object) as struck:
+            return [outcome_of(self._create, struck, remote_object, draft) for draft in drafts]
+
+    def find_created_many(
+        self, remote_object: str, keys: Sequence[str]
+    ) -> Sequence[RecordRef | None]:
+        with self._request(Operation.SEARCH, remote_object):
+            logged = Request.objects.select_related("record__object").filter(
+                org=self.org, key__in=keys, record__isnull=False
+            )
+            made = {row.key: row.record.ref for row in logged if row.record}
+        return [made.get(key) for key in keys]
+
+    def update_many(self, edits: Sequence[Edit]) -> Sequence[XkitError | None]:
+        with self._request(Operation.UPDATE, edits[0].ref.remote_object) as struck:
+            return [outcome_of(self._update, struck, edit) for edit in edits]
+
+    def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
+        with self._request(Operation.DELETE, refs[0].remote_object) as struck:
+            return [outcome_of(self._delete, struck, ref) for ref in refs]
+
+    def get_many(
+        self, refs: Sequence[RecordRef], fields: Sequence[str]
+    ) -> Sequence[RemoteRecord | XkitError]:
+        with self._request(Operation.GET, refs[0].remote_object):
+            return [outcome_of(self._get, ref, fields) for ref in refs]
 
     def list_workflows(self) -> Sequence[Workflow]:
         with self._request(Operation.DESCRIBE):
@@ -141,8 +165,34 @@ class SandboxProvider(Provider):
         except NoReverseMatch:
             return ""
 
+    # What one item of a request does; a refusal leaves nothing of it behind.
+
+    def _get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        return RemoteRecord(ref, records.shown(records.get_record(self.org, ref), fields))
+
+    def _create(self, struck: Strike, remote_object: str, draft: Draft) -> RecordRef:
+        struck.lock()
+        record = records.create_record(self.org, remote_object, draft.values)
+        self._log(Operation.CREATE, record, draft.key)
+        return record.ref
+
+    def _update(self, struck: Strike, edit: Edit) -> None:
+        struck.lock()
+        self._log(Operation.UPDATE, records.update_record(self.org, edit.ref, edit.values))
+
+    def _delete(self, struck: Strike, ref: RecordRef) -> None:
+        struck.lock()
+        self._log(Operation.DELETE, records.delete_record(self.org, ref))
+
     def _log(self, operation: Operation, record: Record | None, key: str = "") -> None:
         Request.objects.create(org=self.org, operation=operation, record=record, key=key)
+
+
+def _only(answers: Sequence[Any]) -> Any:
+    """The one answer, or what it says went wrong."""
+    if isinstance(answers[0], XkitError):
+        raise answers[0]
+    return answers[0]
 
 
 def _described(field: Field) -> RemoteField:
