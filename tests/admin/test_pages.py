@@ -147,6 +147,7 @@ CONNECTION_FORM = {
     "provider": "sandbox",
     "status": "enabled",
     "status_reason": "",
+    "quota_reserve": 0,
     "mappings-TOTAL_FORMS": "0",
     "mappings-INITIAL_FORMS": "0",
 }

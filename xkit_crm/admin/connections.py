@@ -6,15 +6,16 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to_row
 from xkit_crm.connections import propose_mapping, set_status
+from xkit_crm.delivery import lanes, shadow
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Connection, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
@@ -39,7 +40,7 @@ class ConnectionForm(forms.ModelForm):
 
     class Meta:
         model = Connection
-        fields = ["id", "context", "provider", "status", "status_reason"]
+        fields = ["id", "context", "provider", "status", "status_reason", "quota_reserve"]
 
     def clean_credentials(self) -> dict[str, Any] | None:
         value = self.cleaned_data["credentials"]
@@ -64,17 +65,20 @@ class MappingInline(ReadOnlyInline):
 class ConnectionAdmin(XkitAdmin):
     form = ConnectionForm
     list_display = ["id", "context", "provider", "status_", "status_reason", "updated_at"]
-    list_filter = ["status", "provider"]
+    list_filter = ["status", "shadow", "provider"]
     search_fields = ["id", "context"]
     inlines = [MappingInline]
-    actions = ["enable", "disable", "propose"]
+    actions = ["enable", "disable", "propose", "start_shadow", "go_live", "go_live_without"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return ["id", "log"] if obj else []
+        return ["id", "log", "shadow_report"] if obj else []
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fields = ["id", "context", "provider", "status", "status_reason", "credentials"]
-        return [*fields, "log"] if obj else fields
+        if obj is None:
+            return fields
+        shown = ["shadow_report"] if obj.shadow else []
+        return [*fields, "quota_reserve", *shown, "log"]
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name == "status_reason":
@@ -93,6 +97,30 @@ class ConnectionAdmin(XkitAdmin):
     @admin.display(description=_("status"), ordering="status")
     def status_(self, connection: Connection) -> str:
         return badge(connection.status)
+
+    @admin.display(description=_("shadow mode"))
+    def shadow_report(self, connection: Connection) -> str:
+        """What would happen if it went live now."""
+        try:
+            found = shadow.report(connection)
+        except XkitError as error:
+            return str(error)
+        summary = _(
+            "Nothing is sent. %(waiting)d invocations wait, %(left)d not rehearsed yet; they would "
+            "take %(calls)d calls."
+        ) % {"waiting": found.waiting, "left": found.not_rehearsed, "calls": found.calls}
+        rows = [
+            *((count, f"{op} {target}") for (op, target), count in sorted(found.writes.items())),
+            *(
+                (count, _("would fail: %s") % message)
+                for message, count in found.problems.most_common(10)
+            ),
+        ]
+        return format_html(
+            "<p>{}</p><ul>{}</ul>",
+            summary,
+            format_html_join("", "<li>{} × {}</li>", rows),
+        )
 
     @admin.display(description=_("what happened"))
     def log(self, connection: Connection) -> str:
@@ -118,6 +146,32 @@ class ConnectionAdmin(XkitAdmin):
             set_status(connection, ConnectionStatus.DISABLED, "Disabled in the admin.")
 
     @admin.action(
+        description=_("Shadow mode: send nothing, show what would be sent"),
+        permissions=["change"],
+    )
+    def start_shadow(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
+        for connection in connections:
+            shadow.start(connection)
+            self.log_change(request, connection, "Shadow mode started.")
+
+    @admin.action(description=_("Go live: send what waits, in its order"), permissions=["change"])
+    def go_live(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
+        self._go_live(request, connections, discard=False)
+
+    @admin.action(description=_("Go live without what waits: skip it"), permissions=["change"])
+    def go_live_without(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
+        self._go_live(request, connections, discard=True)
+
+    def _go_live(
+        self, request: HttpRequest, connections: QuerySet[Connection], *, discard: bool
+    ) -> None:
+        for connection in connections.filter(shadow=True):
+            count = shadow.go_live(connection, discard=discard)
+            told = "Went live, %d skipped." if discard else "Went live, %d released."
+            self.log_change(request, connection, told % count)
+            self.message_user(request, f"{connection}: {told % count}")
+
+    @admin.action(
         description=_("Propose a mapping for what is not decided"), permissions=["change"]
     )
     def propose(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
@@ -130,9 +184,26 @@ class ConnectionAdmin(XkitAdmin):
 
 @admin.register(Lane)
 class LaneAdmin(ReadOnlyAdmin):
-    list_display = ["connection", "holder", "leased_until", "paused_until"]
+    list_display = [
+        "connection",
+        "holder",
+        "leased_until",
+        "paused_until",
+        "failures",
+        "quota_left",
+        "quota",
+    ]
     list_select_related = ["connection"]
     search_fields = ["connection__id"]
+    actions = ["resume"]
+
+    @admin.action(description=_("Call the CRM again at once"))
+    def resume(self, request: HttpRequest, chosen: QuerySet[Lane]) -> None:
+        if not request.user.has_perm("xkit_crm.change_connection"):
+            raise PermissionDenied
+        for lane in chosen:
+            lanes.resume(lane.pk)
+            self.log_change(request, lane, "Resumed.")
 
 
 class RecordLinkForm(forms.ModelForm):

@@ -23,9 +23,10 @@ from xkit_crm.admin.base import (
     moment,
     pretty,
 )
-from xkit_crm.delivery.replay import REPLAYABLE, replay
+from xkit_crm.delivery.replay import REPLAYABLE, replay, settle
 from xkit_crm.exceptions import XkitError, from_dict
-from xkit_crm.models import Attempt, Invocation
+from xkit_crm.models import Attempt, EventDefinition, Invocation
+from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
 
@@ -83,15 +84,16 @@ class InvocationAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
     inlines = [AttemptInline]
-    actions = ["replay_selected"]
+    actions = ["replay_selected", "settle_selected"]
     fieldsets = [
         (None, {"fields": ["uuid", "status_", "error", "connection_", "event_", "record", "row"]}),
-        (_("Payload"), {"fields": ["payload_", "result_"]}),
+        (_("Payload"), {"fields": ["payload_", "folded_", "result_"]}),
         (
             _("Delivery"),
             {
                 "fields": [
                     "source",
+                    "priority",
                     "tries",
                     "at",
                     "due",
@@ -139,6 +141,29 @@ class InvocationAdmin(ReadOnlyAdmin):
     def replay_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
         self._replay(request, chosen)
 
+    @admin.action(
+        description=_("Leave the selected unknown ones: I looked in the CRM"),
+        permissions=["replay"],
+    )
+    def settle_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
+        unknown = [one for one in chosen if one.status == InvocationStatus.UNKNOWN]
+        count = settle(unknown)
+        for invocation in Invocation.objects.filter(
+            pk__in=[one.pk for one in unknown], status=InvocationStatus.SKIPPED
+        ):
+            self.log_change(request, invocation, "Left as it is.")
+        text = ngettext("%d invocation is left as it is.", "%d are left as they are.", count)
+        self.message_user(request, text % count, messages.SUCCESS if count else messages.WARNING)
+        if count < len(unknown):
+            self.message_user(
+                request,
+                _(
+                    "Some would create their row again with its next change: link the row to its "
+                    "record first (Record links, Add), or replay it if the record is not there."
+                ),
+                messages.WARNING,
+            )
+
     def _replay(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
         for invocation in chosen:
             self.log_change(request, invocation, "Replayed.")
@@ -152,7 +177,9 @@ class InvocationAdmin(ReadOnlyAdmin):
         return moment(invocation.created_at)
 
     @admin.display(description=_("due"))
-    def due(self, invocation: Invocation) -> str:
+    def due(self, invocation: Invocation) -> Any:
+        if invocation.due_at == NEVER and not invocation.is_final:
+            return _("when its connection goes live")
         return moment(None if invocation.is_final else invocation.due_at)
 
     @admin.display(description=_("finished"))
@@ -203,6 +230,15 @@ class InvocationAdmin(ReadOnlyAdmin):
     @admin.display(description=_("payload"))
     def payload_(self, invocation: Invocation) -> str:
         return pretty(invocation.payload)
+
+    @admin.display(description=_("joined by"))
+    def folded_(self, invocation: Invocation) -> str:
+        steps = invocation.folded or []
+        known = EventDefinition.objects.in_bulk({step["event"] for step in steps})
+        return pretty(
+            [{"event": str(known.get(s["event"], "?")), "payload": s["payload"]} for s in steps]
+            or None
+        )
 
     @admin.display(description=_("answer"))
     def result_(self, invocation: Invocation) -> str:

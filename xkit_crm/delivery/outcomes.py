@@ -34,7 +34,7 @@ from xkit_crm.exceptions import (
     RejectedByCRM,
     XkitError,
 )
-from xkit_crm.models import Attempt, Invocation, RecordLink
+from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import NEVER, InvocationStatus, Record
@@ -356,11 +356,21 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
 def write_rehearsal(tries: Sequence[Try]) -> int:
     """Store what would have been sent; gives how many there were. The invocations wait until
     their connection goes live."""
+    if not tries:
+        return 0
     with transaction.atomic(using=router.db_for_write(Invocation)):
+        # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
+        connection = Connection.objects.select_for_update().filter(
+            pk=tries[0].invocation.connection_id, shadow=True
+        )
+        if connection.first() is None:
+            return 0
         _write_attempts(tries, rehearsed=True)
         Invocation.objects.filter(
             pk__in=[this.invocation.pk for this in tries], status=PENDING
         ).update(due_at=NEVER, tries=F("tries") + 1, forgiven=F("forgiven") + 1)
+    for this in tries:
+        this.invocation.status, this.invocation.due_at = PENDING, NEVER
     return len(tries)
 
 

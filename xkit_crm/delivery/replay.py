@@ -1,15 +1,16 @@
-"""Carry out again what failed, or was skipped: with today's mapping, as the same invocation."""
+"""What a person decides of an invocation: carry it out again, or leave it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db import router
+from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from xkit_crm.delivery import backends, lanes
-from xkit_crm.models import Invocation
+from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 
 #: States that a person may take an invocation out of.
@@ -24,18 +25,53 @@ def replay(invocations: Iterable[Invocation]) -> int:
     that an old one doesn't overwrite what was written since. What stands behind it is let go.
     """
     chosen = Invocation.objects.filter(pk__in=[i.pk for i in invocations], status__in=REPLAYABLE)
-    records = list(chosen.order_by().values_list("connection_id", "record_key"))
-    # The status is asked for again as it is changed: somebody else may have replayed it.
-    queued = chosen.update(
-        status=InvocationStatus.PENDING,
-        due_at=timezone.now(),
-        finished_at=None,
-        retry=True,
-        forgiven=F("tries"),
-        replays=F("replays") + 1,
-    )
-    lanes.release(records)
-    backends.poke_on_commit(
-        sorted({lane for lane, _ in records}), using=router.db_for_write(Invocation)
-    )
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        records = _records(chosen)
+        # The status is asked for again as it is changed: somebody else may have replayed it.
+        queued = chosen.update(
+            status=InvocationStatus.PENDING,
+            due_at=timezone.now(),
+            finished_at=None,
+            retry=True,
+            forgiven=F("tries"),
+            replays=F("replays") + 1,
+        )
+        _let_go(records)
     return queued
+
+
+def settle(invocations: Iterable[Invocation]) -> int:
+    """Leave those whose outcome is unknown as they are, since a person has looked in the CRM;
+    gives how many there were. What stands behind them goes on.
+
+    A row that was to be created has to be linked to its record first (`xkit_crm.link()` or the
+    admin), or its next change would create it again: without a link it stays unknown.
+    """
+    unknown = Invocation.objects.filter(
+        pk__in=[i.pk for i in invocations], status=InvocationStatus.UNKNOWN
+    ).select_related("event")
+    settled = [one.pk for one in unknown if _may_be_left(one)]
+    chosen = unknown.filter(pk__in=settled)
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        records = _records(chosen)
+        count = Invocation.objects.filter(pk__in=settled, status=InvocationStatus.UNKNOWN).update(
+            status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
+        )
+        _let_go(records)
+    return count
+
+
+def _may_be_left(invocation: Invocation) -> bool:
+    if invocation.event.type != EventType.CREATE or not invocation.object_pk:
+        return True
+    return RecordLink.objects.filter(**invocation.link_key).exists()
+
+
+def _records(chosen: Iterable[Invocation]) -> set[tuple[str, str]]:
+    return {(one.connection_id, one.record_key) for one in chosen}
+
+
+def _let_go(records: set[tuple[str, str]]) -> None:
+    lanes.release(records)
+    connection_ids = sorted({connection_id for connection_id, _ in records})
+    backends.poke_on_commit(connection_ids, using=router.db_for_write(Invocation))

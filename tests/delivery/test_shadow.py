@@ -1,0 +1,171 @@
+"""Shadow mode: what would be sent is seen before anything is, and one switch sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+import xkit_crm
+from tests.delivery.conftest import act, create, held, names, only, states
+from tests.factories import DealFactory
+from tests.products.models import Customer
+from xkit_crm.delivery import shadow
+from xkit_crm.models import Attempt, Connection, Invocation
+from xkit_crm.providers.sandbox.models import Request
+from xkit_crm.testing import deliver
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shadowed(sandbox: Connection) -> Connection:
+    shadow.start(sandbox)
+    return sandbox
+
+
+def test_what_is_captured_is_mapped_and_logged_and_not_sent(
+    shadowed: Connection, customer: Customer
+) -> None:
+    DealFactory.create(customer=customer, title="Apple")
+    assert deliver() == 1
+    assert deliver() == 0
+    assert held() == []
+    assert not Request.objects.exists()
+    assert states() == ["pending"]
+    attempt = Attempt.objects.get()
+    assert attempt.outcome == "rehearsed"
+    assert attempt.sent["Name"] == "Apple"
+
+
+def test_the_report_says_what_would_happen(shadowed: Connection, customer: Customer) -> None:
+    DealFactory.create_batch(3, customer=customer)
+    changed = DealFactory.create(customer=customer)
+    changed.title = "Renamed"
+    changed.save()
+    deliver()
+    found = shadow.report(shadowed)
+    assert (found.waiting, found.not_rehearsed) == (4, 0)
+    assert dict(found.writes) == {("create", "Opportunity"): 4}
+    assert found.calls == 1
+
+
+def test_the_report_says_what_would_fail(shadowed: Connection, customer: Customer) -> None:
+    DealFactory.create(customer=customer)
+    shadowed.mappings.all().delete()
+    deliver()
+    ((message, count),) = shadow.report(shadowed).problems.items()
+    assert "has not decided" in message
+    assert count == 1
+    assert states() == ["pending"]
+
+
+def test_what_joins_later_is_rehearsed_again(shadowed: Connection, customer: Customer) -> None:
+    deal = DealFactory.create(customer=customer, title="First")
+    deliver()
+    deal.title = "Second"
+    deal.save()
+    deliver()
+    assert states() == ["pending", "superseded"]
+    assert Attempt.objects.latest("id").sent["Name"] == "Second"
+
+
+def test_going_live_sends_what_waits_in_its_order(shadowed: Connection, customer: Customer) -> None:
+    first = DealFactory.create(customer=customer, title="First")
+    DealFactory.create(customer=customer, title="Second")
+    deliver()
+    first.title = "First, renamed"
+    first.save()
+    deliver()
+    assert shadow.go_live(shadowed) == 2
+    deliver()
+    assert names() == ["First, renamed", "Second"]
+    assert states() == ["succeeded", "succeeded", "superseded"]
+
+
+def test_rehearsing_uses_up_no_tries(
+    shadowed: Connection, customer: Customer, settings: Any
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "MAX_ATTEMPTS": 1}
+    DealFactory.create(customer=customer)
+    deliver()
+    shadow.go_live(shadowed)
+    deliver()
+    assert only().status == "succeeded"
+    assert only().tries == 2
+
+
+def test_going_live_may_leave_out_what_waits(shadowed: Connection, customer: Customer) -> None:
+    deal = DealFactory.create(customer=customer, title="Old")
+    deliver()
+    assert shadow.go_live(shadowed, discard=True) == 1
+    deliver()
+    assert held() == []
+    deal.title = "New"
+    deal.save()
+    deliver()
+    assert names() == ["New"]
+    assert states() == ["skipped", "succeeded"]
+
+
+def test_a_caller_who_waits_is_told_that_it_is_pending(shadowed: Connection) -> None:
+    assert create().status == "pending"
+    assert Attempt.objects.get().outcome == "rehearsed"
+    assert held() == []
+
+
+def test_an_event_with_nothing_to_do_waits_as_well(shadowed: Connection) -> None:
+    act("deal_created", action="noop", transformations=[])
+    create()
+    assert states() == ["pending"]
+    act(
+        "deal_created",
+        action="create",
+        transformations=[{"field": "Name", "kind": "static", "value": "x"}],
+    )
+    shadow.go_live(shadowed)
+    deliver()
+    assert names() == ["x"]
+
+
+def test_the_command_reports_and_switches(
+    sandbox: Connection, customer: Customer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="no connection 'nobody'"):
+        call_command("xkit_shadow", "nobody")
+    with pytest.raises(CommandError, match="not in shadow mode"):
+        call_command("xkit_shadow", "acme")
+    call_command("xkit_shadow", "acme", "--start")
+    DealFactory.create(customer=customer)
+    deliver()
+    call_command("xkit_shadow", "acme")
+    said = capsys.readouterr().out
+    assert "1 invocation(s) wait, 0 not rehearsed yet. They would take 1 call(s):" in said
+    assert "1  create Opportunity" in said
+    call_command("xkit_shadow", "acme", "--live")
+    assert "acme is live; 1 invocation(s) released." in capsys.readouterr().out
+    deliver()
+    assert len(held()) == 1
+    assert not Invocation.objects.exclude(status="succeeded").exists()
+
+
+def test_one_that_is_not_known_is_settled_by_a_person_who_looked(
+    sandbox: Connection, customer: Customer
+) -> None:
+    from xkit_crm.delivery.replay import settle
+
+    deal = DealFactory.create(customer=customer, title="Apple")
+    Invocation.objects.update(status="unknown", doubtful=True)
+    deal.title = "Pear"
+    deal.save()
+    deliver()
+    assert states() == ["unknown", "pending"]
+    # The CRM was asked by hand and has it; but nobody said which record the row stands for.
+    made = create("Apple").record
+    assert made is not None
+    assert settle(Invocation.objects.all()) == 0
+    xkit_crm.link(deal, sandbox, made.id)
+    assert settle(Invocation.objects.all()) == 1
+    deliver()
+    assert names() == ["Pear"]
