@@ -11,19 +11,14 @@ from xkit_crm.delivery import lanes
 from xkit_crm.delivery.claiming import claim, is_first
 from xkit_crm.delivery.line import Line
 from xkit_crm.delivery.pipeline import carry_out, rehearse
-from xkit_crm.exceptions import ConfigurationError, UnknownConnection
+from xkit_crm.exceptions import UnknownConnection
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus
-from xkit_crm.providers.registry import provider_class
 
 #: Seconds between two looks at an invocation that another worker has in hand.
 POLL = 0.01
 POLL_MAX = 0.25
-#: Invocations of one window: the fewest, the most, and how many calls' worth between them.
-WINDOW = 50
-WINDOW_MAX = 1000
-CALLS = 5
 
 
 def drain(
@@ -59,7 +54,7 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
         if connection is None:
             break
         line = Line(connection, hold, go_on=go_on)
-        size = line.room(_window(connection))
+        size = line.room()
         window = claim(
             connection.pk,
             line.decisions,
@@ -75,15 +70,6 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
 
 def _act(line: Line, invocations: Sequence[Invocation]) -> int:
     return rehearse(line, invocations) if line.connection.shadow else carry_out(line, invocations)
-
-
-def _window(connection: Connection) -> int:
-    """How many invocations to look at together: several calls of them, and not too many."""
-    try:
-        batch = provider_class(connection.provider).batch_size
-    except ConfigurationError:
-        batch = 1
-    return max(WINDOW, min(WINDOW_MAX, batch * CALLS))
 
 
 def deliver(invocation: Invocation, *, timeout: float) -> Invocation:

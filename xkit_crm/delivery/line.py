@@ -17,17 +17,21 @@ from django.utils import timezone
 
 from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
-from xkit_crm.delivery.decisions import Decisions
+from xkit_crm.delivery.decisions import Decision, Decisions
 from xkit_crm.delivery.lanes import Hold
-from xkit_crm.exceptions import CRMUnavailable, RateLimited
+from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited
 from xkit_crm.models import Connection
-from xkit_crm.providers.base import Provider, RecordRef
+from xkit_crm.providers.base import Provider, RecordRef, RemoteField
 from xkit_crm.providers.registry import provider_for
 
 _Item = TypeVar("_Item")
 
+#: Invocations that are looked at together: the fewest, the most, and how many calls' worth.
+WINDOW = 50
+WINDOW_MAX = 1000
+CALLS = 5
 #: A shorter wait for the bucket is slept through; a longer one is another lane's time.
-NAP = timedelta(seconds=0.2)
+NAP = timedelta(seconds=0.05)
 #: How long to leave a CRM alone that asks for it and names no time.
 PAUSE = timedelta(seconds=1)
 
@@ -42,6 +46,7 @@ class Line:
         self.hold = hold
         self.go_on = go_on
         self.decisions = Decisions(connection)
+        self._fields: dict[str, dict[str, RemoteField]] = {}
 
     @cached_property
     def provider(self) -> Provider:
@@ -74,9 +79,25 @@ class Line:
             now=timezone.now(),
         )
 
-    def room(self, size: int) -> int:
-        """How many invocations of `size` are worth claiming now."""
-        return 1 if self.is_probing else size
+    def room(self) -> int:
+        """How many invocations to look at together: what several calls take, or as many calls as
+        the limits allow now; one where it has to be found out whether the CRM is back."""
+        if self.is_probing:
+            return 1
+        try:
+            batch, limits = self.provider.batch_size, self.provider.limits
+        except ConfigurationError:
+            return WINDOW
+        size = max(WINDOW, min(WINDOW_MAX, batch * CALLS))
+        tokens = rate.available(self.hold.gauge, limits, now=timezone.now())
+        return size if tokens is None else min(size, batch * max(int(tokens), 1))
+
+    def fields(self, decision: Decision) -> dict[str, RemoteField]:
+        """The fields of the decision's remote object, asked for once."""
+        name = decision.remote_object
+        if name not in self._fields:
+            self._fields[name] = decision.fields(self.provider)
+        return self._fields[name]
 
     # -- calls ------------------------------------------------------------------------------------
 

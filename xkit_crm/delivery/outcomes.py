@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, router, transaction
-from django.db.models import F
+from django.db.models import Exists, F
 from django.utils import timezone
 
 from xkit_crm import signals
@@ -34,7 +34,7 @@ from xkit_crm.exceptions import (
     RejectedByCRM,
     XkitError,
 )
-from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.models import Attempt, Connection, Invocation, Lane, RecordLink
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import NEVER, InvocationStatus, Record
@@ -225,19 +225,23 @@ def _in_the_products_words(this: Try, error: XkitError) -> XkitError:
 # -- writing it down ------------------------------------------------------------------------------
 
 
-def begin(call: Sequence[Try]) -> list[Try]:
+def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
     """Write down that these are handed to the CRM now, so that a worker that dies leaves a trace.
 
-    Gives those that nobody has changed since they were read.
+    Gives those that nobody has changed since they were read: none where `holder` has lost the lane.
     """
     ids = [this.invocation.pk for this in call]
-    waiting = Invocation.objects.filter(pk__in=ids, status=InvocationStatus.PENDING)
+    lane = Lane.objects.filter(pk=call[0].invocation.connection_id, holder=holder)
+    waiting = Invocation.objects.filter(Exists(lane), pk__in=ids, status=PENDING)
     mine = list(call)
     if len(call) == 1:
         waiting = waiting.filter(tries=call[0].invocation.tries)
-    if waiting.update(status=InvocationStatus.RUNNING, tries=F("tries") + 1) < len(call):
+    begun = waiting.update(status=RUNNING, tries=F("tries") + 1)
+    if not begun:
+        return []
+    if begun < len(call):
         # Someone else changed or deleted some; what runs in a lane is its holder's.
-        running = Invocation.objects.filter(pk__in=ids, status=InvocationStatus.RUNNING)
+        running = Invocation.objects.filter(pk__in=ids, status=RUNNING)
         left = dict(running.values_list("pk", "tries"))
         mine = [t for t in call if left.get(t.invocation.pk) == t.invocation.tries + 1]
     for this in mine:
@@ -375,7 +379,7 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
 
 
 def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
-    """One attempt for each that was tried: what the customer does nothing on is not."""
+    """One attempt for each; where the customer does nothing, nothing is tried."""
     now = timezone.now()
     Attempt.objects.bulk_create(
         Attempt(
@@ -393,6 +397,7 @@ def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
             duration=duration,
         )
         for this in tries
+        if rehearsed or this.operation != "noop"
     )
 
 

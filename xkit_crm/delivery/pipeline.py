@@ -46,7 +46,7 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
     for call in _calls([this for this in tries if not this.over], line):
         if not line.may_call():
             break
-        begun = outcomes.begin(call)
+        begun = outcomes.begin(call, holder=line.hold.holder)
         if begun:
             _perform(line, begun)
             done += outcomes.write_down(begun)

@@ -163,7 +163,7 @@ def _resolve(line: Line, this: Try) -> None:
         )
     else:
         this.criteria = resolving.criteria(
-            decision.action, this.invocation.payload, fields=decision.fields(line.provider)
+            decision.action, this.invocation.payload, fields=line.fields(decision)
         )
 
 
@@ -176,7 +176,7 @@ def _values(line: Line, this: Try, *, creating: bool) -> dict[str, Any]:
         values |= resolving.resolve(
             decision.action,
             payload,
-            fields=decision.fields(line.provider),
+            fields=line.fields(decision),
             creating=creating and number == 0,
             current={**(this.current or {}), **values} if known else None,
             ours=mine | values.keys(),

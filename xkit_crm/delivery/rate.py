@@ -41,7 +41,7 @@ def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime) -> timede
     `reserve` is the share of the daily quota, in per cent, that is left to others.
     """
     pause = _until_quota(gauge, reserve=reserve, now=now)
-    tokens = _refilled(gauge, limits, now)
+    tokens = available(gauge, limits, now=now)
     if tokens is not None and tokens < 1:
         missing = (1 - tokens) / _rate(limits) if limits.calls else 0.0
         since = max(gauge.tokens_at or now, now)
@@ -49,9 +49,22 @@ def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime) -> timede
     return pause
 
 
+def available(gauge: Gauge, limits: Limits, *, now: datetime) -> float | None:
+    """How many calls the bucket has now; None where nobody counts."""
+    if limits.calls is None:
+        # Only the CRM's word, until the moment it named.
+        waits = gauge.tokens is not None and gauge.tokens_at is not None and gauge.tokens_at > now
+        return gauge.tokens if waits else None
+    most = float(limits.burst or limits.calls)
+    if gauge.tokens is None or gauge.tokens_at is None:
+        return most
+    passed = max((now - gauge.tokens_at).total_seconds(), 0.0)
+    return min(most, gauge.tokens + passed * _rate(limits))
+
+
 def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: datetime) -> None:
     """Take `requests` from the bucket, and correct it by what the CRM said of itself."""
-    tokens = _refilled(gauge, limits, now)
+    tokens = available(gauge, limits, now=now)
     gauge.tokens = None if tokens is None else tokens - requests
     gauge.tokens_at = max(now, gauge.tokens_at or now)
     if usage.left is not None and (gauge.tokens is None or usage.left < gauge.tokens):
@@ -68,19 +81,6 @@ def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: dat
 
 def _rate(limits: Limits) -> float:
     return (limits.calls or 0) / limits.per
-
-
-def _refilled(gauge: Gauge, limits: Limits, now: datetime) -> float | None:
-    """The tokens there are now; None where nobody counts."""
-    if limits.calls is None:
-        # Only the CRM's word, until the moment it named.
-        waits = gauge.tokens is not None and gauge.tokens_at is not None and gauge.tokens_at > now
-        return gauge.tokens if waits else None
-    most = float(limits.burst or limits.calls)
-    if gauge.tokens is None or gauge.tokens_at is None:
-        return most
-    passed = max((now - gauge.tokens_at).total_seconds(), 0.0)
-    return min(most, gauge.tokens + passed * _rate(limits))
 
 
 def _until_quota(gauge: Gauge, *, reserve: int, now: datetime) -> timedelta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
 
@@ -66,7 +66,7 @@ class Record:
     data: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"type": self.type, "id": self.id, "data": self.data}
 
 
 class InvocationQuerySet(models.QuerySet["Invocation"]):
