@@ -20,6 +20,7 @@ from xkit_crm.models import Connection
 from xkit_crm.models.invocation import Record
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
+from xkit_crm.sync import echo
 
 
 def read(connection: Connection | str, crm_object: str, record_id: str) -> Record:
@@ -91,9 +92,11 @@ def preview(
         return Preview("workflow", action.workflow, values)
     creating = action.action == ActionType.CREATE
     current: dict[str, Any] | None = None
+    ours: set[str] = set()
     if record is not None and not creating:
         written = tuple(t.field for t in action.transformations)
         current = dict(provider.get(RecordRef.parse(record), written).values)
+        ours = echo.ours(echo.written_to(connection, record), current)
     if action.action == ActionType.DELETE:
         return Preview("delete", record or "", current=current)
     return Preview(
@@ -105,6 +108,7 @@ def preview(
             fields=decision.fields(provider),
             creating=creating,
             current=current,
+            ours=ours,
         ),
         current,
     )

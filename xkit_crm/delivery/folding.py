@@ -1,7 +1,8 @@
 """Folding: what waits for one record, made into as little as it takes. Plain data in and out.
 
 `claiming.py` reads the rows and writes down what is decided here. Three rules, and all of them
-leave the record as it would be had everything been sent one by one:
+leave the record as it would be had everything been sent one by one (but for a field that is written
+only while it is empty: it gets the newest value, not the oldest):
 
 - a write joins the write in front of it, and both are one call;
 - a delete supersedes the writes in front of it;
@@ -77,8 +78,12 @@ def fold(rows: Iterable[Waiting], kind_of: Callable[[int], Kind]) -> list[Stage]
         elif kind is Kind.UPDATE and not row.folded and len(last.steps) < MAX_STEPS:
             _join(last, row)
         elif kind is Kind.DELETE:
-            replaced = [last.head, *last.superseded]
-            stages[-1] = Stage(row, [], superseded=replaced, skipped=last.skipped)
+            deleting = Stage(row, [])
+            while stages and _takes_writes(stages[-1], kind_of):
+                gone = stages.pop()
+                deleting.superseded[:0] = [gone.head, *gone.superseded]
+                deleting.skipped[:0] = gone.skipped
+            stages.append(deleting)
         else:
             stages.append(Stage(row, list(row.folded or ())))
     return stages
@@ -89,18 +94,22 @@ def _takes_writes(stage: Stage, kind_of: Callable[[int], Kind]) -> bool:
 
 
 def _join(stage: Stage, row: Waiting) -> None:
-    """Put the row's payload behind the others, in place of what it covers wholly."""
+    """Put the row's payload behind the others, in place of those that it covers."""
     stage.superseded.append(row)
     stage.changed = True
-    steps = stage.steps
-    if steps and steps[-1]["event"] == row.event_id:
-        # The same event again: later keys win, in one step.
-        steps[-1] = {"event": row.event_id, "payload": {**steps[-1]["payload"], **row.payload}}
-        return
-    # An earlier step of the same event is covered where this one writes all of its keys.
-    steps[:] = [
+    stage.steps[:] = [
         step
-        for step in steps
-        if step["event"] != row.event_id or not step["payload"].keys() <= row.payload.keys()
+        for step in stage.steps
+        if step["event"] != row.event_id or not _covers(row.payload, step["payload"])
     ]
-    steps.append({"event": row.event_id, "payload": dict(row.payload)})
+    stage.steps.append({"event": row.event_id, "payload": dict(row.payload)})
+
+
+def _covers(later: Mapping[str, Any], earlier: Mapping[str, Any]) -> bool:
+    """Whether the later payload of the same event writes every field that the earlier one does.
+
+    A key that is missing or null may leave a field alone which the earlier one wrote.
+    """
+    return all(
+        key in later and (later[key] is not None or value is None) for key, value in earlier.items()
+    )

@@ -127,7 +127,13 @@ def _is_over(keep: Keep, now: datetime) -> Q:
         old = Q(finished_at__lt=cut) | Q(finished_at=None, created_at__lt=cut)
         finished |= Q(old, status__in=statuses)
     answered = Q(idempotency_key=None) | Q(created_at__lt=now - settings.IDEMPOTENCY_WINDOW)
-    return finished & answered & ~_is_left_to_a_workflow()
+    return finished & answered & ~_may_come_back() & ~_is_left_to_a_workflow()
+
+
+def _may_come_back() -> Q:
+    """Joined to one that is not done: should that one fail for good, they are sent apart."""
+    heads = Invocation.objects.filter(pk=OuterRef("superseded_by_id"))
+    return Q(status=InvocationStatus.SUPERSEDED) & Q(Exists(heads.exclude(status__in=DONE)))
 
 
 def _is_left_to_a_workflow() -> Q:
@@ -147,7 +153,7 @@ def _is_left_to_a_workflow() -> Q:
     )
     # The cheap conditions first: they decide nearly always.
     left = Q(status=InvocationStatus.DEFERRED) & Q(object_pk__isnull=False)
-    return left & Q(event__in=creates.values("pk")) & ~Exists(later) & ~Exists(linked)
+    return left & Q(event__in=creates.values("pk")) & Q(~Exists(later), ~Exists(linked))
 
 
 def _delete(ids: list[int], condition: Q) -> int:

@@ -24,7 +24,7 @@ def erased(value: Any) -> Any:
 
 def is_erased(value: Any) -> bool:
     """Whether `erased` made it. A value is erased as a whole, so its first leaf tells."""
-    return _first_leaf(value) == ERASED
+    return bool(_first_leaf(value) == ERASED)
 
 
 def _first_leaf(value: Any) -> Any:

@@ -49,7 +49,7 @@ def normal(value: Any) -> Any:
 
 def same(one: Any, other: Any) -> bool:
     """Whether both are spellings of one value."""
-    return bool(one == other or normal(one) == normal(other))
+    return bool(normal(one) == normal(other))
 
 
 def is_empty(value: Any) -> bool:

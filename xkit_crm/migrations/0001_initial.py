@@ -353,6 +353,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
+            index=models.Index(condition=models.Q(('superseded_by__isnull', False)), fields=['superseded_by'], name='xkit_invocation_super_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
             index=models.Index(condition=models.Q(('object_pk__isnull', False)), fields=['content_type', 'object_pk'], name='xkit_invocation_row_idx'),
         ),
         migrations.AddConstraint(

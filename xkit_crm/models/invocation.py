@@ -201,6 +201,12 @@ class Invocation(models.Model):
                 name="xkit_invocation_open_idx",
             ),
             models.Index(fields=["connection", "id"], name="xkit_invocation_log_idx"),
+            # What is pruned is asked whether anything points at it.
+            models.Index(
+                fields=["superseded_by"],
+                condition=Q(superseded_by__isnull=False),
+                name="xkit_invocation_super_idx",
+            ),
             models.Index(
                 fields=["content_type", "object_pk"],
                 condition=Q(object_pk__isnull=False),
