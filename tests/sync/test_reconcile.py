@@ -1,0 +1,357 @@
+"""Reconcile: what was changed past every hook is found, and just that is queued."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.test.utils import CaptureQueriesContext
+
+import xkit_crm
+from tests.delivery.conftest import act, held, names
+from tests.factories import CustomerFactory, DealFactory
+from tests.products.models import Customer, Deal, Twin
+from xkit_crm import exceptions
+from xkit_crm.delivery.drain import drain
+from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.models.invocation import Priority
+from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.sandbox import records
+from xkit_crm.providers.sandbox.models import Org
+from xkit_crm.sync.drift import ChangedBy
+from xkit_crm.sync.reconcile import ReconcileResult, State, reconcile
+from xkit_crm.sync.reconcile_deep import DeepResult, Drift, reconcile_deep
+from xkit_crm.sync.reconcile_deep import State as Deep
+
+pytestmark = pytest.mark.django_db
+
+
+def sql(statement: str, *values: Any) -> None:
+    """What another service does to the table."""
+    with database.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+def run(**options: Any) -> ReconcileResult:
+    (result,) = reconcile([Deal], **options)
+    return result
+
+
+def deep(**options: Any) -> tuple[DeepResult, list[Drift]]:
+    found: list[Drift] = []
+    (result,) = reconcile_deep([Deal], found=found.append, **options)
+    return result, found
+
+
+def edit(link: RecordLink, **values: Any) -> None:
+    """The customer changes the record in their CRM."""
+    org = Org.objects.get(slug=link.connection_id)
+    records.update_record(org, RecordRef.parse(link.record_id), values)
+
+
+@pytest.fixture
+def delivered(sandbox: Connection, customer: Customer) -> list[Deal]:
+    """Two deals that the CRM has, updated once, so that every key was delivered."""
+    deals = [DealFactory.create(customer=customer, title=title) for title in ("First", "Second")]
+    drain("acme")
+    for deal in deals:
+        deal.views += 1
+        deal.save()
+    drain("acme")
+    Invocation.objects.all().delete()
+    return deals
+
+
+# -- by digests -----------------------------------------------------------------------------------
+
+
+def test_nothing_is_queued_where_everything_was_delivered(delivered: list[Deal]) -> None:
+    result = run()
+    assert result.counts == {State.IN_STEP: 2}
+    assert result.unsettled == 0
+    assert not Invocation.objects.exists()
+
+
+def test_a_row_changed_by_raw_sql_is_found_and_only_it_is_queued(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    sql("UPDATE products_deal SET title = 'Renamed' WHERE id = %s", first.pk)
+    result = run()
+    invocation = Invocation.objects.get()
+    assert result.counts == {State.DIFFERS: 1, State.IN_STEP: 1}
+    assert result.queued == {"deal_updated": 1}
+    assert result.differences[0].detail == "name"
+    assert (invocation.object_pk, invocation.priority) == (str(first.pk), Priority.BACKGROUND)
+    drain("acme")
+    assert sorted(names()) == ["Renamed", "Second"]
+    assert run().counts == {State.IN_STEP: 2}
+
+
+def test_a_queryset_update_of_many_rows_is_found(delivered: list[Deal]) -> None:
+    with xkit_crm.muted():
+        Deal.objects.update(amount=99)
+    assert run().queued == {"deal_updated": 2}
+
+
+def test_what_is_on_its_way_is_not_queued_again(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    first.title = "Renamed"
+    first.save()
+    assert run().counts == {State.ON_ITS_WAY: 1, State.IN_STEP: 1}
+    assert Invocation.objects.count() == 1
+
+
+def test_a_column_that_changes_with_every_save_makes_no_difference_by_itself(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    first.note = "nothing that is watched"
+    first.save()
+    assert run().counts == {State.IN_STEP: 2}
+
+
+def test_a_row_linked_by_hand_was_never_delivered(sandbox: Connection, customer: Customer) -> None:
+    with xkit_crm.muted():
+        deal = DealFactory.create(customer=customer)
+    org = Org.objects.get(slug="acme")
+    record = records.create_record(org, "Opportunity", {"Name": "Theirs"})
+    xkit_crm.link(deal, "acme", str(record.ref))
+    assert run().queued == {"deal_updated": 1}
+    drain("acme")
+    assert names() == ["Sales contract"]
+
+
+def test_a_dry_run_queues_nothing_and_says_so(delivered: list[Deal]) -> None:
+    sql("UPDATE products_deal SET title = 'Renamed'")
+    result = run(dry_run=True)
+    assert (result.queued, result.unsettled) == ({"deal_updated": 2}, 2)
+    assert not Invocation.objects.exists()
+
+
+def test_rows_without_a_record_are_counted_and_created_only_when_asked(
+    delivered: list[Deal], customer: Customer
+) -> None:
+    with xkit_crm.muted():
+        DealFactory.create(customer=customer, title="Third")
+    result = run()
+    assert (result.counts[State.NOT_LINKED], result.queued, result.unsettled) == (1, {}, 0)
+    assert run(create=True).queued == {"deal_created": 1}
+    drain("acme")
+    assert sorted(names()) == ["First", "Second", "Third"]
+
+
+def test_a_row_deleted_by_raw_sql_is_deleted_in_the_crm(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    sql("DELETE FROM products_deal WHERE id = %s", first.pk)
+    assert run(delete=False).queued == {}
+    assert run(dry_run=True).queued == {"deal_deleted": 1}
+    assert run().counts == {State.IN_STEP: 1, State.GONE: 1}
+    assert run().counts == {State.IN_STEP: 1, State.ON_ITS_WAY: 1}
+    drain("acme")
+    assert names() == ["Second"]
+    assert run().counts == {State.IN_STEP: 1}
+
+
+def test_without_a_delete_event_the_link_of_a_row_that_is_gone_goes(sandbox: Connection) -> None:
+    twin = Twin.objects.create(title="Sales", connection_id="acme")
+    drain("acme")
+    sql("DELETE FROM products_twin WHERE id = %s", twin.pk)
+    (result,) = reconcile([Twin], dry_run=True)
+    assert RecordLink.objects.exists()
+    (result,) = reconcile([Twin])
+    assert (result.counts, result.queued) == ({State.GONE: 1}, {})
+    assert not RecordLink.objects.exists()
+    assert len(held()) == 1
+
+
+def test_a_row_that_moved_to_another_connection_is_told(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    other = CustomerFactory.create(connection_id="globex")
+    sql("UPDATE products_deal SET customer_id = %s WHERE id = %s", other.pk, first.pk)
+    assert run().counts == {State.IN_STEP: 1, State.STRAYED: 1}
+
+
+def test_an_invalid_payload_is_told_and_stops_no_other(delivered: list[Deal]) -> None:
+    first, second = delivered
+    sql("UPDATE products_deal SET title = %s WHERE id = %s", "x" * 90, first.pk)
+    sql("UPDATE products_deal SET title = 'Renamed' WHERE id = %s", second.pk)
+    result = run()
+    assert (result.counts, result.unsettled) == ({State.DIFFERS: 1, State.INVALID: 1}, 1)
+    assert "payload.name" in result.differences[0].detail
+
+
+def test_nothing_is_queued_for_a_customer_who_wants_no_updates(delivered: list[Deal]) -> None:
+    act("deal_updated", action="noop", transformations=[])
+    sql("UPDATE products_deal SET title = 'Renamed'")
+    assert run().counts == {State.OPTED_OUT: 2}
+
+
+def test_a_connection_that_is_not_enabled_is_passed_over_and_refused_by_name(
+    delivered: list[Deal], sandbox: Connection
+) -> None:
+    sandbox.status = ConnectionStatus.DISABLED
+    sandbox.save()
+    assert run().counts == {}
+    with pytest.raises(exceptions.ConnectionNotEnabled):
+        run(connection="acme")
+
+
+def test_other_connections_are_left_alone_where_one_is_named(delivered: list[Deal]) -> None:
+    xkit_crm.connect("globex", provider="sandbox")
+    sql("UPDATE products_deal SET title = 'Renamed'")
+    assert run(connection="globex").queued == {}
+    assert run(connection="acme").queued == {"deal_updated": 2}
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_every_bound_model_is_walked_where_none_is_named(delivered: list[Deal]) -> None:
+    assert {result.model for result in reconcile()} >= {"products.Deal", "products.Twin"}
+
+
+def test_a_page_costs_the_same_queries_however_many_connections_are_in_it(
+    sandbox: Connection,
+) -> None:
+    def queries(count: int) -> int:
+        with xkit_crm.muted():
+            Deal.objects.all().delete()
+        for number in range(count):
+            name = f"{count}-{number}"
+            xkit_crm.connect(name, provider="sandbox")
+            DealFactory.create(customer=CustomerFactory.create(connection_id=name))
+            drain(name)
+        sql("UPDATE products_deal SET title = 'Renamed'")
+        with CaptureQueriesContext(database) as captured:
+            assert run().queued == {"deal_updated": count}
+        return len(captured)
+
+    queries(1)
+    assert queries(6) == queries(2)
+
+
+# -- with the CRM itself --------------------------------------------------------------------------
+
+
+def test_a_record_that_has_what_we_wrote_is_in_step(delivered: list[Deal]) -> None:
+    result, found = deep()
+    assert (result.counts, found, result.unsettled) == ({Deep.IN_STEP: 2}, [], 0)
+
+
+def test_what_the_customer_changed_is_told_as_theirs(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    edit(xkit_crm.links(first).get(), Name="Edited by hand")
+    result, found = deep()
+    (drift,) = found
+    assert result.counts == {Deep.DRIFTED: 1, Deep.IN_STEP: 1}
+    assert (drift.field, drift.ours, drift.theirs) == ("Name", "First", "Edited by hand")
+    assert drift.changed_by is ChangedBy.CRM
+    assert not Invocation.objects.exists()
+
+
+def test_what_the_product_changed_is_told_as_ours(delivered: list[Deal]) -> None:
+    first, second = delivered
+    sql("UPDATE products_deal SET title = 'Renamed'")
+    edit(xkit_crm.links(second).get(), Name="Edited by hand")
+    result, found = deep()
+    assert {drift.pk: drift.changed_by for drift in found} == {
+        str(first.pk): ChangedBy.PRODUCT,
+        str(second.pk): ChangedBy.BOTH,
+    }
+    assert result.fields == {ChangedBy.PRODUCT: 1, ChangedBy.BOTH: 1}
+
+
+def test_what_a_new_mapping_changed_is_told_as_such(delivered: list[Deal]) -> None:
+    act(
+        "deal_updated",
+        transformations=[{"field": "Name", "kind": "template", "template": "Deal: {name}"}],
+    )
+    _, found = deep()
+    assert {drift.changed_by for drift in found} == {ChangedBy.MAPPING}
+
+
+def test_a_field_that_was_never_written_is_nobodys_change(delivered: list[Deal]) -> None:
+    RecordLink.objects.update(written={})
+    sql("UPDATE products_deal SET title = 'Renamed'")
+    _, found = deep()
+    assert {drift.changed_by for drift in found} == {ChangedBy.UNKNOWN}
+
+
+def test_fixing_makes_the_record_what_the_row_says(delivered: list[Deal]) -> None:
+    first, _ = delivered
+    edit(xkit_crm.links(first).get(), Name="Edited by hand")
+    result, _ = deep(fix=True)
+    assert (result.queued, result.unsettled) == ({"deal_updated": 1}, 0)
+    assert deep()[0].counts == {Deep.ON_ITS_WAY: 1, Deep.IN_STEP: 1}
+    drain("acme")
+    assert sorted(names()) == ["First", "Second"]
+    assert deep()[0].counts == {Deep.IN_STEP: 2}
+
+
+def test_a_record_that_is_gone_in_the_crm_is_told_and_made_again_only_when_asked(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    link = xkit_crm.links(first).get()
+    records.delete_record(Org.objects.get(slug="acme"), RecordRef.parse(link.record_id))
+    result, found = deep(fix=True)
+    assert (result.counts, result.queued) == ({Deep.GONE: 1, Deep.IN_STEP: 1}, {})
+    assert (found[0].record_id, found[0].field) == (link.record_id, "")
+    result, _ = deep(fix=True, create=True)
+    assert result.queued == {"deal_created": 1}
+    drain("acme")
+    assert sorted(names()) == ["First", "Second"]
+    assert xkit_crm.links(first).get().record_id != link.record_id
+
+
+def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Connection) -> None:
+    xkit_crm.connect("globex", provider="sandbox", credentials={})
+    deal = DealFactory.create(customer=CustomerFactory.create(connection_id="globex"))
+    drain("globex")
+    Org.objects.filter(slug="acme").update(token="changed-meanwhile")
+    refused, fine = reconcile_deep([Deal])
+    assert "401" in refused.problem
+    assert refused.unsettled == 1
+    assert fine.counts == {Deep.IN_STEP: 1}
+    sandbox.refresh_from_db()
+    assert sandbox.status == ConnectionStatus.ERRORED
+    assert xkit_crm.links(deal).exists()
+
+
+# -- at the same time as others ------------------------------------------------------------------
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what_it_was(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    sql("UPDATE products_deal SET amount = 7")
+    began = threading.Event()
+
+    def save() -> None:
+        with transaction.atomic():
+            deal = Deal.objects.get(pk=first.pk)
+            deal.title = "Saved meanwhile"
+            deal.save()
+            began.set()
+            deadline = time.monotonic() + 20
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            with database.cursor() as cursor:
+                while time.monotonic() < deadline:
+                    cursor.execute(waiting)
+                    if cursor.fetchone()[0]:
+                        break
+        database.close()
+
+    saver = threading.Thread(target=save)
+    saver.start()
+    assert began.wait(20)
+    result = run()
+    saver.join()
+    assert result.counts == {State.ON_ITS_WAY: 1, State.DIFFERS: 1}
+    invocation = Invocation.objects.get(object_pk=str(first.pk))
+    assert invocation.payload["name"] == "Saved meanwhile"

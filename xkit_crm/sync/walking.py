@@ -1,0 +1,246 @@
+"""Walk the rows of a bound model: page by page, with what is known of each in the CRMs.
+
+`backfill.py` and `reconcile.py` go by it. A page costs the same few queries whatever is in it, and
+only one page is in memory. What is written for a row is made from the row as it is under a lock:
+a save that comes between would otherwise be overwritten by what was read before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import FieldDoesNotExist
+from django.db import connections, models, router, transaction
+from django.db.models import Q, prefetch_related_objects
+
+from xkit_crm import catalogue
+from xkit_crm.catalogue import Event
+from xkit_crm.delivery.outbox import Row
+from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.models.event_definition import EventType
+from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus
+from xkit_crm.sync import payloads
+from xkit_crm.sync.bindings import Binding, bindings_for
+from xkit_crm.sync.payloads import names
+
+BATCH_SIZE: Final = 500
+#: How far relations are followed that a binding reads: `document.workspace.owner`.
+_DEPTH = 3
+
+_Row = TypeVar("_Row", bound=models.Model)
+
+#: A row's primary key as text, and a connection's id.
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of some rows in some connections, before anything is done."""
+
+    links: Mapping[Place, RecordLink]
+    #: Something is under way: waiting, running, or waiting for a person.
+    open: Set[Place]
+    #: A create failed for good; it can be replayed.
+    failed: Set[Place]
+    #: A create was given to the CRM's workflow engine, which didn't say what it made.
+    handed_over: Set[Place]
+
+
+# -- rows -----------------------------------------------------------------------------------------
+
+
+def pages(rows: models.QuerySet[_Row], size: int) -> Iterator[list[_Row]]:
+    """All rows in the order of their primary keys, `size` at a time."""
+    if size < 1:
+        raise ConfigurationError("The batch size has to be 1 or more.")
+    rows = rows.order_by("pk")
+    page = list(rows[:size])
+    while page:
+        yield page
+        page = list(rows.filter(pk__gt=page[-1].pk)[:size]) if len(page) == size else []
+
+
+def locked(binding: Binding, pks: Collection[Any], *, using: str) -> list[models.Model]:
+    """These rows as they are now, for the rest of the transaction; those that are gone are left
+    out."""
+    manager = binding.model._base_manager.using(using)
+    no_key = connections[using].features.has_select_for_no_key_update
+    return list(manager.filter(pk__in=pks).order_by("pk").select_for_update(no_key=no_key))
+
+
+@contextmanager
+def writing(binding: Binding) -> Iterator[tuple[str, str]]:
+    """One transaction for the rows and for what is written of them; gives both databases.
+
+    Where a router puts them apart it is two, and the rows stay locked until the other is over.
+    """
+    theirs, home = router.db_for_write(binding.model), router.db_for_write(Invocation)
+    inner = nullcontext() if home == theirs else transaction.atomic(using=home)
+    with transaction.atomic(using=theirs), inner:
+        yield theirs, home
+
+
+def existing(binding: Binding, pks: Collection[str]) -> set[str]:
+    """Which of these primary keys (as text) have a row, hidden by the default manager or not."""
+    there = binding.model._base_manager.filter(pk__in=pks).values_list("pk", flat=True)
+    return {str(pk) for pk in there}
+
+
+def row_of(binding: Binding, instance: models.Model) -> Row:
+    """The row in the terms of the outbox."""
+    return Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
+
+
+class Relations:
+    """Reads for a whole page at once what its rows point to, instead of row by row.
+
+    Which relations: those on the payload's paths, and those that the first row of a page was seen
+    to read, be it in `get_connections` or in a computed key.
+    """
+
+    def __init__(self, binding: Binding) -> None:
+        self._names = {
+            name for path in binding.paths.values() for name in _relations(binding.model, path)
+        }
+
+    def fetch(self, page: Sequence[models.Model], read: Callable[[Any], object]) -> None:
+        """Have on every row of the page what `read` will ask of it."""
+        if not page:
+            return
+        prefetch_related_objects(page, *sorted(self._names))
+        try:
+            read(page[0])
+        except Exception:  # noqa: BLE001 - the row is reported when its turn comes
+            return
+        seen = _read_by(page[0], _DEPTH) - self._names
+        if seen:
+            self._names |= seen
+            prefetch_related_objects(page, *sorted(seen))
+
+
+def _relations(model: type[models.Model], path: str) -> Iterator[str]:
+    """The relations that a payload path goes through: `owner`, `owner__team`."""
+    reached, walked = model, ""
+    for step in names(path):
+        try:
+            field: Any = reached._meta.get_field(step)
+        except FieldDoesNotExist:
+            return
+        if not (field.concrete and field.is_relation and field.name == step) or field.many_to_many:
+            return
+        walked += f"__{step}" if walked else step
+        yield walked
+        reached = field.related_model
+
+
+def _read_by(instance: models.Model, depth: int) -> set[str]:
+    """The relations that were followed from this row already."""
+    found: set[str] = set()
+    for field in instance._meta.concrete_fields:
+        relation: Any = field
+        if not field.is_relation or not relation.is_cached(instance):
+            continue
+        found.add(field.name)
+        related = relation.get_cached_value(instance)
+        if related is not None and depth > 1:
+            found |= {f"{field.name}__{name}" for name in _read_by(related, depth - 1)}
+    return found
+
+
+# -- what is known of them ------------------------------------------------------------------------
+
+
+def standing(
+    binding: Binding, pks: Collection[str], connection_ids: Collection[str] | None
+) -> Standing:
+    """What is known of these rows, in two queries. `connection_ids` None: in every connection."""
+    content_type = ContentType.objects.get_for_model(binding.model)
+    crm_object_id = catalogue.crm_object(binding.crm_object).id
+    where: dict[str, Any] = {"content_type": content_type, "object_pk__in": pks}
+    if connection_ids is not None:
+        where["connection_id__in"] = connection_ids
+    links = RecordLink.objects.filter(**where, crm_object_id=crm_object_id)
+    found: dict[str, set[Place]] = {"open": set(), "failed": set(), "handed_over": set()}
+    ended = Q(
+        event__type=EventType.CREATE,
+        status__in=[InvocationStatus.FAILED, InvocationStatus.DEFERRED],
+    )
+    invocations = (
+        Invocation.objects.filter(
+            Q(status__in=OPEN_STATUSES) | ended, **where, event__crm_object_id=crm_object_id
+        )
+        .order_by()
+        .values_list("object_pk", "connection_id", "status")
+    )
+    for pk, connection_id, status in invocations:
+        kind = {
+            InvocationStatus.FAILED.value: "failed",
+            InvocationStatus.DEFERRED.value: "handed_over",
+        }.get(status, "open")
+        found[kind].add((str(pk), connection_id))
+    return Standing(
+        links={(link.object_pk, link.connection_id): link for link in links.order_by()},
+        **found,
+    )
+
+
+# -- what is bound --------------------------------------------------------------------------------
+
+
+def bindings_of(model: type[models.Model], crm_object: str | None = None) -> list[Binding]:
+    """The bindings to walk this model by; raises `ConfigurationError` where there are none."""
+    bound = bindings_for(model)
+    own = [b for b in bound if b.model is model and crm_object in (None, b.crm_object)]
+    if own:
+        return own
+    label = model._meta.label
+    if not bound:
+        raise ConfigurationError(
+            f"{label} is bound to no CRM object.",
+            hint="Register it in its app's crm.py, or add a model binding in the admin.",
+        )
+    above = sorted({b.model._meta.label for b in bound if b.model is not model})
+    if above and not any(b.model is model for b in bound):
+        raise ConfigurationError(
+            f"The rows of {label} are synced as rows of {', '.join(above)}.",
+            hint=f"Run it for {above[0]}.",
+        )
+    slugs = ", ".join(sorted(b.crm_object for b in bound))
+    raise ConfigurationError(
+        f"{label} is not bound to the CRM object {crm_object!r}.", hint=f"It is bound to: {slugs}."
+    )
+
+
+def event_of(binding: Binding, moment: str) -> Event | None:
+    """The binding's event of this moment (`on_create`, ...); None where nothing is fired.
+
+    Raises `UnknownEvent` where it is not defined.
+    """
+    slug = getattr(binding, moment)
+    if not slug or catalogue.is_switched_off(binding.crm_object, slug):
+        return None
+    return catalogue.event(binding.crm_object, slug)
+
+
+def payload_of(
+    binding: Binding, event: Event, instance: models.Model
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The row's payload for the event and what is wrong with it; a row that can't even be read is
+    a problem too, and stops no other."""
+    try:
+        return payloads.build(event, binding.payload, instance)
+    except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return {}, [Problem("", f"can't be read: {type(error).__name__}: {error}")]
+
+
+def connection_ids_of(binding: Binding, instance: models.Model) -> list[str] | Problem:
+    """The connections the row goes to, or why nobody can tell."""
+    try:
+        return binding.connection_ids(instance)
+    except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return Problem("", f"get_connections fails: {type(error).__name__}: {error}")
