@@ -57,7 +57,7 @@ WSGI_APPLICATION = "example_project.wsgi.application"
 
 
 def database(name: str) -> dict[str, Any]:
-    """The database that `XKIT_DATABASE` names (sqlite, postgresql); SQLite where it is not set."""
+    """The database that `XKIT_DATABASE` names (sqlite, postgresql, mariadb); SQLite by default."""
     if os.environ.get("XKIT_DATABASE", "sqlite") == "postgresql":
         return {
             "ENGINE": "django.db.backends.postgresql",
@@ -66,6 +66,17 @@ def database(name: str) -> dict[str, Any]:
             "PASSWORD": os.environ.get("PGPASSWORD", ""),
             "HOST": os.environ.get("PGHOST", "127.0.0.1"),
             "PORT": os.environ.get("PGPORT", "5432"),
+        }
+    if os.environ.get("XKIT_DATABASE") == "mariadb":
+        return {
+            "ENGINE": "django.db.backends.mysql",
+            "NAME": name,
+            "USER": os.environ.get("MYSQL_USER", "root"),
+            "PASSWORD": os.environ.get("MYSQL_PASSWORD", ""),
+            "HOST": os.environ.get("MYSQL_HOST", "127.0.0.1"),
+            "PORT": os.environ.get("MYSQL_PORT", "3306"),
+            "OPTIONS": {"charset": "utf8mb4"},
+            "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
         }
     return {
         "ENGINE": "django.db.backends.sqlite3",

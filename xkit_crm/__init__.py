@@ -14,15 +14,26 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from xkit_crm.connections import connect
     from xkit_crm.definitions import define
+    from xkit_crm.erasure import erase, erase_record
     from xkit_crm.invoking import invoke
     from xkit_crm.sync.bindings import ModelSync, register, unregister
     from xkit_crm.sync.capture import muted
+    from xkit_crm.sync.echo import applying, changes_from_crm
+    from xkit_crm.sync.gathering import bulk
     from xkit_crm.sync.links import link, links
+    from xkit_crm.sync.querysets import SyncedManager, SyncedQuerySet
 
 _HOMES = {
     "ModelSync": "sync.bindings",
+    "SyncedManager": "sync.querysets",
+    "SyncedQuerySet": "sync.querysets",
+    "applying": "sync.echo",
+    "bulk": "sync.gathering",
+    "changes_from_crm": "sync.echo",
     "connect": "connections",
     "define": "definitions",
+    "erase": "erasure",
+    "erase_record": "erasure",
     "invoke": "invoking",
     "link": "sync.links",
     "links": "sync.links",
@@ -33,8 +44,15 @@ _HOMES = {
 
 __all__ = [
     "ModelSync",
+    "SyncedManager",
+    "SyncedQuerySet",
+    "applying",
+    "bulk",
+    "changes_from_crm",
     "connect",
     "define",
+    "erase",
+    "erase_record",
     "invoke",
     "link",
     "links",

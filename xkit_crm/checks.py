@@ -40,6 +40,8 @@ def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "DELIVERY": ((str,), "a string"),
+    "TASKS_BACKEND": ((str,), "the alias of a backend"),
+    "TASKS_QUEUE": ((str,), "the name of a queue"),
     "PROVIDERS": ((dict,), "a dict of slug: dotted path"),
     "ENCRYPTION_KEYS": ((list, tuple), "a list of strings"),
     "REQUIRE_HTTPS": ((bool, type(None)), "True, False or None"),
@@ -92,13 +94,13 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _unloadable() -> Iterator[CheckMessage]:
-    from xkit_crm.delivery.backends import backend
+    from xkit_crm.delivery.backends import backend, missing_extra
     from xkit_crm.providers.registry import available, provider_class
 
     try:
         backend()
     except XkitError as error:
-        yield _error("E004", error.message, error.hint)
+        yield _error("E016" if missing_extra() else "E004", error.message, error.hint)
     for slug in available():
         if slug == "sandbox" and slug not in settings.PROVIDERS:
             continue  # an app of its own: installed or not, as the product likes
@@ -106,6 +108,34 @@ def _unloadable() -> Iterator[CheckMessage]:
             provider_class(slug)
         except XkitError as error:
             yield _error("E005", error.message, error.hint)
+
+
+@register("xkit_crm")
+def check_celery(**_: object) -> list[CheckMessage]:
+    """Celery's messages find a worker, and what is lost on the way is found."""
+    from xkit_crm.delivery.backends import missing_extra
+
+    if settings.DELIVERY != "celery" or missing_extra():
+        return []
+    from xkit_crm.delivery.backends import celery
+
+    if celery.has_no_app():
+        return [
+            _warning(
+                "W017",
+                "No Celery app is there, so messages would go to a broker on localhost.",
+                "Import it in the __init__.py of your project, as Celery's guide for Django says.",
+            )
+        ]
+    if celery.is_swept() is False:
+        return [
+            _warning(
+                "W016",
+                "Celery beat doesn't run xkit_crm.sweep: retries and lost messages wait for ever.",
+                "Put xkit_crm.delivery.backends.celery.beat_schedule() into CELERY_BEAT_SCHEDULE.",
+            )
+        ]
+    return []
 
 
 @register("xkit_crm")
@@ -145,7 +175,24 @@ def check_bindings(**_: object) -> list[CheckMessage]:
                     "crash between the two commits loses an event.",
                 )
             )
+    for model in dict.fromkeys(binding.model for binding in registered()):
+        found += _not_captured_set_wise(model)
     return found
+
+
+def _not_captured_set_wise(model: type[models.Model]) -> Iterator[CheckMessage]:
+    """Bulk operations go past Django's own hooks, so they fire by the model's manager only."""
+    from xkit_crm.sync.querysets import SyncedQuerySet
+
+    if model.__module__.startswith("django."):
+        return  # whose managers nobody can change
+    if not isinstance(model._default_manager.get_queryset(), SyncedQuerySet):
+        yield _warning(
+            "W018",
+            f"bulk_create(), bulk_update() and update() of {model._meta.label} fire nothing.",
+            "Add objects = xkit_crm.SyncedManager() to the model, or let its queryset inherit from "
+            "xkit_crm.SyncedQuerySet. Where nothing of the kind is done to it, silence this check.",
+        )
 
 
 @register(Tags.database)

@@ -19,8 +19,12 @@ from django.core.signals import setting_changed
 class Settings:
     """Every key of `XKIT_CRM` with its default; `docs/settings.md` is the table of them."""
 
-    #: How captured invocations are carried out: "immediate", "worker" or a backend's dotted path.
+    #: How captured invocations are carried out: "immediate", "worker", "celery", "tasks" or a
+    #: backend's dotted path.
     DELIVERY: str = "immediate"
+    #: The backend of Django's `TASKS`, and its queue, that DELIVERY "tasks" enqueues in.
+    TASKS_BACKEND: str = "default"
+    TASKS_QUEUE: str = "default"
     #: Providers besides the built-in ones: slug -> dotted path of a `Provider`.
     PROVIDERS: dict[str, str] = field(default_factory=dict)
     #: Keys for credentials at rest, newest first; the last ones are only read. Empty: derived

@@ -137,8 +137,14 @@ def break_off(connection: Connection, reason: str) -> None:
     Not where somebody has changed the connection since it was read: then other credentials may
     have been refused than those that it has now.
     """
-    if Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).exists():
-        set_status(connection, ConnectionStatus.ERRORED, reason)
+    using = router.db_for_write(Connection)
+    as_read = Connection.objects.using(using).filter(
+        pk=connection.pk, updated_at=connection.updated_at
+    )
+    with transaction.atomic(using=using):
+        # Locked: who connects at this very moment has changed it before, or comes after.
+        if as_read.select_for_update().first() is not None:
+            set_status(connection, ConnectionStatus.ERRORED, reason)
 
 
 def _announce(connection: Connection, old_status: str, *, using: str) -> None:

@@ -289,10 +289,6 @@ MAPPINGS: dict[str, list[dict[str, Any]]] = {
     "a template": [
         {"field": "Description", "kind": "template", "template": "{name} by {owner_email}"}
     ],
-    "while empty": [
-        {"field": "Description", "kind": "direct", "key": "name", "mode": "when_empty"},
-        {"field": "Amount", "kind": "direct", "key": "amount"},
-    ],
 }
 EDITS: list[dict[str, Any]] = [
     {"views": 1},

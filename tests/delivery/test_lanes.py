@@ -18,7 +18,7 @@ from xkit_crm import signals
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Attempt, Connection, Invocation, Lane
+from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
@@ -100,7 +100,7 @@ def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
 ) -> None:
     waiting()
     with monkeypatch.context() as broken:
-        broken.setattr(Attempt.objects, "bulk_create", failing)
+        broken.setattr("xkit_crm.delivery.outcomes.insert_each", failing)
         with pytest.raises(DatabaseError):
             drain("acme")
     assert states() == ["pending"]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.db import DatabaseError
 from django.db import connection as database
 
 import xkit_crm
 from tests.delivery.conftest import names, states
 from tests.delivery.hanging import TOLD
+from tests.factories import CustomerFactory
+from tests.products.models import Deal
+from xkit_crm.delivery import health
+from xkit_crm.delivery.health import Pulse
 from xkit_crm.delivery.worker import Worker
-from xkit_crm.models import Connection, Lane
+from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,10 +103,12 @@ def test_a_worker_carries_out_what_waits_and_stops_when_told(
 def test_what_a_killed_worker_had_in_hand_is_taken_up_and_not_doubled(
     sandbox: Connection, start: Start, told: Path
 ) -> None:
+    # One by itself, since that is what the CRM hangs on; the other comes meanwhile.
     told.touch()
-    put("First", "Second")
+    put("First")
     killed = start("--poll-interval", "0.05")
     until(lambda: not told.exists())
+    put("Second")
     killed.kill()
     killed.wait()
     assert states() == ["running", "pending"]
@@ -155,3 +165,204 @@ def test_a_worker_outlives_a_database_that_goes_away(
     monkeypatch.setattr(Worker, "_look", looked)
     assert worker.run() == 1
     assert states() == ["succeeded"]
+
+
+# -- many lanes -----------------------------------------------------------------------------------
+
+
+def working(**options: Any) -> tuple[Worker, threading.Thread]:
+    """A worker in this process, at work."""
+    worker = Worker(poll_interval=0.02, **options)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    return worker, thread
+
+
+def backlog(connection_id: str, count: int) -> None:
+    customer = CustomerFactory.create(connection_id=connection_id)
+    Deal.synced.bulk_create([Deal(customer=customer, title=f"Deal {n}") for n in range(count)])
+
+
+def test_three_threads_work_in_three_lanes_at_once(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call is answered only when all three are under way."""
+    together = threading.Barrier(3, timeout=15)
+    create_many = SandboxProvider.create_many
+
+    def meeting(self: SandboxProvider, *args: Any) -> Any:
+        together.wait()
+        return create_many(self, *args)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", meeting)
+    for name in ("acme", "second", "third"):
+        xkit_crm.connect(name, provider="sandbox")
+        backlog(name, 1)
+    worker, thread = working(threads=3)
+    try:
+        until(lambda: states() == ["succeeded"] * 3)
+    finally:
+        worker.stop()
+        thread.join(20)
+    assert not together.broken
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_backlog_of_one_customer_does_not_starve_another(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    create_many = SandboxProvider.create_many
+
+    def slowly(self: SandboxProvider, *args: Any) -> Any:
+        time.sleep(0.005)
+        return create_many(self, *args)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", slowly)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    xkit_crm.connect("small", provider="sandbox")
+    backlog("acme", 2000)
+    worker, thread = working(threads=threads)
+    small = Invocation.objects.filter(connection_id="small")
+    try:
+        until(lambda: Invocation.objects.filter(status="succeeded").exists())
+        backlog("small", 1)
+        begun = time.monotonic()
+        until(lambda: small.get().status == "succeeded")
+        took = time.monotonic() - begun
+    finally:
+        worker.stop()
+        thread.join(20)
+    assert Invocation.objects.filter(connection_id="acme", status="pending").count() > 100
+    # The turn of the other is a second, with some room on a busy machine.
+    assert took < 5
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_lane_back_in_the_middle_of_a_backlog(
+    sandbox: Connection, start: Start
+) -> None:
+    backlog("acme", 3000)
+    worker = start("--poll-interval", "0.05")
+    until(lambda: Invocation.objects.filter(status="succeeded").exists())
+    begun = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=30)
+    assert worker.returncode == 0
+    assert time.monotonic() - begun < 10
+    lane = Lane.objects.get()
+    assert (lane.holder, lane.leased_until) == ("", None)
+    left = states()
+    assert set(left) == {"succeeded", "pending"}
+    assert len(names()) == left.count("succeeded")
+
+
+def test_a_call_that_takes_longer_than_the_lease_is_not_overtaken_by_another_worker(
+    sandbox: Connection, start: Start, told: Path
+) -> None:
+    told.touch()
+    put("First")
+    start("--poll-interval", "0.05")
+    until(lambda: not told.exists())
+    holder = Lane.objects.get().holder
+    second = start("--once")
+    said, _ = second.communicate(timeout=30)
+    assert said.endswith("0 carried out.\n")
+    # The lease is a second long: it has been renewed several times by now.
+    time.sleep(2.5)
+    assert Lane.objects.get().holder == holder
+    assert states() == ["running"]
+
+
+def test_after_a_kill_the_next_worker_goes_on_within_the_lease_and_a_second(
+    sandbox: Connection, start: Start, told: Path
+) -> None:
+    told.touch()
+    put("First")
+    killed = start("--poll-interval", "0.05")
+    until(lambda: not told.exists())
+    # It has been at work for a while, so that its start is not part of what is measured.
+    other = start("--poll-interval", "0.05")
+    xkit_crm.connect("other", provider="sandbox")
+    xkit_crm.invoke("other", "opportunity", "deal_created", {"name": "Theirs"}, wait=False)
+    until(lambda: states() == ["running", "succeeded"])
+    begun = time.monotonic()
+    killed.kill()
+    until(lambda: states() == ["succeeded"] * 2)
+    took = time.monotonic() - begun
+    other.send_signal(signal.SIGTERM)
+    other.communicate(timeout=20)
+    assert sorted(names()) == ["First", "Theirs"]
+    # A lease of one second; a second more, and as much again on a busy machine.
+    assert took < 4
+
+
+# -- whether it is well ---------------------------------------------------------------------------
+
+
+def test_a_worker_shows_that_it_is_well_by_a_file_and_by_http(
+    sandbox: Connection, start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "health"
+    worker = start(
+        "--poll-interval", "0.05", "--health-file", str(file), "--probe", "127.0.0.1:0"
+    )
+    assert worker.stdout is not None
+    said = "".join(iter(worker.stdout.readline, "Working; stop with SIGTERM or Ctrl-C.\n"))
+    found = re.search(r"Probe at (http://[0-9.:]+)/ready", said)
+    assert found is not None
+    url = found[1]
+    until(lambda: requests.get(f"{url}/ready", timeout=5).status_code == 200)
+    assert requests.get(f"{url}/live", timeout=5).json() == {"ok": True}
+    assert requests.get(f"{url}/", timeout=5).status_code == 404
+    before = file.stat().st_mtime_ns
+    until(lambda: file.stat().st_mtime_ns > before)
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=20)
+    assert worker.returncode == 0
+
+
+def test_a_worker_without_its_database_is_alive_and_not_ready(tmp_path: Path) -> None:
+    pulse = Pulse()
+    pulse.file = tmp_path / "health"
+    server = health.serve(pulse, "127.0.0.1:0")
+    url = f"http://127.0.0.1:{server.server_port}"
+
+    def asked() -> tuple[int, int]:
+        return tuple(  # type: ignore[return-value]
+            requests.get(f"{url}/{path}", timeout=5).status_code for path in ("live", "ready")
+        )
+
+    try:
+        assert asked() == (200, 503)  # it has not looked yet
+        pulse.beat(well=True)
+        assert asked() == (200, 200)
+        touched = pulse.file.stat().st_mtime_ns
+        pulse.beat(well=False)
+        assert asked() == (200, 503)
+        assert pulse.file.stat().st_mtime_ns == touched
+        pulse._beat -= health.STALE
+        assert asked() == (503, 503)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_thread_that_dies_of_a_provider_takes_no_lane_with_it(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter that calls `sys.exit()` must not silence a worker that says it is well."""
+    create_many = SandboxProvider.create_many
+    exits = [SystemExit(1)]
+
+    def leaving(self: SandboxProvider, *args: Any) -> Any:
+        if exits:
+            raise exits.pop()
+        return create_many(self, *args)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", leaving)
+    put("First")
+    worker, thread = working(threads=1)
+    try:
+        until(lambda: states() == ["succeeded"], 5)
+    finally:
+        worker.stop()
+        thread.join(10)

@@ -6,7 +6,7 @@ from typing import Any
 
 import xkit_crm
 
-from .models import Deal, Elsewhere, Twin
+from .models import Deal, Elsewhere, Ticket, Twin
 
 
 @xkit_crm.register(Deal)
@@ -47,3 +47,14 @@ class TwinSync(xkit_crm.ModelSync):
 
     def get_connections(self, row: Twin) -> Any:
         return [row.connection_id]
+
+
+@xkit_crm.register(Ticket)
+class TicketSync(xkit_crm.ModelSync):
+    crm_object = "opportunity"
+    on_create = "deal_created"
+    on_update = "deal_updated"
+    payload = {"name": "title"}
+
+    def get_connections(self, row: Ticket) -> Any:
+        return row.connection_ids

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.contrib.auth.models import User
 from django.db import models
 
+import xkit_crm
+
 
 class Customer(models.Model):
     name = models.CharField(max_length=100)
@@ -22,6 +24,10 @@ class Deal(models.Model):
     owner = models.ForeignKey(User, models.SET_NULL, null=True)
     note = models.TextField(blank=True)
     modified_at = models.DateTimeField(auto_now=True)
+
+    synced = xkit_crm.SyncedManager()
+    #: Past the capture, as something that changes rows elsewhere would.
+    objects = models.Manager()
 
 
 class DealProxy(Deal):
@@ -57,9 +63,31 @@ class Plain(Columns):
 class Twin(Columns):
     """The same, and bound."""
 
+    synced = xkit_crm.SyncedManager()
+    objects = models.Manager()
+
+
+class Ticket(models.Model):
+    """Bound, with a key that it brings along, and with several connections."""
+
+    code = models.CharField(max_length=20)
+    region = models.CharField(max_length=20, default="eu")
+    title = models.CharField(max_length=100)
+    note = models.TextField(blank=True, default="")
+    connection_ids = models.JSONField(default=list)
+
+    objects = xkit_crm.SyncedManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["code", "region"], name="ticket_unique"),
+        ]
+
 
 class Elsewhere(models.Model):
     """Stored in the other database, and bound."""
 
     title = models.CharField(max_length=100)
     connection_id = models.CharField(max_length=255)
+
+    objects = xkit_crm.SyncedManager()

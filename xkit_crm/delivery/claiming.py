@@ -141,6 +141,7 @@ def _with_events(invocations: list[Invocation]) -> list[Invocation]:
 def _due(connection_id: str, now: Any, size: int, record_key: str | None) -> list[Invocation]:
     found: list[Invocation] = []
     of_one = {} if record_key is None else {"record_key": record_key}
+    # Each priority by itself, so that the index gives them in order and nothing is sorted.
     for priority in Priority:
         if len(found) >= size:
             break

@@ -19,7 +19,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
 from xkit_crm.delivery.decisions import Decision, Decisions
 from xkit_crm.delivery.lanes import Hold
-from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited
+from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited, XkitError
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import Provider, RecordRef, RemoteField
 from xkit_crm.providers.registry import provider_for
@@ -46,7 +46,7 @@ class Line:
         self.hold = hold
         self.go_on = go_on
         self.decisions = Decisions(connection)
-        self._fields: dict[str, dict[str, RemoteField]] = {}
+        self._fields: dict[str, dict[str, RemoteField] | XkitError] = {}
 
     @cached_property
     def provider(self) -> Provider:
@@ -96,8 +96,14 @@ class Line:
         """The fields of the decision's remote object, asked for once."""
         name = decision.remote_object
         if name not in self._fields:
-            self._fields[name] = decision.fields(self.provider)
-        return self._fields[name]
+            try:
+                self._fields[name] = decision.fields(self.provider)
+            except XkitError as error:
+                self._fields[name] = error
+        found = self._fields[name]
+        if isinstance(found, XkitError):
+            raise found
+        return found
 
     # -- calls ------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ what callers ask for. Knows nothing of providers or mappings.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from django.utils import timezone
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
-from xkit_crm.models.invocation import InvocationStatus, Priority, Source
+from xkit_crm.models.invocation import InvocationStatus, Priority
 
 MAX_RECORD_KEY = 300
 #: Rows of one INSERT.
@@ -38,15 +39,28 @@ class Row:
     @classmethod
     def of(cls, model: type[models.Model], pk: Any, *, crm_object: str) -> Row:
         """The row of this (bound) model; raises `ConfigurationError` where it is not saved yet."""
+        return rows_of(model, crm_object=crm_object)(pk)
+
+
+def rows_of(model: type[models.Model], *, crm_object: str) -> Callable[[Any], Row]:
+    """What names rows of this (bound) model by their primary keys; for many of them at once.
+
+    It raises `ConfigurationError` for a row that is not saved yet.
+    """
+    content_type = ContentType.objects.get_for_model(model)
+    # As the database has it: a row made with pk="007" is row 7.
+    to_python = model._meta.pk.to_python
+
+    def row_of(pk: Any) -> Row:
         if pk is None:
             raise ConfigurationError(
                 f"The {model._meta.verbose_name} is not saved yet, so nothing can be about it.",
                 hint="Save it first.",
             )
-        # As the database has it: a row made with pk="007" is row 7.
-        text = str(model._meta.pk.to_python(pk))
-        content_type = ContentType.objects.get_for_model(model)
-        return cls(content_type.pk, text, record_key(content_type, text, crm_object))
+        text = str(to_python(pk))
+        return Row(content_type.pk, text, record_key(content_type, text, crm_object))
+
+    return row_of
 
 
 def record_key(content_type: ContentType, pk: str, crm_object: str) -> str:
@@ -125,33 +139,94 @@ def put_many(
     captured: Sequence[Captured], *, using: str, priority: Priority = Priority.NORMAL
 ) -> list[str]:
     """Insert the invocations of many rows, in this order, with one INSERT for each chunk; gives
-    the connections that have work by it. Connections that don't exist get none."""
-    wanted = {connection_id for item in captured for connection_id in item.connection_ids}
-    there = set(Connection.objects.using(using).filter(pk__in=wanted).values_list("pk", flat=True))
-    now = timezone.now()
-    rows = [
-        Invocation(
-            event_id=item.event_id,
-            payload=item.payload,
-            connection_id=connection_id,
-            source=Source.MODEL,
-            record_key=item.row.key,
-            content_type_id=item.row.content_type_id,
-            object_pk=item.row.pk,
-            priority=priority,
-            due_at=now,
-            created_at=now,
-            status=InvocationStatus.FAILED if item.error else InvocationStatus.PENDING,
-            error_code=item.error.code if item.error else "",
-            error_detail=item.error.as_dict() if item.error else None,
-            finished_at=now if item.error else None,
+    the connections that have work by it. Connections that don't exist get none.
+
+    What is put with an error comes after the others of its chunk: it is not carried out anyway.
+    """
+    pairs = [(item, name) for item in captured for name in item.connection_ids]
+    there: set[str] = set()
+    for begin in range(0, len(pairs), CHUNK):
+        chunk = pairs[begin : begin + CHUNK]
+        good = [pair for pair in chunk if pair[0].error is None]
+        bad = [pair for pair in chunk if pair[0].error is not None]
+        for part in (good, bad):
+            if part:
+                there |= _put_chunk(part, using=using, priority=priority)
+    return sorted(there)
+
+
+def _put_chunk(
+    pairs: Sequence[tuple[Captured, str]], *, using: str, priority: Priority
+) -> set[str]:
+    """Insert these, which have all an error or none; gives the connections that exist."""
+    connection, now = connections[using], timezone.now()
+    failed = pairs[0][0].error is not None
+    shared = {"priority": int(priority), "due_at": now, "created_at": now}
+    if failed:
+        shared |= {"status": InvocationStatus.FAILED.value, "finished_at": now}
+    columns = (*_EACH, *(_EACH_FAILED if failed else ()))
+    if connection.vendor == "postgresql":
+        return _put_as_json(pairs, columns, shared, connection)
+    return _put_one_by_one(pairs, columns, shared, connection)
+
+
+#: What differs from one invocation of a chunk to the next, in the order of `_values`.
+_EACH = ("uuid", "event", "payload", "record_key", "content_type", "object_pk")
+_EACH_FAILED = ("error_code", "error_detail")
+
+
+def _values(item: Captured) -> list[Any]:
+    row, error = item.row, item.error
+    values = [new_uuid(), item.event_id, item.payload, row.key, row.content_type_id, row.pk]
+    return values if error is None else [*values, error.code, error.as_dict()]
+
+
+def _put_as_json(
+    pairs: Sequence[tuple[Captured, str]],
+    columns: tuple[str, ...],
+    shared: Mapping[str, Any],
+    connection: BaseDatabaseWrapper,
+) -> set[str]:
+    """One statement, with all rows in one parameter: twice as fast as a parameter for each value.
+
+    The database takes the document apart, looks the connections up, and tells which are there.
+    """
+    rows = []
+    for item, connection_id in pairs:
+        uuid, *others = _values(item)
+        rows.append([connection_id, str(uuid), *others])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _insert_json(connection.alias, columns, tuple(shared)),
+            [*shared.values(), json.dumps(rows)],
         )
-        for item in captured
-        for connection_id in item.connection_ids
-        if connection_id in there
-    ]
-    Invocation.objects.using(using).bulk_create(rows, batch_size=CHUNK)
-    return sorted({row.connection_id for row in rows})
+        return {connection_id for (connection_id,) in cursor.fetchall()}
+
+
+def _put_one_by_one(
+    pairs: Sequence[tuple[Captured, str]],
+    columns: tuple[str, ...],
+    shared: Mapping[str, Any],
+    connection: BaseDatabaseWrapper,
+) -> set[str]:
+    """One prepared statement, run for each row inside the driver."""
+    wanted = {connection_id for _, connection_id in pairs}
+    known = Connection.objects.using(connection.alias).filter(pk__in=wanted)
+    there = set(known.values_list("pk", flat=True))
+    # uuid comes last in `_insert`, in front of the connection.
+    same = [_prepare(name)(value, connection) for name, value in shared.items()]
+    each = [(_prepare(name), position) for position, name in enumerate(columns)][1:]
+    uuid = _prepare("uuid")
+    rows = []
+    for item, connection_id in pairs:
+        if connection_id in there:
+            values = _values(item)
+            prepared = [prepare(values[position], connection) for prepare, position in each]
+            rows.append([*same, *prepared, uuid(values[0], connection), connection_id])
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(_insert(connection.alias, (*shared, *columns[1:])), rows)
+    return there
 
 
 @cache
@@ -188,4 +263,32 @@ def _insert(using: str, names: tuple[str, ...]) -> str:
     return (
         f"INSERT INTO {table} ({columns}, {link}) "  # noqa: S608 - names of our own columns only
         f"SELECT {values}, {key} FROM {source} WHERE {key} = %s"
+    )
+
+
+@cache
+def _insert_json(using: str, each: tuple[str, ...], shared: tuple[str, ...]) -> str:
+    """The statement that takes shared values, then a JSON array of rows: `[connection, *each]`."""
+    connection = connections[using]
+    quote = connection.ops.quote_name
+
+    def column(name: str) -> str:
+        return quote(str(_field(name).column))
+
+    def cast(name: str, value: str) -> str:
+        return f"CAST({value} AS {_field(name).rel_db_type(connection)})"
+
+    values = [cast(name, "%s") for name in shared]
+    for position, name in enumerate(each, start=1):
+        is_json = isinstance(_field(name), models.JSONField)
+        values.append(f"item -> {position}" if is_json else cast(name, f"item ->> {position}"))
+    columns = ", ".join(column(name) for name in (*shared, *each, "connection"))
+    table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
+    key, link = quote(str(Connection._meta.pk.column)), column("connection")
+    return (
+        f"WITH made AS (INSERT INTO {table} ({columns}) "  # noqa: S608 - names of our own columns
+        f"SELECT {', '.join(values)}, {source}.{key} "
+        "FROM jsonb_array_elements(CAST(%s AS jsonb)) WITH ORDINALITY AS given (item, place) "
+        f"JOIN {source} ON {source}.{key} = item ->> 0 ORDER BY place RETURNING {link}) "
+        f"SELECT DISTINCT {link} FROM made"
     )

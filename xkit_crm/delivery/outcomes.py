@@ -15,7 +15,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, router, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.models import Exists, F
 from django.utils import timezone
 
@@ -24,7 +31,7 @@ from xkit_crm.conf import settings
 from xkit_crm.connections import break_off
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.retry import Policy
-from xkit_crm.delivery.rows import Change, update_each
+from xkit_crm.delivery.rows import Change, insert_each, update_each
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
@@ -254,6 +261,25 @@ class _SomeAreOthers(Exception):
     """Not all of them were as we left them."""
 
 
+def write_down_and_begin(
+    tries: Sequence[Try], call: Sequence[Try], *, holder: str
+) -> tuple[int, list[Try]]:
+    """`write_down` those that are over and `begin` the next call in one transaction: what makes
+    it durable costs more than what it says."""
+    if not tries or any(this.refused for this in tries):
+        return write_down(tries), begin(call, holder=holder)
+    counts = [this.invocation.tries for this in call]
+    try:
+        with transaction.atomic(using=router.db_for_write(Invocation)):
+            _store(tries)
+            begun = begin(call, holder=holder)
+    except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
+        for this, count in zip(call, counts, strict=True):
+            this.begun, this.invocation.tries = False, count
+        return write_down(tries), begin(call, holder=holder)
+    return len(tries), begun
+
+
 def write_down(tries: Sequence[Try]) -> int:
     """Store what became of them, in one transaction; gives how many there were.
 
@@ -263,8 +289,11 @@ def write_down(tries: Sequence[Try]) -> int:
     if not tries:
         return 0
     try:
-        _store(tries)
+        _store_or_wait(tries)
     except (_SomeAreOthers, DatabaseError, TypeError, ValueError) as raised:
+        if _is_away(raised):
+            # Who takes the lane next asks the CRM what was written.
+            raise
         if len(tries) > 1:
             return sum(write_down([this]) for this in tries)
         if isinstance(raised, _SomeAreOthers):
@@ -275,6 +304,23 @@ def write_down(tries: Sequence[Try]) -> int:
     if refused is not None:
         break_off(refused.invocation.connection, refused.refused)
     return len(tries)
+
+
+def _store_or_wait(tries: Sequence[Try]) -> None:
+    """Store them, and once more where the database had only to choose between two."""
+    try:
+        _store(tries)
+    except OperationalError as raised:
+        if _is_away(raised):
+            raise
+        _store(tries)
+
+
+def _is_away(raised: Exception) -> bool:
+    """Whether it is the database that is gone, not what was to be stored that is wrong."""
+    if not isinstance(raised, OperationalError | InterfaceError):
+        return False
+    return not connections[router.db_for_write(Invocation)].is_usable()
 
 
 def _store(tries: Sequence[Try]) -> None:
@@ -381,24 +427,32 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
 def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
     """One attempt for each; where the customer does nothing, nothing is tried."""
     now = timezone.now()
-    Attempt.objects.bulk_create(
-        Attempt(
-            invocation=this.invocation,
-            number=this.number,
-            operation=this.operation or "prepare",
-            target=storable(this.target)[:255],
-            sent=None if this.sent is None else storable(this.sent),
-            received={"records": storable([record.as_dict() for record in this.records])},
-            outcome=Outcome.REHEARSED
-            if rehearsed and this.outcome == Outcome.SUCCEEDED
-            else this.outcome,
-            error=storable(this.invocation.error_detail),
-            started_at=now - (duration := _seconds(time.monotonic() - this.started)),
-            duration=duration,
-        )
-        for this in tries
-        if rehearsed or this.operation != "noop"
+    insert_each(
+        Attempt,
+        [
+            {
+                "invocation_id": this.invocation.pk,
+                "number": this.number,
+                "operation": this.operation or "prepare",
+                "target": storable(this.target)[:255],
+                "sent": None if this.sent is None else storable(this.sent),
+                # What an invocation holds already is storable.
+                "received": {"records": (this.invocation.result or {}).get("records", [])},
+                "outcome": str(_outcome(this, rehearsed=rehearsed)),
+                "error": this.invocation.error_detail,
+                "started_at": now - (duration := _seconds(time.monotonic() - this.started)),
+                "duration": duration,
+            }
+            for this in tries
+            if rehearsed or this.operation != "noop"
+        ],
     )
+
+
+def _outcome(this: Try, *, rehearsed: bool) -> Outcome:
+    if rehearsed and this.outcome == Outcome.SUCCEEDED:
+        return Outcome.REHEARSED
+    return this.outcome
 
 
 def _log(this: Try) -> None:
@@ -450,34 +504,31 @@ def _is_about_a_row(invocation: Invocation) -> bool:
 
 
 def _link(tries: Sequence[Try], *, using: str) -> None:
-    links = [
-        RecordLink(
-            **this.invocation.link_key,
-            record_id=str(this.wrote),
-            delivered=_delivered(this),
-            written=_written(this),
-        )
-        for this in tries
-    ]
-    try:
-        with transaction.atomic(using=using):
-            made = RecordLink.objects.bulk_create(links)
-    except IntegrityError:
-        # Somebody linked one of the rows at this very moment: theirs holds.
-        made = []
-        for this, link in zip(tries, links, strict=True):
-            found, created = RecordLink.objects.get_or_create(
-                **this.invocation.link_key,
-                defaults={
-                    "record_id": link.record_id,
-                    "delivered": link.delivered,
-                    "written": link.written,
-                },
-            )
-            made += [found] if created else []
-    for link in made if signals.record_linked.receivers else ():
-        tell = partial(signals.send, signals.record_linked, RecordLink, link=link, created=True)
-        transaction.on_commit(tell, using=using)
+    now = timezone.now()
+    keys = [this.invocation.link_key for this in tries]
+    # Where somebody linked a row at this very moment, theirs holds.
+    insert_each(
+        RecordLink,
+        [
+            {
+                **key,
+                "record_id": str(this.wrote),
+                "delivered": _delivered(this),
+                "written": _written(this),
+                "created_at": now,
+                "updated_at": now,
+            }
+            for this, key in zip(tries, keys, strict=True)
+        ],
+        ignore=True,
+    )
+    if not signals.record_linked.receivers:
+        return
+    for this, key in zip(tries, keys, strict=True):
+        link = RecordLink.objects.filter(**key, record_id=str(this.wrote), created_at=now).first()
+        if link is not None:
+            tell = partial(signals.send, signals.record_linked, RecordLink, link=link, created=True)
+            transaction.on_commit(tell, using=using)
 
 
 def _learned(this: Try, link: RecordLink) -> Change:

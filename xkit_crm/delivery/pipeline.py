@@ -42,15 +42,15 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
     Never raises what the CRM or a mapping causes.
     """
     tries = prepare(line, invocations)
-    done = outcomes.write_down([this for this in tries if this.over])
+    over, done = [this for this in tries if this.over], 0
     for call in _calls([this for this in tries if not this.over], line):
-        if not line.may_call():
+        if any(this.refused for this in over) or not line.may_call():
             break
-        begun = outcomes.begin(call, holder=line.hold.holder)
+        count, begun = outcomes.write_down_and_begin(over, call, holder=line.hold.holder)
+        done, over = done + count, begun
         if begun:
             _perform(line, begun)
-            done += outcomes.write_down(begun)
-    return done
+    return done + outcomes.write_down(over)
 
 
 def rehearse(line: Line, invocations: Sequence[Invocation]) -> int:

@@ -1,7 +1,8 @@
-"""Writing many rows with values of their own, in one go.
+"""Writing many rows with values of their own, in one go, without making models of them.
 
-Django's `bulk_update` builds one CASE for each row and column; here one prepared statement is run
-for each row, which drivers send without waiting for each answer.
+Django's `bulk_update` builds one CASE for each row and column, and `bulk_create` an instance for
+each row. Here PostgreSQL takes all rows as one JSON value, in one statement; other databases run
+one prepared statement for each row, without waiting for a network between them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections, models, router
 
 #: What a row is found by, and what it gets.
@@ -23,37 +25,160 @@ def update_each(model: type[models.Model], changes: Sequence[Change]) -> int:
     """
     if not changes:
         return 0
-    connection = connections[router.db_for_write(model)]
-    criteria, values = changes[0]
-    statement = _statement(model, connection.alias, tuple(values), tuple(criteria))
-    fields = [_field(model, name) for name in (*values, *criteria)]
-    rows = [
-        [
-            field.get_db_prep_save(value, connection)
-            for field, value in zip(fields, (*wanted.values(), *found.values()), strict=True)
+    criteria, values = (tuple(part) for part in changes[0])
+    using = router.db_for_write(model)
+    if connections[using].vendor == "postgresql":
+        # `old` and `new`, since a row may be found by what it gets another value of.
+        rows = [
+            {f"old_{name}": value for name, value in found.items()}
+            | {f"new_{name}": value for name, value in wanted.items()}
+            for found, wanted in changes
         ]
-        for found, wanted in changes
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
+        return _run(using, _update_set(model, using, values, criteria), [_json(rows)])
+    return _run_each(
+        using,
+        _update_one(model, using, values, criteria),
+        _fields(model, values + criteria),
+        [(*wanted.values(), *found.values()) for found, wanted in changes],
+    )
+
+
+def insert_each(
+    model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, ignore: bool = False
+) -> int:
+    """Insert rows, each by attribute name, the same names in every one; gives how many.
+
+    With `ignore` those that are there already (by any unique constraint) are left out.
+    """
+    if not rows:
+        return 0
+    names, using = tuple(rows[0]), router.db_for_write(model)
+    if connections[using].vendor == "postgresql":
+        renamed = [{f"new_{name}": value for name, value in row.items()} for row in rows]
+        return _run(using, _insert_set(model, using, names, ignore=ignore), [_json(renamed)])
+    return _run_each(
+        using,
+        _insert_one(model, using, names, ignore=ignore),
+        _fields(model, names),
+        [tuple(row.values()) for row in rows],
+    )
+
+
+def _run(using: str, statement: str, parameters: Sequence[Any]) -> int:
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, parameters)
         return int(cursor.rowcount)
 
 
-@cache
-def _field(model: type[models.Model], name: str) -> models.Field:
-    return next(field for field in model._meta.concrete_fields if field.attname == name)
+def _run_each(
+    using: str, statement: str, fields: Sequence[models.Field], rows: Sequence[Any]
+) -> int:
+    connection = connections[using]
+    prepared = [
+        [
+            field.get_db_prep_save(value, connection)
+            for field, value in zip(fields, row, strict=True)
+        ]
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, prepared)
+        return int(cursor.rowcount)
+
+
+class _Encoder(DjangoJSONEncoder):
+    """Times to the microsecond: Django's JSON has milliseconds, as JavaScript does."""
+
+    def default(self, o: Any) -> Any:
+        return o.isoformat() if hasattr(o, "isoformat") else super().default(o)
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return _encoder.encode(rows)
+
+
+_encoder = _Encoder(ensure_ascii=False, separators=(",", ":"))
+
+
+# -- statements -----------------------------------------------------------------------------------
 
 
 @cache
-def _statement(
+def _fields(model: type[models.Model], names: tuple[str, ...]) -> tuple[models.Field, ...]:
+    by_name = {field.attname: field for field in model._meta.concrete_fields}
+    return tuple(by_name[name] for name in names)
+
+
+def _columns(model: type[models.Model], using: str, names: tuple[str, ...]) -> list[str]:
+    quote = connections[using].ops.quote_name
+    return [quote(str(field.column)) for field in _fields(model, names)]
+
+
+def _table(model: type[models.Model], using: str) -> str:
+    return connections[using].ops.quote_name(model._meta.db_table)
+
+
+def _recordset(model: type[models.Model], using: str, **parts: tuple[str, ...]) -> str:
+    """The rows of one JSON parameter as a table `rows`, typed as the model's columns are."""
+    typed = [
+        f'"{prefix}_{field.attname}" {field.rel_db_type(connections[using])}'
+        for prefix, names in parts.items()
+        for field in _fields(model, names)
+    ]
+    return f"jsonb_to_recordset(%s::jsonb) AS rows({', '.join(typed)})"
+
+
+@cache
+def _update_set(
     model: type[models.Model], using: str, values: tuple[str, ...], criteria: tuple[str, ...]
 ) -> str:
-    quote = connections[using].ops.quote_name
+    table = _table(model, using)
+    gets = [
+        f'{column} = rows."new_{name}"'
+        for name, column in zip(values, _columns(model, using, values), strict=True)
+    ]
+    found = [
+        f'{table}.{column} = rows."old_{name}"'
+        for name, column in zip(criteria, _columns(model, using, criteria), strict=True)
+    ]
+    rows = _recordset(model, using, old=criteria, new=values)
+    return f"UPDATE {table} SET {', '.join(gets)} FROM {rows} WHERE {' AND '.join(found)}"  # noqa: S608
 
-    def columns(names: tuple[str, ...], between: str) -> str:
-        return between.join(f"{quote(str(_field(model, name).column))} = %s" for name in names)
 
+@cache
+def _update_one(
+    model: type[models.Model], using: str, values: tuple[str, ...], criteria: tuple[str, ...]
+) -> str:
+    gets = [f"{column} = %s" for column in _columns(model, using, values)]
+    found = [f"{column} = %s" for column in _columns(model, using, criteria)]
     return (
-        f"UPDATE {quote(model._meta.db_table)} "  # noqa: S608 - names of our own columns only
-        f"SET {columns(values, ', ')} WHERE {columns(criteria, ' AND ')}"
+        f"UPDATE {_table(model, using)} SET {', '.join(gets)} "  # noqa: S608 - our own names only
+        f"WHERE {' AND '.join(found)}"
+    )
+
+
+@cache
+def _insert_set(
+    model: type[models.Model], using: str, names: tuple[str, ...], *, ignore: bool
+) -> str:
+    columns = ", ".join(_columns(model, using, names))
+    rows = ", ".join(f'rows."new_{name}"' for name in names)
+    return (
+        f"INSERT INTO {_table(model, using)} ({columns}) "  # noqa: S608 - our own names only
+        f"SELECT {rows} FROM {_recordset(model, using, new=names)}"
+        f"{' ON CONFLICT DO NOTHING' if ignore else ''}"
+    )
+
+
+@cache
+def _insert_one(
+    model: type[models.Model], using: str, names: tuple[str, ...], *, ignore: bool
+) -> str:
+    columns = ", ".join(_columns(model, using, names))
+    how = ""
+    if ignore:
+        how = " OR IGNORE" if connections[using].vendor == "sqlite" else " IGNORE"
+    return (
+        f"INSERT{how} INTO {_table(model, using)} ({columns}) "
+        f"VALUES ({', '.join(['%s'] * len(names))})"
     )

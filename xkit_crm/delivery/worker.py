@@ -31,7 +31,7 @@ LOOKING = 0.1
 class Worker:
     """Drains every lane in turn. `stop` may be called from a signal handler or another thread."""
 
-    def __init__(self, *, threads: int = 4, poll_interval: float = 0.2) -> None:
+    def __init__(self, *, threads: int = 4, poll_interval: float = 0.05) -> None:
         self.threads = threads
         self.poll_interval = poll_interval
         self.pulse = Pulse()

@@ -29,9 +29,9 @@ class Command(XkitCommand):
         parser.add_argument(
             "--poll-interval",
             type=float,
-            default=0.2,
+            default=0.05,
             metavar="SECONDS",
-            help="How long to wait between two looks for work (default: 0.2).",
+            help="How long to wait between two looks for work (default: 0.05).",
         )
         parser.add_argument(
             "--health-file",

@@ -1,0 +1,558 @@
+"""Batching: what is alike goes to the CRM in one call, and each item has its own fate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import xkit_crm
+from tests.crm.control import CRMControl
+from tests.crm.fixtures import crm, crm_process, loopback  # noqa: F401
+from tests.crm.provider import LoopbackProvider
+from tests.delivery.conftest import act, states
+from tests.factories import DealFactory
+from tests.products.models import Customer, Deal
+from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.replay import replay
+from xkit_crm.exceptions import RejectedByCRM, XkitError
+from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.providers.base import Access, Draft, RecordRef
+from xkit_crm.sync.digests import digest, fingerprint
+from xkit_crm.testing import deliver
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
+
+Patch = pytest.MonkeyPatch
+
+
+class Killed(BaseException):
+    """What a worker dies of."""
+
+
+def save(customer: Customer, count: int, title: str = "Deal") -> list[Deal]:
+    """So many new rows, in one go."""
+    return Deal.synced.bulk_create(
+        [Deal(customer=customer, title=f"{title} {n}") for n in range(count)]
+    )
+
+
+def edit(deals: Sequence[Deal], title: str) -> None:
+    for deal in deals:
+        deal.title = f"{title} {deal.pk}"
+        deal.save()
+
+
+def titles(crm: CRMControl, org: str = "acme") -> list[str]:  # noqa: F811
+    return [record["values"]["Name"] for record in crm.records(org)]
+
+
+def calls(
+    crm: CRMControl,  # noqa: F811
+    *operations: str,
+    outcome: str | None = None,
+) -> list[tuple[str, int]]:
+    """The calls that were made, with how many items each had."""
+    return [
+        (call["operation"], call["items"])
+        for call in crm.calls("acme")
+        if (not operations or call["operation"] in operations)
+        and call["operation"] != "describe"
+        and (outcome is None or call["outcome"] == outcome)
+    ]
+
+
+def by_hand(crm: CRMControl) -> LoopbackProvider:  # noqa: F811
+    """What a person does in the CRM."""
+    return LoopbackProvider(Access("acme", crm.credentials("acme")))
+
+
+def keys(crm: CRMControl) -> list[str]:  # noqa: F811
+    return [record["key"] for record in crm.records("acme")]
+
+
+def connect_to(
+    provider: type[LoopbackProvider],
+    crm: CRMControl,  # noqa: F811
+    settings: Any,
+    connection_id: str = "acme",
+) -> Connection:
+    """Put this vendor behind the connection."""
+    known = settings.XKIT_CRM["PROVIDERS"]
+    path = f"{provider.__module__}.{provider.__qualname__}"
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDERS": {**known, provider.slug: path}}
+    credentials = crm.credentials(connection_id, timeout=1)
+    return xkit_crm.connect(connection_id, provider=provider.slug, credentials=credentials)
+
+
+# -- how many calls -------------------------------------------------------------------------------
+
+
+def test_a_thousand_new_records_are_five_calls_of_two_hundred(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    save(customer, 1000)
+    assert deliver() == 1000
+    assert calls(crm) == [("create", 200)] * 5
+    assert titles(crm) == [f"Deal {n}" for n in range(1000)]
+    assert RecordLink.objects.count() == 1000
+
+
+def test_a_thousand_changed_and_deleted_records_are_five_calls_each(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    save(customer, 1000)
+    deliver()
+    Deal.synced.update(title="Renamed")
+    deliver()
+    assert calls(crm, "update") == [("update", 200)] * 5
+    assert set(titles(crm)) == {"Renamed"}
+    Deal.synced.all().delete()
+    deliver()
+    assert calls(crm, "delete") == [("delete", 200)] * 5
+    assert titles(crm) == []
+    assert not RecordLink.objects.exists()
+
+
+def test_creates_changes_and_deletes_of_one_moment_are_one_call_each(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    deals = save(customer, 30)
+    deliver()
+    save(customer, 10, "New")
+    edit(deals[:10], "Renamed")
+    for deal in deals[10:20]:
+        deal.delete()
+    deliver()
+    assert sorted(calls(crm)) == [("create", 10), ("create", 30), ("delete", 10), ("update", 10)]
+
+
+def test_a_thousand_edits_of_one_record_while_the_crm_is_down_become_one_call(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    settings: Any,
+    time_machine: Any,
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "RETRY_BASE": 2.0}
+    time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    crm.faults(rates={"unavailable": 1.0})
+    for n in range(1000):
+        deal.title = f"Title {n}"
+        deal.save()
+        if n % 200 == 0:
+            time_machine.shift(timedelta(seconds=30))
+            deliver()
+    crm.faults()
+    time_machine.shift(timedelta(hours=1))
+    deliver()
+    assert len(calls(crm, "update", outcome="200")) <= 2
+    assert titles(crm) == ["Title 999"]
+    assert set(states()) == {"succeeded", "superseded"}
+
+
+def test_what_callers_made_is_read_back_in_one_call(crm: CRMControl) -> None:  # noqa: F811
+    made = [
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": f"Deal {n}"}, wait=False)
+        for n in range(50)
+    ]
+    deliver()
+    assert calls(crm) == [("create", 50), ("get", 50)]
+    for invocation in made:
+        invocation.refresh_from_db()
+        assert invocation.record is not None
+        assert invocation.record.data["document_name"] == invocation.payload["name"]
+
+
+def test_what_models_wrote_is_not_read_back(customer: Customer, crm: CRMControl) -> None:  # noqa: F811
+    save(customer, 3)
+    deliver()
+    assert calls(crm) == [("create", 3)]
+
+
+def test_one_by_itself_is_a_call_for_one(customer: Customer, crm: CRMControl) -> None:  # noqa: F811
+    (deal,) = save(customer, 1)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    deal.delete()
+    deliver()
+    assert crm.counts()["outcomes"].get("201") == 1
+    assert calls(crm) == [("create", 1), ("update", 1), ("delete", 1)]
+
+
+# -- one that is refused --------------------------------------------------------------------------
+
+
+def test_one_that_is_refused_fails_alone(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    save(customer, 3)
+    save(customer, 1, "poison")
+    save(customer, 3, "More")
+    deliver()
+    assert states() == ["succeeded"] * 3 + ["failed"] + ["succeeded"] * 3
+    assert calls(crm) == [("create", 7)]
+    failed = Invocation.objects.get(status="failed")
+    assert [str(problem) for problem in failed.error.errors] == [  # type: ignore[union-attr]
+        "payload.name: Name: This name is not allowed."
+    ]
+    assert Attempt.objects.get(invocation=failed).outcome == "failed"
+
+
+@pytest.mark.parametrize("operation", ["create", "update"])
+def test_one_that_spoils_the_whole_call_fails_alone(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    operation: str,
+) -> None:
+    deals = save(customer, 100)
+    if operation == "update":
+        deliver()
+        edit(deals, "Renamed")
+    crm.faults(all_or_none=True)
+    bad = deals[37]
+    bad.title = "poison"
+    bad.save()
+    before = len(crm.calls("acme"))
+    deliver()
+    assert [i.object_pk for i in Invocation.objects.filter(status="failed")] == [str(bad.pk)]
+    assert len(titles(crm)) == 100 - (operation == "create")
+    assert "poison" not in titles(crm)
+    # Found by halving: two calls for each time that a hundred can be halved, and the first.
+    assert len(crm.calls("acme")) - before <= 2 * 7 + 1
+
+
+class LongWinded(LoopbackProvider):
+    """A vendor who refuses all for one, and whose adapter breaks on it rather than says so."""
+
+    slug = "loopback-broken"
+
+    def create_many(
+        self, remote_object: str, drafts: Sequence[Draft]
+    ) -> Sequence[RecordRef | XkitError]:
+        if any("odd" in str(draft.values["Name"]) for draft in drafts):
+            raise KeyError("odd")
+        return super().create_many(remote_object, drafts)
+
+    def create(self, remote_object: str, values: Any, *, key: str) -> RecordRef:
+        if "odd" in str(values["Name"]):
+            raise KeyError("odd")
+        return super().create(remote_object, values, key=key)
+
+
+def test_one_on_which_an_adapter_breaks_stops_alone_and_nothing_is_doubled(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    settings: Any,
+) -> None:
+    connect_to(LongWinded, crm, settings)
+    save(customer, 20)
+    save(customer, 1, "odd")
+    save(customer, 20, "More")
+    deliver()
+    assert sorted(set(states())) == ["succeeded", "unknown"]
+    assert states().count("unknown") == 1
+    assert len(titles(crm)) == len(set(titles(crm))) == 40
+
+
+def test_looking_for_the_one_that_spoils_it_stops_when_the_crm_asks_for_a_pause(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    save(customer, 1, "poison")
+    save(customer, 99)
+    # The call itself and some of its parts are let in; then the CRM has had enough.
+    crm.faults("acme", all_or_none=True, calls=3, per=60)
+    before = len(crm.calls("acme"))
+    drain("acme")
+    outcomes = [call["outcome"] for call in crm.calls("acme")[before:]]
+    assert outcomes[:3] == ["422", "422", "422"]
+    assert outcomes.count("429") <= 1
+
+
+# -- two rows that stand for one record -----------------------------------------------------------
+
+
+def test_two_rows_that_stand_for_one_record_are_not_in_one_call(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    """Vendors refuse a call that names a record twice."""
+    first, second = save(customer, 2)
+    with xkit_crm.muted():
+        twin = DealFactory.create(customer=customer, title="Twin")
+    deliver()
+    xkit_crm.link(twin, "acme", xkit_crm.links(first).get().record_id)
+    edit([first, second], "Renamed")
+    twin.title = "By its twin"
+    twin.save()
+    deliver()
+    assert set(states()) == {"succeeded"}
+    assert titles(crm) == ["By its twin", f"Renamed {second.pk}"]
+
+
+# -- an answer that is lost -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["timeout_after", "timeout_before", "drop_after", "drop_midway"])
+def test_a_batch_of_creates_whose_answer_was_lost_is_not_doubled(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    fault: str,
+) -> None:
+    save(customer, 50)
+    crm.faults(rates={fault: 1.0}, hang=1.5)
+    drain("acme", limit=50)
+    crm.faults()
+    deliver()
+    assert states() == ["succeeded"] * 50
+    assert sorted(titles(crm)) == sorted(f"Deal {n}" for n in range(50))
+    assert len(set(keys(crm))) == 50
+    assert calls(crm, "find") == [("find", 1)] * 50
+    linked = set(RecordLink.objects.values_list("record_id", flat=True))
+    assert linked == {f"Opportunity:{record['id']}" for record in crm.records("acme")}
+
+
+class Asked(LoopbackProvider):
+    """A vendor whose records can be looked up by many markers in one search."""
+
+    slug = "loopback-asked"
+    asked: list[int] = []
+
+    def find_created_many(
+        self, remote_object: str, keys: Sequence[str]
+    ) -> Sequence[RecordRef | XkitError | None]:
+        self.asked.append(len(keys))
+        return super().find_created_many(remote_object, keys)
+
+
+def test_what_may_have_been_made_is_looked_up_in_one_call(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    settings: Any,
+    monkeypatch: Patch,
+) -> None:
+    monkeypatch.setattr(Asked, "asked", [])
+    connect_to(Asked, crm, settings)
+    save(customer, 50)
+    crm.faults(rates={"drop_midway": 1.0})
+    drain("acme", limit=50)
+    crm.faults()
+    deliver()
+    assert Asked.asked == [50]
+    assert calls(crm, "create") == [("create", 50), ("create", 25)]
+    assert len(titles(crm)) == 50
+
+
+def test_a_batch_is_unknown_where_the_crm_can_not_be_asked(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    xkit_crm.connect("acme", provider="loopback-blind")
+    save(customer, 50)
+    crm.faults(rates={"drop_after": 1.0})
+    drain("acme", limit=50)
+    crm.faults()
+    deliver()
+    assert states() == ["unknown"] * 50
+    assert calls(crm, "create") == [("create", 50)]
+    # A person has looked: one of them isn't there.
+    gone = Invocation.objects.order_by("id")[0]
+    by_hand(crm).delete(RecordRef("Opportunity", crm.records("acme")[0]["id"]))
+    replay([gone])
+    deliver()
+    assert states() == ["succeeded"] + ["unknown"] * 49
+    assert len(titles(crm)) == 50
+
+
+def test_changes_whose_answer_was_lost_are_written_again(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    deals = save(customer, 50)
+    deliver()
+    edit(deals, "Renamed")
+    crm.faults(rates={"drop_midway": 1.0})
+    drain("acme", limit=50)
+    crm.faults()
+    deliver()
+    assert states() == ["succeeded"] * 100
+    assert titles(crm) == [f"Renamed {deal.pk}" for deal in deals]
+
+
+def test_deletes_whose_answer_was_lost_end_well(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    deals = save(customer, 50)
+    deliver()
+    for deal in deals:
+        deal.delete()
+    crm.faults(rates={"drop_midway": 1.0})
+    drain("acme", limit=50)
+    assert len(titles(crm)) == 25
+    crm.faults()
+    deliver()
+    assert states() == ["succeeded"] * 100
+    assert titles(crm) == []
+    assert not RecordLink.objects.exists()
+
+
+# -- a worker that dies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [True, False])
+@pytest.mark.parametrize("operation", ["create_many", "update_many", "delete_many"])
+def test_a_batch_in_the_middle_of_which_a_worker_dies_is_taken_up(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    operation: str,
+    written: bool,
+    monkeypatch: Patch,
+) -> None:
+    deals = save(customer, 50)
+    if operation != "create_many":
+        deliver()
+        if operation == "update_many":
+            edit(deals, "Renamed")
+        else:
+            for deal in deals:
+                deal.delete()
+    call: Callable[..., Any] = getattr(LoopbackProvider, operation)
+
+    def die(self: LoopbackProvider, *args: Any) -> Any:
+        if written:
+            call(self, *args)
+        raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(LoopbackProvider, operation, die)
+        with pytest.raises(Killed):
+            drain("acme")
+    assert set(states()[-50:]) == {"pending"}
+    deliver()
+    assert set(states()) == {"succeeded"}
+    assert len(titles(crm)) == len(set(keys(crm))) == (0 if operation == "delete_many" else 50)
+    if operation == "update_many":
+        assert titles(crm) == [f"Renamed {deal.pk}" for deal in deals]
+
+
+# -- order ----------------------------------------------------------------------------------------
+
+
+def test_the_changes_of_each_record_arrive_in_order_through_batches_and_retries(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    crm.faults(
+        rates={"unavailable": 0.2, "drop_before": 0.1, "drop_midway": 0.1, "drop_after": 0.1}
+    )
+    deals = save(customer, 40)
+    for views in range(1, 9):
+        for deal in deals:
+            if (deal.pk + views) % 3:
+                deal.views = views
+                deal.save()
+        drain("acme", limit=30)
+    last = {str(deal.pk): deal.views for deal in deals}
+    for deal in deals[:5]:
+        deal.delete()
+    crm.faults()
+    deliver()
+    assert set(states()) <= {"succeeded", "superseded", "skipped"}
+    seen: dict[str, list[int]] = {}
+    for write in crm.journal("acme"):
+        if write["operation"] != "delete":
+            seen.setdefault(write["record"], []).append(write["values"]["Views"])
+    for views_ in seen.values():
+        assert views_ == sorted(views_)
+    held = {record["id"]: record["values"]["Views"] for record in crm.records("acme")}
+    assert held == {
+        link.record_id.removeprefix("Opportunity:"): last[link.object_pk]
+        for link in RecordLink.objects.all()
+    }
+    assert len(held) == 35
+
+
+# -- what is remembered ---------------------------------------------------------------------------
+
+
+def test_links_remember_what_was_delivered_and_what_was_written(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    deals = save(customer, 3)
+    deliver()
+    edit(deals, "Renamed")
+    deals[0].views = 7
+    deals[0].save()
+    deliver()
+    for deal in deals:
+        link = xkit_crm.links(deal).get()
+        assert link.delivered["name"] == digest(f"Renamed {deal.pk}")
+        assert link.delivered["views"] == digest(deal.views)
+        assert link.written["Name"] == fingerprint(f"Renamed {deal.pk}")
+        assert link.written["Views"] == fingerprint(deal.views)
+        (record,) = (r for r in crm.records("acme") if link.record_id.endswith(r["id"]))
+        for field, mark in link.written.items():
+            assert fingerprint(record["values"][field]) == mark, field
+
+
+def test_an_update_that_failed_leaves_what_is_remembered(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    (deal,) = save(customer, 1)
+    deliver()
+    before = xkit_crm.links(deal).get()
+    deal.title = "poison"
+    deal.save()
+    deliver()
+    assert states() == ["succeeded", "failed"]
+    after = xkit_crm.links(deal).get()
+    assert (after.delivered, after.written) == (before.delivered, before.written)
+
+
+def test_protected_fields_of_many_are_read_in_one_call(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    act(
+        "deal_updated",
+        transformations=[
+            {"field": "Name", "kind": "direct", "key": "name", "mode": "protect"},
+            {"field": "Views", "kind": "direct", "key": "views"},
+        ],
+    )
+    deals = save(customer, 50)
+    deliver()
+    theirs = crm.records("acme")[0]["id"]
+    by_hand(crm).update(RecordRef("Opportunity", theirs), {"Name": "Theirs"})
+    before = len(crm.calls("acme"))
+    edit(deals, "Renamed")
+    deliver()
+    made = [(call["operation"], call["items"]) for call in crm.calls("acme")[before:]]
+    assert made == [("get", 50), ("update", 50), ("get", 50)]
+    assert titles(crm) == ["Theirs", *(f"Renamed {deal.pk}" for deal in deals[1:])]
+
+
+def test_a_record_that_is_gone_fails_its_own_change_only(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    deals = save(customer, 3)
+    deliver()
+    ref = RecordRef.parse(xkit_crm.links(deals[1]).get().record_id)
+    by_hand(crm).delete(ref)
+    edit(deals, "Renamed")
+    deliver()
+    assert states()[3:] == ["succeeded", "failed", "succeeded"]

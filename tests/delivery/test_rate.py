@@ -1,0 +1,452 @@
+"""How fast a lane calls its CRM: by what the vendor declares, and by what the CRM says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xkit_crm
+from tests.crm.control import CRMControl
+from tests.crm.fixtures import crm, crm_process, loopback  # noqa: F401
+from tests.crm.provider import LoopbackProvider, SingleLoopbackProvider
+from tests.delivery.conftest import act, states
+from tests.factories import CustomerFactory
+from tests.products.models import Customer, Deal
+from xkit_crm.delivery import rate
+from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.rate import Gauge, spend, wait
+from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.providers.base import Limits, Usage
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NONE = timedelta()
+#: Waits are in whole microseconds, so a call may come that much too early.
+GRAIN = 1e-3
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def paid(gauge: Gauge, limits: Limits, *, at: float, requests: int = 1, **said: Any) -> None:
+    spend(gauge, limits, Usage(requests=requests, **said), requests=requests, now=after(at))
+
+
+def left_to_wait(gauge: Gauge, limits: Limits, *, at: float, reserve: int = 0) -> float:
+    return wait(gauge, limits, reserve=reserve, now=after(at)).total_seconds()
+
+
+# -- the bucket -----------------------------------------------------------------------------------
+
+
+def test_a_vendor_without_limits_is_called_at_once() -> None:
+    gauge = Gauge()
+    for _ in range(100):
+        paid(gauge, Limits(), at=0)
+        assert left_to_wait(gauge, Limits(), at=0) == 0
+
+
+def test_a_burst_is_let_through_and_then_one_call_for_each_token_that_drips_in() -> None:
+    gauge, limits = Gauge(), Limits(calls=10, per=1, burst=3)
+    for _ in range(3):
+        assert left_to_wait(gauge, limits, at=0) == 0
+        paid(gauge, limits, at=0)
+    assert left_to_wait(gauge, limits, at=0) == pytest.approx(0.1)
+    assert left_to_wait(gauge, limits, at=0.1) == 0
+
+
+def test_a_long_rest_gives_one_burst_and_not_more() -> None:
+    gauge, limits = Gauge(), Limits(calls=10, per=1, burst=3)
+    paid(gauge, limits, at=0, requests=3)
+    for _ in range(3):
+        assert left_to_wait(gauge, limits, at=3600) == 0
+        paid(gauge, limits, at=3600)
+    assert left_to_wait(gauge, limits, at=3600) > 0
+
+
+def test_a_call_that_took_several_requests_is_paid_for_afterwards() -> None:
+    gauge, limits = Gauge(), Limits(calls=10, per=1, burst=3)
+    paid(gauge, limits, at=0, requests=8)
+    assert left_to_wait(gauge, limits, at=0) == pytest.approx(0.6)
+
+
+def test_a_clock_that_goes_backwards_gives_nothing_and_takes_nothing() -> None:
+    gauge, limits = Gauge(), Limits(calls=1, per=1, burst=1)
+    paid(gauge, limits, at=10)
+    assert left_to_wait(gauge, limits, at=0) >= 1
+    assert left_to_wait(gauge, limits, at=11) == 0
+
+
+_limits = st.builds(
+    Limits,
+    calls=st.integers(1, 50),
+    per=st.sampled_from([0.5, 1.0, 10.0, 60.0]),
+    burst=st.none() | st.integers(1, 100),
+)
+_pauses = st.lists(st.floats(0, 30, allow_nan=False), min_size=1, max_size=60)
+
+
+def moments(limits: Limits, pauses: list[float]) -> list[float]:
+    """When the calls of a lane are made whose work comes in these intervals."""
+    gauge, clock, made = Gauge(), 0.0, []
+    for pause in pauses:
+        clock += pause
+        clock += left_to_wait(gauge, limits, at=clock)
+        made.append(clock)
+        paid(gauge, limits, at=clock)
+    return made
+
+
+@given(_limits, _pauses)
+def test_in_no_time_more_calls_are_made_than_a_burst_and_the_rate(
+    limits: Limits, pauses: list[float]
+) -> None:
+    assert limits.calls is not None
+    made = moments(limits, pauses)
+    burst, per_second = limits.burst or limits.calls, limits.calls / limits.per
+    for first, begin in enumerate(made):
+        for last in range(first, len(made)):
+            allowed = burst + per_second * (made[last] - begin + GRAIN)
+            assert last - first + 1 <= allowed + GRAIN
+
+
+@given(_limits, _pauses)
+def test_nobody_waits_longer_than_the_rate_asks_for(limits: Limits, pauses: list[float]) -> None:
+    """Who comes at the pace that is allowed never waits."""
+    assert limits.calls is not None
+    each = limits.per / limits.calls
+    steady = [max(pause, each + GRAIN) for pause in pauses]
+    clock = 0.0
+    for pause, moment in zip(steady, moments(limits, steady), strict=True):
+        clock += pause
+        assert moment == pytest.approx(clock, abs=GRAIN * len(steady))
+
+
+@given(
+    st.integers(1, 50),
+    st.sampled_from([0.5, 1.0, 10.0]),
+    st.lists(st.floats(0, 1, allow_nan=False), min_size=60, max_size=150),
+)
+def test_so_many_calls_in_so_many_seconds_means_no_more_in_any_such_time(
+    calls: int, per: float, pauses: list[float]
+) -> None:
+    """`Limits(calls=100, per=10)` is what vendors print: a hundred in any ten seconds."""
+    made = moments(Limits(calls=calls, per=per), pauses)
+    for first in range(len(made) - calls):
+        assert made[first + calls] - made[first] >= per - GRAIN * (calls + 1)
+
+
+# -- what the CRM says ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(calls=100, per=1)])
+def test_a_crm_that_has_none_left_is_left_alone_until_it_has(limits: Limits) -> None:
+    gauge = Gauge()
+    paid(gauge, limits, at=0, left=0, resets_at=after(30))
+    assert 30 <= left_to_wait(gauge, limits, at=0) <= 30.1
+    assert 5 <= left_to_wait(gauge, limits, at=25) <= 5.1
+    assert left_to_wait(gauge, limits, at=30.1) == 0
+
+
+def test_a_crm_that_says_fewer_than_we_counted_knows_better() -> None:
+    gauge, limits = Gauge(), Limits(calls=100, per=100)
+    paid(gauge, limits, at=0, left=2, resets_at=after(100))
+    for _ in range(2):
+        assert left_to_wait(gauge, limits, at=0) == 0
+        paid(gauge, limits, at=0)
+    assert left_to_wait(gauge, limits, at=0) > 0
+
+
+def test_a_crm_that_says_more_than_is_declared_is_not_called_faster() -> None:
+    gauge, limits = Gauge(), Limits(calls=2, per=10)
+    for _ in range(2):
+        paid(gauge, limits, at=0, left=1000, resets_at=after(10))
+    assert left_to_wait(gauge, limits, at=0) > 0
+
+
+def test_some_left_is_enough_where_nothing_is_declared() -> None:
+    gauge = Gauge()
+    paid(gauge, Limits(), at=0, left=1, resets_at=after(30))
+    assert left_to_wait(gauge, Limits(), at=0) == 0
+
+
+@given(
+    _limits | st.just(Limits()),
+    st.lists(
+        st.tuples(st.floats(0, 5, allow_nan=False), st.none() | st.integers(0, 5)),
+        min_size=1,
+        max_size=40,
+    ),
+)
+def test_after_none_left_nothing_is_called_before_the_moment_that_was_named(
+    limits: Limits, story: list[tuple[float, int | None]]
+) -> None:
+    gauge, clock, closed_until = Gauge(), 0.0, 0.0
+    for pause, left in story:
+        clock += pause
+        clock += left_to_wait(gauge, limits, at=clock)
+        assert clock >= closed_until - GRAIN
+        resets = clock + 7
+        said = {} if left is None else {"left": left, "resets_at": after(resets)}
+        paid(gauge, limits, at=clock, **said)
+        if left == 0:
+            closed_until = resets
+
+
+# -- the daily quota ------------------------------------------------------------------------------
+
+
+def quota(gauge: Gauge, left: int, *, of: int | None = 100, resets: float | None = 3600) -> None:
+    named = {} if resets is None else {"quota_resets_at": after(resets)}
+    paid(gauge, Limits(), at=0, quota=of, quota_left=left, **named)
+
+
+@pytest.mark.parametrize(("reserve", "last"), [(0, 0), (20, 20), (100, 100)])
+def test_a_share_of_the_quota_is_left_to_others(reserve: int, last: int) -> None:
+    gauge = Gauge()
+    quota(gauge, last + 1)
+    assert left_to_wait(gauge, Limits(), at=0, reserve=reserve) == 0
+    quota(gauge, last)
+    assert left_to_wait(gauge, Limits(), at=0, reserve=reserve) == 3600
+    assert left_to_wait(gauge, Limits(), at=3600, reserve=reserve) == 0
+
+
+def test_a_quota_of_unknown_size_is_used_to_the_end() -> None:
+    gauge = Gauge()
+    quota(gauge, 1, of=None)
+    assert left_to_wait(gauge, Limits(), at=0, reserve=50) == 0
+    quota(gauge, 0, of=None)
+    assert left_to_wait(gauge, Limits(), at=0, reserve=50) == 3600
+
+
+def test_a_quota_that_is_used_up_and_says_not_when_it_is_renewed_is_asked_again_in_an_hour() -> (
+    None
+):
+    gauge = Gauge()
+    quota(gauge, 0, resets=None)
+    assert wait(gauge, Limits(), reserve=0, now=NOW) == rate.QUOTA_PAUSE
+
+
+@given(st.integers(1, 200), st.integers(0, 100), st.integers(0, 200))
+def test_the_reserve_is_never_touched(size: int, reserve: int, used: int) -> None:
+    gauge, left = Gauge(), max(size - used, 0)
+    quota(gauge, left, of=size)
+    while left_to_wait(gauge, Limits(), at=0, reserve=reserve) == 0:
+        left -= 1
+        quota(gauge, left, of=size)
+    assert left >= min(int(size * reserve / 100), max(size - used, 0)) - (left == 0)
+    assert left >= 0
+
+
+# -- over HTTP ------------------------------------------------------------------------------------
+
+
+class Declared(SingleLoopbackProvider):
+    """One record a call, and a hundred calls a second, as the CRM allows."""
+
+    slug = "loopback-declared"
+    limits: ClassVar[Limits] = Limits(calls=100, per=1.0)
+
+
+class Silent(Declared):
+    """The same, of a CRM that says nothing of itself."""
+
+    slug = "loopback-silent"
+
+    def _note(self, headers: Mapping[str, str]) -> None:
+        pass
+
+
+LOOPBACK = (SingleLoopbackProvider, Declared, Silent)
+
+
+@pytest.fixture
+def vendors(crm: CRMControl, settings: Any) -> None:  # noqa: F811
+    known = settings.XKIT_CRM["PROVIDERS"]
+    ours = {found.slug: f"{found.__module__}.{found.__qualname__}" for found in LOOPBACK}
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDERS": {**known, **ours}}
+
+
+def connect(crm: CRMControl, provider: type[LoopbackProvider], name: str = "acme") -> Connection:  # noqa: F811
+    return xkit_crm.connect(
+        name, provider=provider.slug, credentials=crm.credentials(name, timeout=2)
+    )
+
+
+def save(customer: Customer, count: int) -> list[Deal]:
+    return Deal.synced.bulk_create(
+        [Deal(customer=customer, title=f"Deal {n}") for n in range(count)]
+    )
+
+
+def outcomes(crm: CRMControl, org: str = "acme") -> dict[str, int]:  # noqa: F811
+    found: dict[str, int] = {}
+    for call in crm.calls(org):
+        found[call["outcome"]] = found.get(call["outcome"], 0) + 1
+    return found
+
+
+def drain_patiently(connection_id: str = "acme", seconds: float = 12) -> None:
+    """As a worker does: come back when the pause is over."""
+    deadline = time.monotonic() + seconds
+    while Invocation.objects.filter(connection_id=connection_id, status="pending").exists():
+        assert time.monotonic() < deadline, states()
+        drain(connection_id)
+        paused = Lane.objects.get(pk=connection_id).paused_until
+        if paused is not None and (left := (paused - timezone.now()).total_seconds()) > 0:
+            time.sleep(left)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("provider", LOOPBACK)
+def test_three_hundred_calls_at_a_limit_never_meet_a_429(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+    provider: type[LoopbackProvider],
+) -> None:
+    connect(crm, provider)
+    crm.faults("acme", calls=100, per=1.0)
+    save(customer, 300)
+    begun = time.monotonic()
+    drain_patiently()
+    assert "429" not in outcomes(crm)
+    assert len(crm.records("acme")) == 300
+    # Nor is it slower than the limit asks for.
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("provider", [SingleLoopbackProvider, Declared])
+def test_reads_before_a_write_keep_to_the_limit_as_well(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+    provider: type[LoopbackProvider],
+) -> None:
+    connect(crm, provider)
+    deals = save(customer, 60)
+    drain_patiently()
+    name = {"field": "Name", "kind": "direct", "key": "name", "mode": "when_empty"}
+    act("deal_updated", transformations=[name, {"field": "Views", "kind": "direct", "key": "views"}])
+    for deal in deals:
+        deal.views = 1
+        deal.save()
+    before = len(crm.calls("acme"))
+    crm.faults("acme", calls=20, per=0.5)
+    drain_patiently()
+    made = [(call["operation"], call["outcome"]) for call in crm.calls("acme")[before:]]
+    assert [operation for operation, outcome in made if outcome == "429"] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("provider", [SingleLoopbackProvider, Declared])
+def test_reads_after_a_write_keep_to_the_limit_as_well(
+    connection: Connection,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+    provider: type[LoopbackProvider],
+) -> None:
+    connect(crm, provider)
+    for n in range(40):
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": f"Deal {n}"}, wait=False)
+    before = len(crm.calls("acme"))
+    crm.faults("acme", calls=15, per=0.5)
+    drain_patiently()
+    made = [(call["operation"], call["outcome"]) for call in crm.calls("acme")[before:]]
+    assert [operation for operation, outcome in made if outcome == "429"] == []
+
+
+@pytest.mark.django_db
+def test_a_crm_that_asks_for_a_pause_is_asked_nothing_more_before_the_write(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    connect(crm, SingleLoopbackProvider)
+    deals = save(customer, 40)
+    drain_patiently()
+    name = {"field": "Name", "kind": "direct", "key": "name", "mode": "when_empty"}
+    act("deal_updated", transformations=[name])
+    for deal in deals:
+        deal.title = "Renamed"
+        deal.save()
+    crm.faults("acme", rates={"rate_limited": 1.0}, retry_after=60)
+    drain("acme")
+    assert outcomes(crm)["429"] == 1
+
+
+@pytest.mark.django_db
+def test_a_pause_that_one_crm_asks_for_is_no_pause_for_another(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    connect(crm, SingleLoopbackProvider)
+    connect(crm, SingleLoopbackProvider, "other")
+    crm.faults("acme", rates={"rate_limited": 1.0}, retry_after=60)
+    save(customer, 20)
+    save(CustomerFactory.create(connection_id="other"), 20)
+    for _ in range(3):
+        drain("acme")
+        drain("other")
+    assert outcomes(crm)["429"] == 1
+    assert len(crm.records("other")) == 20
+    paused = Lane.objects.get(pk="acme").paused_until
+    assert paused is not None
+    assert 50 < (paused - timezone.now()).total_seconds() <= 60
+    assert Invocation.objects.filter(connection_id="acme", status="pending").count() == 20
+    # No fault of its own: none of its tries is used up.
+    assert {i.tries - i.forgiven for i in Invocation.objects.filter(connection_id="acme")} == {0}
+
+
+@pytest.mark.django_db
+def test_the_share_of_the_quota_that_is_reserved_holds_the_lane_until_it_is_renewed(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+    time_machine: Any,
+) -> None:
+    connect(crm, SingleLoopbackProvider)
+    Connection.objects.update(quota_reserve=20)
+    crm.faults("acme", quota=50, quota_per=3600.0)
+    save(customer, 60)
+    drain("acme")
+    drain("acme")
+    # Forty of the fifty, and ten are left to the customer's other tools.
+    assert len(crm.records("acme")) == 40
+    assert "429" not in outcomes(crm)
+    lane = Lane.objects.get(pk="acme")
+    assert lane.quota == 50
+    assert lane.quota_left == 10
+    assert lane.paused_until is not None
+    assert lane.quota_resets_at is not None
+    assert abs(lane.paused_until - lane.quota_resets_at) < timedelta(milliseconds=1)
+    assert 3500 < (lane.paused_until - timezone.now()).total_seconds() <= 3600
+    crm.faults("acme")
+    time_machine.move_to(lane.paused_until + timedelta(seconds=1), tick=False)
+    drain("acme")
+    assert len(crm.records("acme")) == 60
+
+
+@pytest.mark.django_db
+def test_what_was_learned_of_the_limits_outlasts_the_worker(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    """All that work in a lane, one after the other, share one bucket."""
+    connect(crm, Declared)
+    save(customer, 5)
+    drain("acme")
+    lane = Lane.objects.get(pk="acme")
+    assert lane.tokens is not None
+    assert lane.tokens < 100
+    assert lane.tokens_at is not None

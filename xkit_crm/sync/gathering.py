@@ -1,0 +1,227 @@
+"""Gathering: events of many rows are collected in memory and put into the outbox together.
+
+`xkit_crm.bulk()` gathers what is saved and deleted in its block; a delete gathers what it takes
+with it. What was captured in a savepoint that is rolled back is dropped, and nothing is written
+inside a savepoint that was captured outside of it. `capture.py` brings the events here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connections, models, router, transaction
+
+from xkit_crm.delivery.outbox import CHUNK, Captured, rows_of
+from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.sync import firing, scopes
+from xkit_crm.sync.bindings import Binding
+from xkit_crm.sync.scopes import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One event, or the end of a row's record links, and the scope it stands or falls with."""
+
+    what: Captured | _Unlinked
+    scope: Scope | None
+
+    @property
+    def holds(self) -> bool:
+        return self.scope is None or not self.scope.rolled_back
+
+    def is_within(self, savepoints: tuple[str, ...]) -> bool:
+        """Whether a rollback to the last of these savepoints would take it back too."""
+        own = self.scope.savepoints if self.scope is not None else ()
+        return own[: len(savepoints)] == savepoints
+
+
+@dataclass(frozen=True, slots=True)
+class _Unlinked:
+    """A row that is deleted, and that its binding tells no CRM of."""
+
+    content_type_id: int
+    pk: str
+    crm_object: str
+
+
+class Gather:
+    """What was captured in one database connection's transaction and is not written yet."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.database = connections[using]
+        self._items: list[_Item] = []
+        #: Where the last event of each record stands.
+        self._last: dict[str, int] = {}
+        self.closed = False
+
+    def add(self, what: Captured | _Unlinked) -> None:
+        """Keep it. Where the record's last event says the same with an older payload, and to the
+        same connections, this one takes its place."""
+        scope = scopes.current(self.using)
+        if isinstance(what, Captured):
+            place = self._last.get(what.row.key)
+            if place is not None and _replaces(what, scope, self._items[place]):
+                self._items[place] = _Item(what, scope)
+                return
+            self._last[what.row.key] = len(self._items)
+        self._items.append(_Item(what, scope))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._items) >= CHUNK
+
+    def flush(self) -> None:
+        """Write it all, unless a rollback to here would take back less than was written."""
+        if not self._items:
+            return
+        savepoints = scopes.savepoints_of(self.database)
+        items = [item for item in self._items if item.holds]
+        if not all(item.is_within(savepoints) for item in items):
+            return
+        self._items, self._last = [], {}
+        unlinked: dict[tuple[int, str], list[str]] = {}
+        captured = []
+        for item in items:
+            if isinstance(item.what, Captured):
+                captured.append(item.what)
+            else:
+                kind = (item.what.content_type_id, item.what.crm_object)
+                unlinked.setdefault(kind, []).append(item.what.pk)
+        firing.put(captured, using=self.using)
+        for (content_type_id, crm_object), pks in unlinked.items():
+            for begin in range(0, len(pks), CHUNK):
+                RecordLink.objects.filter(
+                    content_type_id=content_type_id,
+                    crm_object__slug=crm_object,
+                    object_pk__in=pks[begin : begin + CHUNK],
+                ).delete()
+
+
+def _replaces(new: Captured, scope: Scope | None, item: _Item) -> bool:
+    old = item.what
+    return (
+        isinstance(old, Captured)
+        # What was captured outside of a savepoint counts again when that is rolled back.
+        and item.scope is scope
+        and new.event_id == old.event_id
+        and new.error is None
+        and old.error is None
+        and new.connection_ids == old.connection_ids
+    )
+
+
+# -- a block of the product's ---------------------------------------------------------------------
+
+_gathering: ContextVar[Gather | None] = ContextVar("xkit_crm_gathering", default=None)
+
+
+@contextmanager
+def bulk() -> Iterator[None]:
+    """Saves and deletes in this block are captured together, with one INSERT for many of them.
+
+    The block is a transaction (inside another one, a savepoint): with an exception nothing of it
+    stays. Several updates of one row give one event, with the last payload. Written are 500 events
+    at a time, and the rest at the end; what is saved within a savepoint, when that has ended. A
+    block within another one is part of it. It holds for this thread, not for those it starts.
+    """
+    home = router.db_for_write(Invocation)
+    with transaction.atomic(using=home):
+        if _gather_of(home) is not None:
+            yield
+            return
+        gather = Gather(home)
+        token = _gathering.set(gather)
+        try:
+            yield
+        finally:
+            _gathering.reset(token)
+            gather.closed = True
+        # Where an error was swallowed the transaction can only be rolled back.
+        if not gather.database.needs_rollback:
+            gather.flush()
+
+
+def _gather_of(using: str) -> Gather | None:
+    """That of the block, where it is open and for this database connection: what was started with
+    a copy of the context may have a transaction of its own, or go on after the block."""
+    gather = _gathering.get()
+    if gather is None or gather.closed or gather.using != using:
+        return None
+    return gather if gather.database is connections[using] else None
+
+
+def offer(captured: Sequence[Captured], *, using: str) -> None:
+    """Put these events, at once or with the rest of the block."""
+    gather = _gather_of(using)
+    if gather is None:
+        firing.put(captured, using=using)
+        return
+    for item in captured:
+        gather.add(item)
+    if gather.is_full:
+        gather.flush()
+
+
+# -- a delete -------------------------------------------------------------------------------------
+
+#: Where a database connection keeps what its deletes have captured.
+_DELETES: Final = "_xkit_deletes"
+
+
+class Deletes:
+    """What one `delete()` takes with it.
+
+    Django tells of every row before it deletes the first of them, and of each again when it is
+    gone. What the rows say and point to can be read only before; it is written at the first that
+    is gone.
+    """
+
+    @staticmethod
+    def of(using: str) -> Deletes:
+        """The one of this thread's connection to the database."""
+        values = connections[using].__dict__
+        found: Deletes = values.get(_DELETES) or values.setdefault(_DELETES, Deletes(using))
+        return found
+
+    def __init__(self, using: str) -> None:
+        self._gather = Gather(using)
+        self._origin: object = None
+        self._related: dict[tuple[models.Field, Any], models.Model] = {}
+
+    def describe(
+        self, binding: Binding, instance: models.Model, *, origin: object
+    ) -> list[Captured]:
+        """The row's deletion. What it points to is read once for all rows that point to it."""
+        if origin is not self._origin:
+            self._origin, self._related = origin, {}
+        relations: list[Any] = [f for f in instance._meta.concrete_fields if f.is_relation]
+        for field in relations:
+            key = (field, instance.__dict__.get(field.attname))
+            if key in self._related and not field.is_cached(instance):
+                field.set_cached_value(instance, self._related[key])
+        found = firing.describe(binding, binding.on_delete, [instance])
+        for field in relations:
+            if field.is_cached(instance) and (related := field.get_cached_value(instance)):
+                self._related[field, instance.__dict__.get(field.attname)] = related
+        return found
+
+    def add(self, captured: Sequence[Captured]) -> None:
+        """Put these events with what else is deleted, or with the rest of a block."""
+        gather = _gather_of(self._gather.using) or self._gather
+        for item in captured:
+            gather.add(item)
+
+    def unlink(self, binding: Binding, pk: Any) -> None:
+        """Take away the record links of a row that its binding tells no CRM of."""
+        row = rows_of(binding.model, crm_object=binding.crm_object)(pk)
+        self._gather.add(_Unlinked(row.content_type_id, row.pk, binding.crm_object))
+
+    def flush(self) -> None:
+        """Write what was captured; does nothing where that was done."""
+        self._origin, self._related = None, {}
+        self._gather.flush()

@@ -1,0 +1,180 @@
+"""Snapshots: what the database has of a row's watched columns, kept with the row in memory.
+
+So `capture.py` and `querysets.py` tell what a save changes without a query. A snapshot of what was
+written in a transaction counts for as long as that is not rolled back (`scopes.py`). Knows nothing
+of payloads and invocations.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import models
+from django.db.models.fields.files import FieldFile
+
+from xkit_crm.sync import scopes
+from xkit_crm.sync.bindings import Binding, bindings_for
+from xkit_crm.sync.scopes import Scope
+
+
+class _Missing(enum.Enum):
+    """Stands for a deferred column; an enum, since snapshots are pickled with their instance."""
+
+    NOT_LOADED = "not loaded"
+
+
+_NOT_LOADED: Final = _Missing.NOT_LOADED
+#: The attribute that holds a row's watched columns as the database has them.
+SNAPSHOT: Final = "_xkit_snapshot"
+#: The attribute that holds the scopes in which the row was written, while they may be rolled back.
+UNCOMMITTED: Final = "_xkit_uncommitted"
+#: Fields whose values may be changed in place; of others, keeping a reference is keeping the value.
+_MUTABLE = frozenset({"JSONField", "ArrayField", "HStoreField", "FileField"})
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a class's snapshot holds: the columns of all its bindings, and the primary key."""
+
+    bindings: tuple[Binding, ...]
+    names: tuple[str, ...]
+    field_names: tuple[str, ...]
+    #: Columns whose value may be changed in place, so that a copy has to be kept.
+    mutable: frozenset[str]
+
+    def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
+        """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
+        if not self.mutable:
+            return tuple([values.get(name, _NOT_LOADED) for name in self.names])
+        return tuple(
+            _copy(value) if name in self.mutable else value
+            for name, value in ((name, values.get(name, _NOT_LOADED)) for name in self.names)
+        )
+
+    def changed(
+        self, before: tuple[Any, ...], values: dict[str, Any], update_fields: Any
+    ) -> set[str]:
+        """The watched columns that this save would write and that differ."""
+        return {
+            name
+            for name, field_name, old in zip(self.names, self.field_names, before, strict=True)
+            if (update_fields is None or name in update_fields or field_name in update_fields)
+            and (new := values.get(name, _NOT_LOADED)) is not _NOT_LOADED
+            and (old is _NOT_LOADED or new != old)
+        }
+
+    def fired(self, moment: str, changed: set[str] | None) -> list[tuple[Binding, str]]:
+        """The bindings that fire at this moment (`on_create`, `on_update`) when these columns
+        changed (None: all may have), each with the slug of its event."""
+        return [
+            (binding, slug)
+            for binding in self.bindings
+            if (slug := getattr(binding, moment))
+            and (changed is None or changed.intersection(binding.watched))
+        ]
+
+
+_watches: dict[type[models.Model], Watch] = {}
+
+
+def watch_of(cls: type[models.Model]) -> Watch | None:
+    """What is watched of a class's rows; None where nothing is bound to it."""
+    bindings = bindings_for(cls)
+    found = _watches.get(cls)
+    if found is not None and found.bindings is bindings:
+        return found
+    if not bindings:
+        return None
+    pk = cls._meta.pk
+    watched = {name for binding in bindings for name in binding.watched} | {pk.attname}
+    fields = [f for f in cls._meta.concrete_fields if f.attname in watched]
+    found = _watches[cls] = Watch(
+        bindings=bindings,
+        names=tuple(f.attname for f in fields),
+        field_names=tuple(f.name for f in fields),
+        mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
+    )
+    return found
+
+
+def _copy(value: Any) -> Any:
+    # A file knows its row, which is no value: what the column holds is its name.
+    return value.name if isinstance(value, FieldFile) else copy.deepcopy(value)
+
+
+def _is_mutable(field: models.Field) -> bool:
+    return any(base.__name__ in _MUTABLE for base in type(field).__mro__)
+
+
+def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str] | None:
+    """The watched columns that differ from the database's; None where that can't be told, so all
+    may. `update_fields` None: of all columns."""
+    if instance._state.adding:
+        return None
+    values = instance.__dict__
+    before = _known(values)
+    if before is None or len(before) != len(watch.names):
+        before = (_NOT_LOADED,) * len(watch.names)
+    if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
+        return set()
+    differing = watch.changed(before, values, update_fields)
+    # With another key it is another row that is written.
+    pk = instance._meta.pk.attname
+    another = pk in differing and before[watch.names.index(pk)] is not _NOT_LOADED
+    return None if another else differing
+
+
+def _known(values: dict[str, Any]) -> tuple[Any, ...] | None:
+    """The snapshot of what the database has; None where a rollback made it unknown."""
+    pending: tuple[Scope, ...] = values.get(UNCOMMITTED, ())
+    if pending:
+        if any(scope.rolled_back for scope in pending):
+            values[SNAPSHOT] = None
+        values[UNCOMMITTED] = tuple(
+            [scope for scope in pending if not (scope.committed or scope.rolled_back)]
+        )
+    before: tuple[Any, ...] | None = values.get(SNAPSHOT)
+    return before
+
+
+def hold_until_commit(instances: Iterable[models.Model], *, using: str) -> None:
+    """Notice should what was just written of these rows be rolled back."""
+    scope = scopes.current(using)
+    if scope is None:
+        return
+    for instance in instances:
+        values = instance.__dict__
+        pending: tuple[Scope, ...] = values.get(UNCOMMITTED, ())
+        if not pending or pending[-1] is not scope:
+            values[UNCOMMITTED] = (*pending, scope)
+
+
+def computed(instance: models.Model, names: Iterable[str]) -> list[str]:
+    """Those of these columns whose value only the database knows, such as F("count") + 1."""
+    values = instance.__dict__
+    return [name for name in names if hasattr(values.get(name), "resolve_expression")]
+
+
+def remember(instance: models.Model, watch: Watch, written: Any) -> None:
+    """Keep the watched values as what the database has now; `written` limits them to fields."""
+    values = instance.__dict__
+    now, before = watch.take(values), _known(values)
+    if written is not None:
+        if before is None or len(before) != len(now):
+            before = (_NOT_LOADED,) * len(now)
+        now = tuple(
+            new if name in written or field_name in written else old
+            for name, field_name, new, old in zip(
+                watch.names, watch.field_names, now, before, strict=True
+            )
+        )
+    values[SNAPSHOT] = now
+
+
+def forget(instance: models.Model) -> None:
+    """Nobody knows any more what the database has of the row."""
+    instance.__dict__[SNAPSHOT] = None
