@@ -236,6 +236,10 @@ class CRMUnavailable(CRMError):
     retryable = True
 
 
+class RecordLocked(CRMUnavailable):
+    """This one record is locked in the CRM, by a person or a process; others can be written."""
+
+
 class CRMUnauthorized(CRMError):
     """The CRM refused the credentials: the connection must be authorised again."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+import xkit_crm
+
 
 class Workspace(models.Model):
     """One customer of the product. Each connects their own CRM."""
@@ -23,6 +25,8 @@ class Contact(models.Model):
     email = models.EmailField(blank=True)
     phone = models.CharField(max_length=40, blank=True)
 
+    objects = xkit_crm.SyncedManager()
+
     def __str__(self) -> str:
         return self.full_name
 
@@ -40,6 +44,8 @@ class Document(models.Model):
     signer = models.ForeignKey(Contact, models.SET_NULL, null=True, blank=True)
     views = models.PositiveIntegerField(default=0, editable=False)
     modified_at = models.DateTimeField(auto_now=True)
+
+    objects = xkit_crm.SyncedManager()
 
     def __str__(self) -> str:
         return self.title

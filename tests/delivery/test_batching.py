@@ -17,7 +17,7 @@ from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.replay import replay
-from xkit_crm.exceptions import RejectedByCRM, XkitError
+from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.providers.base import Access, Draft, RecordRef
 from xkit_crm.sync.digests import digest, fingerprint

@@ -366,9 +366,7 @@ def test_what_was_put_off_is_not_looked_at_until_its_head_is_due(
 ) -> None:
     time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
     due = timezone.now() + timedelta(minutes=10)
-    head, behind = store(
-        row("one", "deal_created", due_at=due, doubtful=True), row("one")
-    )
+    head, behind = store(row("one", "deal_created", due_at=due, doubtful=True), row("one"))
     assert not claimed()
     assert again(behind).due_at == due
     assert not lanes.has_work("acme")

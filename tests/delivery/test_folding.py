@@ -258,7 +258,9 @@ def test_what_is_not_free_is_a_stage_of_its_own_and_untouched(given_: list[Waiti
         if not row.free:
             stage = stages[row.id]
             assert stage.head is row
-            assert not (stage.superseded or stage.skipped or stage.changed)
+            assert not (stage.superseded)
+            assert not (stage.skipped)
+            assert not (stage.changed)
             assert stage.steps == (row.folded or [])
 
 

@@ -35,7 +35,7 @@ from xkit_crm.providers.sandbox.models import Change, Misbehaviour, Org, Record
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 #: Stories that are told, and the steps of each.
-STORIES, STEPS = 60, 20
+STORIES, STEPS = 40, 20
 #: A failing story is told as it happened: to shorten it takes minutes.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -261,7 +261,7 @@ class Delivery(RuleBasedStateMachine):
                 continue
             values |= {name: new for name, (_, new) in change.changes.items()}
             seen.setdefault(change.record_id, []).append((values["Name"], values["Amount"]))
-        stories = [[state for state in story] for story in self.story.values()]
+        stories = [list(story) for story in self.story.values()]
         for history in seen.values():
             # No amount comes twice, so the first state says which row it is.
             (story,) = (s for s in stories if history[0] in s)

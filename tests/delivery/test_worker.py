@@ -302,9 +302,7 @@ def test_a_worker_shows_that_it_is_well_by_a_file_and_by_http(
     sandbox: Connection, start: Start, tmp_path: Path
 ) -> None:
     file = tmp_path / "health"
-    worker = start(
-        "--poll-interval", "0.05", "--health-file", str(file), "--probe", "127.0.0.1:0"
-    )
+    worker = start("--poll-interval", "0.05", "--health-file", str(file), "--probe", "127.0.0.1:0")
     assert worker.stdout is not None
     said = "".join(iter(worker.stdout.readline, "Working; stop with SIGTERM or Ctrl-C.\n"))
     found = re.search(r"Probe at (http://[0-9.:]+)/ready", said)

@@ -1,7 +1,7 @@
 """Claiming: which invocations of a lane come next, folded with what else waits for their records.
 
 `drain.py` asks while it holds the lane, so nobody else folds or carries out in it meanwhile; rows
-may be added at any time. Costs three queries for a window of any size, and is not slowed down by
+may be added at any time. Costs five queries for a window of any size, and is not slowed down by
 history, by what waits for later, or by a record with a long queue, which is folded once.
 """
 
@@ -43,11 +43,12 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is to be carried out now, one for each record; and how many rows were settled by
-    folding alone."""
+    """What is to be carried out now, one for each record; and how many were settled by folding."""
 
     invocations: list[Invocation]
     folded: int = 0
+    #: Whether others may be due behind those that have to wait.
+    more: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.invocations or self.folded)
@@ -89,9 +90,9 @@ def claim(
     if folded or not ready <= known.keys():
         # Some have more to say now, and a head may be of a lower priority than what follows it.
         known = {row.pk: row for row in _read_again(ready)}
-    _put_off([row for row in chosen if row.record_key in shared], heads, now)
+    put_off = _put_off([row for row in chosen if row.record_key in shared], heads, now)
     window = [row for row in known.values() if row.pk in ready]
-    return Window(window, folded)
+    return Window(window, folded, more=bool(put_off))
 
 
 def is_first(invocation: Invocation) -> bool:
@@ -106,17 +107,20 @@ def is_first(invocation: Invocation) -> bool:
     return not ahead.exists()
 
 
-def unfold(invocation: Invocation) -> None:
-    """Let what joined this one wait by itself again."""
+def unfold(invocation: Invocation) -> int:
+    """Let what joined this one wait by itself again; gives how many there were."""
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        Invocation.objects.filter(
-            connection_id=invocation.connection_id,
-            pk__gt=invocation.pk,
-            superseded_by=invocation,
-            status=InvocationStatus.SUPERSEDED,
-        ).update(status=InvocationStatus.PENDING, superseded_by=None, finished_at=None)
+        restored = Invocation.objects.filter(
+            superseded_by=invocation, status=InvocationStatus.SUPERSEDED
+        ).update(
+            status=InvocationStatus.PENDING,
+            superseded_by=None,
+            finished_at=None,
+            due_at=timezone.now(),
+        )
         Invocation.objects.filter(pk=invocation.pk).update(folded=None)
     invocation.folded = None
+    return restored
 
 
 def _may_go(head: _Open, now: Any) -> bool:
@@ -249,8 +253,9 @@ def _write_down(stages: Iterable[Stage]) -> int:
     return len(superseded) + len(skipped)
 
 
-def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> None:
-    """What stands behind one that can't go yet is looked at again when that one is due."""
+def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> int:
+    """What stands behind one that can't go yet is looked at again when that one is due; gives how
+    many do."""
     later = []
     for row in rows:
         head = heads.get(row.record_key)
@@ -260,7 +265,7 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> N
         # A person decides on an unknown one, and lets the others go (`lanes.release`).
         due_at = head.due_at if waits else now + settings.RETRY_MAX
         later.append(({"id": row.pk, "status": InvocationStatus.PENDING}, {"due_at": due_at}))
-    update_each(Invocation, later)
+    return update_each(Invocation, later)
 
 
 def _tell(ids: list[int]) -> None:

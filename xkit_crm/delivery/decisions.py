@@ -150,7 +150,8 @@ _KINDS = {
 
 def _kind(event_type: str, action: str) -> Kind:
     if action == ActionType.NOOP:
-        return Kind.NOTHING
+        # A delete ends the row's link all the same, so it has its own turn.
+        return Kind.ALONE if event_type == EventType.DELETE else Kind.NOTHING
     return _KINDS.get((EventType(event_type), ActionType(action)), Kind.ALONE)
 
 

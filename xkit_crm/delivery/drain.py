@@ -62,7 +62,7 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
             in_order=not connection.shadow,
         )
         worked = window.folded + _act(line, window.invocations)
-        if not worked:
+        if not worked and not window.more:
             break
         done += worked
     return done

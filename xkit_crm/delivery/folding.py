@@ -2,7 +2,7 @@
 
 `claiming.py` reads the rows and writes down what is decided here. Three rules, and all of them
 leave the record as it would be had everything been sent one by one (but for a field that is written
-only while it is empty: it gets the newest value, not the oldest):
+only while it is empty: it may get another one of the values that waited):
 
 - a write joins the write in front of it, and both are one call;
 - a delete supersedes the writes in front of it;

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
 from xkit_crm.delivery import heartbeat, rate
+from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority
@@ -145,9 +146,26 @@ def _make(connection_id: str) -> bool:
 
 
 def _take_up(connection_id: str) -> None:
-    """What a holder left half done waits again, and may have been written already."""
-    Invocation.objects.filter(connection_id=connection_id, status=InvocationStatus.RUNNING).update(
-        status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now()
+    """What a holder left half done waits again, and may have been written already. One on which
+    worker after worker died is left to a person."""
+    running = Invocation.objects.filter(
+        connection_id=connection_id, status=InvocationStatus.RUNNING
+    )
+    running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
+        status=InvocationStatus.UNKNOWN,
+        doubtful=True,
+        finished_at=timezone.now(),
+        error_code=CRMError.code,
+        error_detail=_died().as_dict(),
+    )
+    running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
+
+
+def _died() -> CRMError:
+    return CRMError(
+        "Every worker that tried it died before it could say what came of it.",
+        hint="Look in the worker's log and in the CRM, then replay it or leave it.",
+        outcome_unknown=True,
     )
 
 

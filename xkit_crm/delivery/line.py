@@ -19,7 +19,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
 from xkit_crm.delivery.decisions import Decision, Decisions
 from xkit_crm.delivery.lanes import Hold
-from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited, XkitError
+from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited, RecordLocked
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import Provider, RecordRef, RemoteField
 from xkit_crm.providers.registry import provider_for
@@ -46,7 +46,7 @@ class Line:
         self.hold = hold
         self.go_on = go_on
         self.decisions = Decisions(connection)
-        self._fields: dict[str, dict[str, RemoteField] | XkitError] = {}
+        self._descriptions: dict[str, dict[str, RemoteField] | Exception] = {}
 
     @cached_property
     def provider(self) -> Provider:
@@ -58,25 +58,26 @@ class Line:
         """Whether the CRM is taken to be down, so that one call has to find out."""
         return _breaker().is_open(self.hold.gauge)
 
-    def may_call(self) -> bool:
-        """Whether another call shall be made now: the lane is still ours, nobody asked to stop or
-        to leave the CRM alone, and its limits allow it. Sleeps through a short wait; a longer one
-        pauses the lane."""
+    def may_call(self, calls: int = 1) -> bool:
+        """Whether so many more calls shall be made now: the lane is still ours, nobody asked to
+        stop or to leave the CRM alone, and its limits allow it. Sleeps through a short wait; a
+        longer one pauses the lane."""
         if not self.go_on() or self.hold.paused_until:
             return False
-        wait = self._wait()
+        wait = self._wait(calls)
         if timedelta() < wait <= NAP:
             time.sleep(wait.total_seconds())
         elif wait:
             self.hold.pause(timezone.now() + wait)
         return not self.hold.paused_until and self.hold.renew() and bool(self.hold)
 
-    def _wait(self) -> timedelta:
+    def _wait(self, calls: int) -> timedelta:
         return rate.wait(
             self.hold.gauge,
             self.provider.limits,
             reserve=self.connection.quota_reserve,
             now=timezone.now(),
+            calls=calls,
         )
 
     def room(self) -> int:
@@ -94,34 +95,61 @@ class Line:
 
     def fields(self, decision: Decision) -> dict[str, RemoteField]:
         """The fields of the decision's remote object, asked for once."""
-        name = decision.remote_object
-        if name not in self._fields:
+        return self._described(
+            f"fields {decision.remote_object}", lambda: decision.fields(self.provider)
+        )
+
+    def inputs(self, decision: Decision) -> dict[str, RemoteField]:
+        """The inputs of the decision's workflow, asked for once."""
+        return self._described(
+            f"inputs {decision.action.workflow}", lambda: decision.inputs(self.provider)
+        )
+
+    def _described(
+        self, what: str, describe: Callable[[], dict[str, RemoteField]]
+    ) -> dict[str, RemoteField]:
+        if what not in self._descriptions:
+            before = self.provider.usage.requests
             try:
-                self._fields[name] = decision.fields(self.provider)
-            except XkitError as error:
-                self._fields[name] = error
-        found = self._fields[name]
-        if isinstance(found, XkitError):
-            raise found
-        return found
+                found: dict[str, RemoteField] | Exception = describe()
+            except Exception as raised:  # noqa: BLE001 - told for each that needs it
+                found = raised
+            # Mostly it is remembered, and says nothing of how the CRM is now.
+            if self.provider.usage.requests > before or isinstance(found, Exception):
+                self._count(before)
+                self._note([found])
+            self._descriptions[what] = found
+        known = self._descriptions[what]
+        if isinstance(known, Exception):
+            raise known
+        return known
 
     # -- calls ------------------------------------------------------------------------------------
 
     def ask(self, count: int, call: Callable[[], Sequence[Any]]) -> list[Any]:
         """Make a call about `count` items; gives an answer for each: what the provider gave, or
         the exception. What the call itself raised is the (same) answer for all."""
-        usage, before = self.provider.usage, self.provider.usage.requests
+        before = self.provider.usage.requests
         try:
             answers = list(call())
             if len(answers) != count:
                 raise TypeError(f"{count} items and {len(answers)} answers")
         except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too
             answers = [raised] * count
-        requests = max(usage.requests - before, 1)
-        gauge, now = self.hold.gauge, timezone.now()
-        rate.spend(gauge, self.provider.limits, usage, requests=requests, now=now)
+        self._count(before)
         self._note(answers)
         return answers
+
+    def _count(self, before: int) -> None:
+        """Take what was called since from the bucket."""
+        usage = self.provider.usage
+        rate.spend(
+            self.hold.gauge,
+            self.provider.limits,
+            usage,
+            requests=max(usage.requests - before, 1),
+            now=timezone.now(),
+        )
 
     def one(self, call: Callable[[], Any]) -> Any:
         """The same for a call about one thing."""
@@ -139,6 +167,8 @@ class Line:
         if limited := next((a for a in answers if isinstance(a, RateLimited)), None):
             after = limited.retry_after
             self.hold.pause(now + (PAUSE if after is None else timedelta(seconds=after)))
+        elif all(isinstance(answer, RecordLocked) for answer in answers):
+            return  # that says nothing of the others
         elif all(isinstance(answer, CRMUnavailable) for answer in answers):
             gauge.failures += 1
             if pause := _breaker().pause(gauge):

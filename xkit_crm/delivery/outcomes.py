@@ -98,6 +98,8 @@ class Try:
     begun: bool = False
     over: bool = False
     outcome: Outcome = Outcome.SUCCEEDED
+    #: Whether it is not its turn after all: it waits as if it had not been looked at.
+    put_back: bool = False
     #: Whether the CRM is known to be down, so that failing is no fault of this one.
     excused: bool = False
     #: The credentials were refused, in these words.
@@ -237,6 +239,8 @@ def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
 
     Gives those that nobody has changed since they were read: none where `holder` has lost the lane.
     """
+    if not call:
+        return []
     ids = [this.invocation.pk for this in call]
     lane = Lane.objects.filter(pk=call[0].invocation.connection_id, holder=holder)
     waiting = Invocation.objects.filter(Exists(lane), pk__in=ids, status=PENDING)

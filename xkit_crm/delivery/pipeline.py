@@ -9,7 +9,7 @@ takes. Providers are called outside any transaction.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,14 +17,20 @@ from typing import Any
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.line import Line, chunks
 from xkit_crm.delivery.outcomes import Try, guarded, reraise, succeed
-from xkit_crm.delivery.preparing import prepare
-from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, XkitError
+from xkit_crm.delivery.preparing import complete, prepare
+from xkit_crm.exceptions import (
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    RateLimited,
+    XkitError,
+)
 from xkit_crm.exceptions import RemoteRecordNotFound as NotThere
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Invocation
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus, Record, Source
-from xkit_crm.providers.base import Draft, Edit, RemoteRecord
+from xkit_crm.providers.base import Draft, Edit, RecordRef, RemoteRecord
 from xkit_crm.schema import storable
 
 logger = logging.getLogger(__name__)
@@ -42,11 +48,17 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
     Never raises what the CRM or a mapping causes.
     """
     tries = prepare(line, invocations)
-    over, done = [this for this in tries if this.over], 0
+    done = sum(this.put_back for this in tries)
+    over = [this for this in tries if this.over and not this.put_back]
     for call in _calls([this for this in tries if not this.over], line):
-        if any(this.refused for this in over) or not line.may_call():
+        if any(this.refused for this in over) or not line.may_call(_requests(call)):
             break
-        count, begun = outcomes.write_down_and_begin(over, call, holder=line.hold.holder)
+        complete(line, call)
+        going = [this for this in call if not this.over]
+        over += [this for this in call if this.over]
+        if line.hold.paused_until:
+            break  # what had to be read first was refused
+        count, begun = outcomes.write_down_and_begin(over, going, holder=line.hold.holder)
         done, over = done + count, begun
         if begun:
             _perform(line, begun)
@@ -55,17 +67,35 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
 
 def rehearse(line: Line, invocations: Sequence[Invocation]) -> int:
     """Map each as if it were carried out, and write down what would be sent. Sends nothing."""
-    return outcomes.write_rehearsal(prepare(line, invocations))
+    tries = prepare(line, invocations)
+    done = outcomes.write_rehearsal([t for t in tries if t.over and not t.put_back])
+    for call in _calls([this for this in tries if not this.over], line):
+        if not line.may_call(_requests(call)):
+            break
+        complete(line, call)
+        done += outcomes.write_rehearsal(call)
+    return done
+
+
+def _requests(call: Sequence[Try]) -> int:
+    """How many requests it takes, so that it isn't begun where the limits would end it halfway."""
+    before = any(this.needs or this.invocation.doubtful for this in call)
+    after = any(this.decision is not None and _read_back(this) for this in call)
+    return 1 + before + after
 
 
 def _calls(ready: Iterable[Try], line: Line) -> Iterator[list[Try]]:
-    """Those that go to the CRM together, in the order of the first of each."""
-    alike: defaultdict[tuple[str, Any], list[Try]] = defaultdict(list)
+    """Those that go to the CRM together, each record once, in the order of the first of each."""
+    alike: defaultdict[tuple[Any, ...], list[Try]] = defaultdict(list)
+    seen: Counter[RecordRef] = Counter()
     for this in ready:
         together = this.operation in _TOGETHER
         name = this.ref.remote_object if this.ref else this.target
-        alike[this.operation, name if together else this.invocation.pk].append(this)
-    for group in alike.values():
+        turn = seen[this.ref] if this.ref else 0
+        if this.ref:
+            seen[this.ref] += 1
+        alike[turn, this.operation, name if together else this.invocation.pk].append(this)
+    for _, group in sorted(alike.items(), key=lambda item: item[0][0]):
         yield from chunks(group, line.provider.batch_size)
 
 
@@ -100,15 +130,34 @@ def _write(line: Line, call: list[Try]) -> None:
         for this in call:
             this.invocation.doubtful = this.invocation.doubtful or unsure
         for half in chunks(call, (len(call) + 1) // 2):
-            _write(line, half)
+            if line.may_call():
+                _write(line, half)
+            else:
+                _put_back(half)
         return
     for this, answer in zip(call, answers, strict=True):
+        this.excused = line.is_probing
         if isinstance(answer, NotThere) and _is_gone_as_wanted(this):
             answer = None
         if isinstance(answer, Exception):
             guarded(this, partial(reraise, answer))
         else:
             this.wrote = answer or this.ref
+
+
+def _put_back(call: Sequence[Try]) -> None:
+    """They wait again: the CRM is to be left alone before it was found out which one was meant."""
+    for this in call:
+        guarded(
+            this,
+            partial(
+                reraise,
+                RateLimited(
+                    "The CRM refused several at once, and wants to be left alone for now.",
+                    hint="They are tried again, in smaller numbers.",
+                ),
+            ),
+        )
 
 
 def _send(line: Line, call: Sequence[Try]) -> list[Any]:
@@ -163,6 +212,7 @@ def _not_made_before(line: Line, call: list[Try]) -> list[Try]:
         else:
             answers = [line.one(lambda: provider.find_created(target, key=keys[0]))]
         for this, answer in zip(asked, answers, strict=True):
+            this.excused = line.is_probing
             if isinstance(answer, Exception):
                 guarded(this, partial(reraise, answer))
             else:
@@ -197,6 +247,7 @@ def _workflow(line: Line, this: Try) -> None:
         this.invocation.doubtful = False
     key, provider, inputs = str(this.invocation.uuid), line.provider, this.sent or {}
     made = line.one(lambda: provider.run_workflow(this.target, inputs, key=key, ref=this.ref))
+    this.excused = line.is_probing
     if isinstance(made, Exception):
         raise made
     this.status = InvocationStatus.DEFERRED
@@ -218,6 +269,7 @@ def _search(line: Line, this: Try) -> None:
             decision.remote_object, this.criteria, decision.read_fields, limit=min(limit, 200)
         )
     )
+    this.excused = line.is_probing
     if isinstance(found, Exception):
         raise found
     this.records = [_record(this, record) for record in found]

@@ -13,12 +13,13 @@ from typing import Any
 
 from xkit_crm.delivery.claiming import unfold
 from xkit_crm.delivery.decisions import Decision
-from xkit_crm.delivery.line import Line, chunks
+from xkit_crm.delivery.line import Line
 from xkit_crm.delivery.outcomes import Try, guarded, reraise, succeed
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized, UnknownRecord
 from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus, Record
 from xkit_crm.providers.base import RecordRef, RemoteRecord
 from xkit_crm.sync import echo
@@ -26,18 +27,22 @@ from xkit_crm.sync.retarget import retarget
 
 
 def prepare(line: Line, invocations: Sequence[Invocation]) -> list[Try]:
-    """Each with what is to be sent, or over already."""
+    """What is to be done with each, and to which record; or over already. Calls no CRM."""
     tries = [Try(invocation) for invocation in invocations]
     links = _links(line, invocations)
     for this in tries:
         this.invocation.connection = line.connection
         this.link = links.get(_key(this.invocation))
         guarded(this, partial(_target, line, this))
-    _read_current(line, tries)
-    for this in tries:
+    return tries
+
+
+def complete(line: Line, call: Sequence[Try]) -> None:
+    """What is to be sent by the next call, which these go in together; some may be over by it."""
+    _read_current(line, call)
+    for this in call:
         if not this.over:
             guarded(this, partial(_resolve, line, this))
-    return tries
 
 
 #: What finds a link: the row that it is of, or else its record.
@@ -84,6 +89,8 @@ def _target(line: Line, this: Try) -> None:
     this.decision = decision = line.decisions.of(invocation.event)
     this.operation = str(decision.action.action)
     if this.operation == ActionType.NOOP:
+        if _let_go(this):
+            return
         this.status = InvocationStatus.SKIPPED
         if invocation.record_id:
             this.records = [Record(decision.crm_object.slug, invocation.record_id)]
@@ -104,12 +111,28 @@ def _target(line: Line, this: Try) -> None:
     _look_at_writes(line, this)
 
 
+def _let_go(this: Try) -> bool:
+    """The customer has changed their mind since others were folded into it: they wait by
+    themselves again. True where it has to wait for them: a delete replaced what came before it."""
+    invocation, deletes = this.invocation, this.invocation.event.type == EventType.DELETE
+    if not invocation.folded and not deletes:
+        return False
+    restored = unfold(invocation)
+    this.over = this.put_back = deletes and restored > 0
+    return this.put_back
+
+
 def _look_at_writes(line: Line, this: Try) -> None:
     """What has to be known of the record before and after."""
+    deletes = this.invocation.event.type == EventType.DELETE
+    changed = this.operation == ActionType.WORKFLOW or (
+        deletes and this.operation != ActionType.DELETE
+    )
+    if changed and _let_go(this):
+        return
     writes = [step.action for step, _ in _steps(line, this)]
     if any(write.action not in (ActionType.UPDATE, ActionType.NOOP) for write in writes[1:]):
-        # The customer has changed their mind since they were folded.
-        unfold(this.invocation)
+        _let_go(this)
         del writes[1:]
     this.protected = _names(map(resolving.protected, writes))
     if this.operation == ActionType.UPDATE:
@@ -128,20 +151,20 @@ def _steps(line: Line, this: Try) -> Iterator[tuple[Decision, dict[str, Any]]]:
         yield line.decisions.by_id(step["event"]), step["payload"]
 
 
-def _read_current(line: Line, tries: Iterable[Try]) -> None:
+def _read_current(line: Line, call: Sequence[Try]) -> None:
     """Read what has to be known before a write can be resolved, many records in one call."""
-    alike: defaultdict[tuple[str, tuple[str, ...]], list[Try]] = defaultdict(list)
-    for this in tries:
-        if this.needs and not this.over and this.ref is not None:
-            alike[this.ref.remote_object, this.needs].append(this)
-    for (_, names), group in alike.items():
-        for some in chunks(group, line.provider.batch_size):
-            refs = [this.ref for this in some if this.ref is not None]
-            for this, answer in zip(some, line.get(refs, names), strict=True):
-                if isinstance(answer, RemoteRecord):
-                    this.current = dict(answer.values)
-                else:
-                    guarded(this, partial(reraise, answer))
+    alike: defaultdict[tuple[str, ...], list[Try]] = defaultdict(list)
+    for this in call:
+        if this.needs:
+            alike[this.needs].append(this)
+    for names, group in alike.items():
+        answers = line.get([this.known_ref for this in group], names)
+        for this, answer in zip(group, answers, strict=True):
+            this.excused = line.is_probing
+            if isinstance(answer, RemoteRecord):
+                this.current = dict(answer.values)
+            else:
+                guarded(this, partial(reraise, answer))
 
 
 def _resolve(line: Line, this: Try) -> None:
@@ -149,6 +172,7 @@ def _resolve(line: Line, this: Try) -> None:
     decision = this.decision
     assert decision is not None
     action = decision.action.action
+    this.excused = line.is_probing
     if action in (ActionType.CREATE, ActionType.UPDATE):
         this.sent = _values(line, this, creating=action == ActionType.CREATE)
     elif action == ActionType.DELETE:
@@ -157,7 +181,7 @@ def _resolve(line: Line, this: Try) -> None:
         this.sent = resolving.resolve(
             decision.action,
             this.invocation.payload,
-            fields=decision.inputs(line.provider),
+            fields=line.inputs(decision),
             creating=True,
             current=None,
         )
@@ -172,6 +196,8 @@ def _values(line: Line, this: Try, *, creating: bool) -> dict[str, Any]:
     values: dict[str, Any] = {}
     mine = echo.ours(this.link.written if this.link else {}, this.current or {})
     for number, (decision, payload) in enumerate(_steps(line, this)):
+        if decision.action.action == ActionType.NOOP:
+            continue
         known = creating or this.current is not None
         values |= resolving.resolve(
             decision.action,

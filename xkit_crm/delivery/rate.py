@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 
 from xkit_crm.providers.base import Limits, Usage
 
+#: So few calls left may not be enough for what is begun next.
+SCARCE = 3
 #: When a quota is taken to be renewed where the CRM didn't say.
 QUOTA_PAUSE = timedelta(hours=1)
 
@@ -35,15 +37,16 @@ class Gauge:
 COLUMNS = ("tokens", "tokens_at", "quota", "quota_left", "quota_resets_at", "failures")
 
 
-def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime) -> timedelta:
-    """How long to wait before the next call; nothing where it may be made now.
+def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime, calls: int = 1) -> timedelta:
+    """How long to wait before the next `calls`; nothing where they may be made now.
 
     `reserve` is the share of the daily quota, in per cent, that is left to others.
     """
     pause = _until_quota(gauge, reserve=reserve, now=now)
     tokens = available(gauge, limits, now=now)
-    if tokens is not None and tokens < 1:
-        missing = (1 - tokens) / _rate(limits) if limits.calls else 0.0
+    wanted = min(calls, _burst(limits)) if limits.calls else calls
+    if tokens is not None and tokens < wanted:
+        missing = (wanted - tokens) / _rate(limits) if limits.calls else 0.0
         since = max(gauge.tokens_at or now, now)
         pause = max(pause, since - now + timedelta(seconds=missing))
     return pause
@@ -55,7 +58,7 @@ def available(gauge: Gauge, limits: Limits, *, now: datetime) -> float | None:
         # Only the CRM's word, until the moment it named.
         waits = gauge.tokens is not None and gauge.tokens_at is not None and gauge.tokens_at > now
         return gauge.tokens if waits else None
-    most = float(limits.burst or limits.calls)
+    most = _burst(limits)
     if gauge.tokens is None or gauge.tokens_at is None:
         return most
     passed = max((now - gauge.tokens_at).total_seconds(), 0.0)
@@ -67,20 +70,31 @@ def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: dat
     tokens = available(gauge, limits, now=now)
     gauge.tokens = None if tokens is None else tokens - requests
     gauge.tokens_at = max(now, gauge.tokens_at or now)
-    if usage.left is not None and (gauge.tokens is None or usage.left < gauge.tokens):
-        # Others call the same CRM with the same account: it knows better. Where the provider
-        # declares no limit, only "none left" says anything.
-        if usage.left == 0:
-            gauge.tokens, gauge.tokens_at = 0.0, max(now, usage.resets_at or now)
-        elif limits.calls is not None:
-            gauge.tokens = float(usage.left)
+    # Others call the same CRM with the same account: it knows better.
+    if usage.left is not None:
+        known = limits.calls is not None
+        left = float(usage.left)
+        gauge.tokens = min(gauge.tokens or 0.0, left) if known else left
+        if usage.left < SCARCE or not known:
+            # What is left has to last until the CRM counts anew.
+            gauge.tokens_at = max(now, usage.resets_at or now)
     if usage.quota_left is not None:
         gauge.quota, gauge.quota_left = usage.quota or gauge.quota, usage.quota_left
         gauge.quota_resets_at = usage.quota_resets_at or now + QUOTA_PAUSE
 
 
+def _burst(limits: Limits) -> float:
+    """The tokens of a full bucket."""
+    calls = limits.calls or 0
+    return float(max(calls // 10, 1) if limits.burst is None else limits.burst)
+
+
 def _rate(limits: Limits) -> float:
-    return (limits.calls or 0) / limits.per
+    """Tokens a second. Where the vendor counts calls in a window and declares no burst, a full
+    bucket and what is refilled in one window are what it allows, and no more."""
+    calls = limits.calls or 0
+    kept = 0.0 if limits.burst is not None or calls == 1 else _burst(limits)
+    return (calls - kept) / limits.per
 
 
 def _until_quota(gauge: Gauge, *, reserve: int, now: datetime) -> timedelta:

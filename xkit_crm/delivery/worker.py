@@ -18,7 +18,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.health import Pulse
-from xkit_crm.sync import bindings
+from xkit_crm.sync import bindings, triggers
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Worker:
         for thread in threads:
             thread.start()
         while not self._stopping:
+            triggers.take_in_for()
             began = time.monotonic()
             self._look_and_queue()
             took = time.monotonic() - began
@@ -72,6 +73,7 @@ class Worker:
     def run_once(self) -> int:
         """Carry out everything that is due now, and what becomes due by that; then end."""
         done = 0
+        triggers.take_in_for(float("inf"))
         while not self._stopping and (found := self._look()):
             worked = sum(self._turn(connection_id) for connection_id in found)
             if not worked:
@@ -122,8 +124,8 @@ class Worker:
             worked = drain(
                 connection_id, go_on=lambda: not self._stopping and time.monotonic() < until
             )
-        except Exception:
-            # What it had in hand is taken up again.
+        except (Exception, SystemExit):
+            # What it had in hand is taken up again; an adapter that ends the process doesn't.
             logger.exception("Lane %s failed.", connection_id)
             connections.close_all()
             return 0

@@ -1,6 +1,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.datetime
 import django.utils.timezone
 import xkit_crm.models.base
 import xkit_crm.models.connection
@@ -160,6 +161,20 @@ class Migration(migrations.Migration):
                 'verbose_name': 'invocation',
                 'verbose_name_plural': 'invocations',
                 'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='MarkedRow',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('model', models.TextField(verbose_name='model')),
+                ('object_pk', models.TextField(verbose_name='row')),
+                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'marked row',
+                'verbose_name_plural': 'marked rows',
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(

@@ -8,6 +8,7 @@ from xkit_crm.models.event_action import EventAction
 from xkit_crm.models.event_definition import EventDefinition
 from xkit_crm.models.invocation import Invocation
 from xkit_crm.models.lane import Lane
+from xkit_crm.models.marked_row import MarkedRow
 from xkit_crm.models.model_binding import ModelBinding
 from xkit_crm.models.object_mapping import ObjectMapping
 from xkit_crm.models.record_link import RecordLink
@@ -21,6 +22,7 @@ __all__ = [
     "EventDefinition",
     "Invocation",
     "Lane",
+    "MarkedRow",
     "ModelBinding",
     "ObjectMapping",
     "RecordLink",

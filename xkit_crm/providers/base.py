@@ -151,12 +151,12 @@ class Limits:
     """What the vendor allows one customer: `calls` in every `per` seconds. None: as many as come.
 
     A provider declares it; what the CRM says of itself while it is called goes before it
-    (`Usage`).
+    (`Usage`). Without `burst` the vendor counts calls in a window, and a tenth of them is made at
+    once at most; with it the vendor has a bucket of its own that holds so many.
     """
 
     calls: int | None = None
     per: float = 1.0
-    #: The longest burst, in calls; None: `calls`.
     burst: int | None = None
 
 

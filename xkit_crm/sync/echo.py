@@ -42,6 +42,11 @@ def applying(connection: Connection | str) -> Iterator[None]:
         _origins.reset(token)
 
 
+def is_applying() -> bool:
+    """Whether an `applying()` block is around."""
+    return bool(_origins.get())
+
+
 def without_origin(connection_ids: list[str]) -> list[str]:
     """Those connections that what is saved now doesn't come from."""
     origins = _origins.get()

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from django.db.models import F, Q
 
-from xkit_crm.exceptions import CRMUnauthorized, CRMUnavailable, RateLimited, XkitError
+from xkit_crm.exceptions import (
+    CRMUnauthorized,
+    CRMUnavailable,
+    RateLimited,
+    RecordLocked,
+    XkitError,
+)
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
 
 Kind = Misbehaviour.Kind
@@ -72,7 +78,7 @@ def _error(row: Misbehaviour, operation: Operation, object_name: str) -> XkitErr
         case Kind.EXPIRED_TOKEN:
             return CRMUnauthorized("The CRM answered 401: the token has expired.")
         case Kind.LOCKED_RECORD:
-            return CRMUnavailable(
+            return RecordLocked(
                 f"The CRM could not lock the {object_name} record.", retry_after=row.retry_after
             )
         case Kind.TIMEOUT_BEFORE | Kind.TIMEOUT_AFTER:

@@ -1,0 +1,13 @@
+"""A row of the same columns for each peer."""
+
+from __future__ import annotations
+
+from tests.products.models import Columns
+
+
+class Hooked(Columns):
+    """django-webhook2 sends it."""
+
+
+class Tasked(Columns):
+    """A task is queued for it, by the code that saves it."""
