@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
-from xkit_crm.admin.base import XkitAdmin
-from xkit_crm.models import EventDefinition, ModelBinding
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
+from xkit_crm.models import EventDefinition, MarkedRow, ModelBinding
 from xkit_crm.models.event_definition import EventType
 
 PAYLOAD_FORM = {"type": "dict", "keys": {}, "additionalProperties": {"type": "string"}}
@@ -50,3 +50,12 @@ class ModelBindingAdmin(XkitAdmin):
     list_select_related = ["model", "crm_object", "on_create", "on_update", "on_delete"]
     search_fields = ["model__model", "crm_object__slug", "connection_path"]
     autocomplete_fields = ["crm_object"]
+
+
+@admin.register(MarkedRow)
+class MarkedRowAdmin(ReadOnlyAdmin):
+    """What triggers have marked and nobody has looked at yet: mostly nothing."""
+
+    list_display = ["model", "object_pk", "created_at"]
+    search_fields = ["model", "object_pk"]
+    show_full_result_count = False
