@@ -26,6 +26,29 @@ def need(present: bool, what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
+#: Modules whose tests start processes or wait for real: CI runs them, a plain run leaves them out.
+LONG = (
+    "tests/crm/",
+    "tests/delivery/backends/test_celery",
+    "tests/delivery/backends/test_tasks",
+    "tests/delivery/test_batching",
+    "tests/delivery/test_breaker",
+    "tests/delivery/test_heartbeat",
+    "tests/delivery/test_machine",
+    "tests/delivery/test_rate",
+    "tests/delivery/test_worker",
+    "tests/sync/test_set_wise",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, before what is asked for is chosen by the marks."""
+    for item in items:
+        if item.nodeid.startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_catalogue() -> Iterator[None]:
     """A test's rows are rolled back; what was remembered of them goes too."""
