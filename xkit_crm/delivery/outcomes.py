@@ -23,7 +23,7 @@ from django.db import (
     router,
     transaction,
 )
-from django.db.models import Exists, F
+from django.db.models import F
 from django.utils import timezone
 
 from xkit_crm import signals
@@ -241,17 +241,24 @@ def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
     """
     if not call:
         return []
-    ids = [this.invocation.pk for this in call]
-    lane = Lane.objects.filter(pk=call[0].invocation.connection_id, holder=holder)
-    waiting = Invocation.objects.filter(Exists(lane), pk__in=ids, status=PENDING)
+    holds = {"connection_id": call[0].invocation.connection_id, "holder": holder}
     mine = list(call)
-    if len(call) == 1:
-        waiting = waiting.filter(tries=call[0].invocation.tries)
-    begun = waiting.update(status=RUNNING, tries=F("tries") + 1)
+    begun = update_each(
+        Invocation,
+        [
+            (
+                {"id": t.invocation.pk, "status": str(PENDING), "tries": t.invocation.tries},
+                {"status": str(RUNNING), "tries": t.invocation.tries + 1},
+            )
+            for t in call
+        ],
+        where=(Lane, holds),
+    )
     if not begun:
         return []
     if begun < len(call):
         # Someone else changed or deleted some; what runs in a lane is its holder's.
+        ids = [this.invocation.pk for this in call]
         running = Invocation.objects.filter(pk__in=ids, status=RUNNING)
         left = dict(running.values_list("pk", "tries"))
         mine = [t for t in call if left.get(t.invocation.pk) == t.invocation.tries + 1]
@@ -497,7 +504,8 @@ def _keep_links(tries: Sequence[Try], *, using: str) -> None:
             known.append(this)
         elif this.wrote is not None and _is_about_a_row(this.invocation):
             new.append(this)
-    RecordLink.objects.filter(pk__in=[t.link.pk for t in gone if t.link is not None]).delete()
+    if ended := [this.link.pk for this in gone if this.link is not None]:
+        RecordLink.objects.filter(pk__in=ended).delete()
     update_each(RecordLink, [_learned(this, this.link) for this in known if this.link is not None])
     if new:
         _link(new, using=using)

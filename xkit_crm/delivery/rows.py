@@ -18,15 +18,23 @@ from django.db import connections, models, router
 Change = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
-def update_each(model: type[models.Model], changes: Sequence[Change]) -> int:
+def update_each(
+    model: type[models.Model],
+    changes: Sequence[Change],
+    *,
+    where: tuple[type[models.Model], Mapping[str, str]] | None = None,
+) -> int:
     """Update each row that meets its criteria; gives how many there were.
 
     Criteria and values are by attribute name (`connection_id`), the same names in every change.
+    With `where` nothing is updated unless there is a row of that model with these texts.
     """
     if not changes:
         return 0
     criteria, values = (tuple(part) for part in changes[0])
     using = router.db_for_write(model)
+    other = None if where is None else (where[0], tuple(where[1]))
+    texts = () if where is None else tuple(where[1].values())
     if connections[using].vendor == "postgresql":
         # `old` and `new`, since a row may be found by what it gets another value of.
         rows = [
@@ -34,12 +42,14 @@ def update_each(model: type[models.Model], changes: Sequence[Change]) -> int:
             | {f"new_{name}": value for name, value in wanted.items()}
             for found, wanted in changes
         ]
-        return _run(using, _update_set(model, using, values, criteria), [_json(rows)])
+        return _run(
+            using, _update_set(model, using, values, criteria, other), [_json(rows), *texts]
+        )
     return _run_each(
         using,
-        _update_one(model, using, values, criteria),
-        _fields(model, values + criteria),
-        [(*wanted.values(), *found.values()) for found, wanted in changes],
+        _update_one(model, using, values, criteria, other),
+        _fields(model, values + criteria) + (() if other is None else _fields(*other)),
+        [(*wanted.values(), *found.values(), *texts) for found, wanted in changes],
     )
 
 
@@ -128,9 +138,24 @@ def _recordset(model: type[models.Model], using: str, **parts: tuple[str, ...]) 
     return f"jsonb_to_recordset(%s::jsonb) AS rows({', '.join(typed)})"
 
 
+_Other = tuple[type[models.Model], tuple[str, ...]] | None
+
+
+def _and_exists(using: str, other: _Other) -> str:
+    if other is None:
+        return ""
+    model, names = other
+    found = [f"{column} = %s" for column in _columns(model, using, names)]
+    return f" AND EXISTS (SELECT 1 FROM {_table(model, using)} WHERE {' AND '.join(found)})"  # noqa: S608
+
+
 @cache
 def _update_set(
-    model: type[models.Model], using: str, values: tuple[str, ...], criteria: tuple[str, ...]
+    model: type[models.Model],
+    using: str,
+    values: tuple[str, ...],
+    criteria: tuple[str, ...],
+    other: _Other,
 ) -> str:
     table = _table(model, using)
     gets = [
@@ -142,18 +167,25 @@ def _update_set(
         for name, column in zip(criteria, _columns(model, using, criteria), strict=True)
     ]
     rows = _recordset(model, using, old=criteria, new=values)
-    return f"UPDATE {table} SET {', '.join(gets)} FROM {rows} WHERE {' AND '.join(found)}"  # noqa: S608
+    return (
+        f"UPDATE {table} SET {', '.join(gets)} FROM {rows} "  # noqa: S608 - our own names only
+        f"WHERE {' AND '.join(found)}{_and_exists(using, other)}"
+    )
 
 
 @cache
 def _update_one(
-    model: type[models.Model], using: str, values: tuple[str, ...], criteria: tuple[str, ...]
+    model: type[models.Model],
+    using: str,
+    values: tuple[str, ...],
+    criteria: tuple[str, ...],
+    other: _Other,
 ) -> str:
     gets = [f"{column} = %s" for column in _columns(model, using, values)]
     found = [f"{column} = %s" for column in _columns(model, using, criteria)]
     return (
         f"UPDATE {_table(model, using)} SET {', '.join(gets)} "  # noqa: S608 - our own names only
-        f"WHERE {' AND '.join(found)}"
+        f"WHERE {' AND '.join(found)}{_and_exists(using, other)}"
     )
 
 
