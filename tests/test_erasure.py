@@ -22,6 +22,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.mapping.erased import ERASED
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.sync.digests import FORGOTTEN
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +89,7 @@ def test_values_go_and_keys_and_shape_and_everything_else_stay(ada: Deal) -> Non
     assert invocation.record is not None
     assert invocation.record.id == RECORD
     link = xkit_crm.links(ada).get()
-    assert (link.record_id, link.delivered, link.written) == (RECORD, {}, {})
+    assert (link.record_id, link.delivered, link.written) == (RECORD, FORGOTTEN, {})
 
 
 def test_what_is_not_there_stays_absent(ada: Deal) -> None:

@@ -26,6 +26,7 @@ from xkit_crm.models import Attempt, Connection, EventDefinition, Invocation, Re
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.base import RecordRef
+from xkit_crm.sync.digests import FORGOTTEN
 from xkit_crm.sync.retarget import NothingToDo
 
 #: Invocations of one transaction.
@@ -172,8 +173,8 @@ def _erase(scope: _Scope, *, cancel: bool, dry_run: bool) -> Erasure:
         for some in _batches(searches):
             counts = _erase_batch(some, partial(_found, record_ids), dry_run=dry_run)
             invocations, attempts = invocations + counts[0], attempts + counts[1]
-    links = scope.links().exclude(delivered={}, written={})
-    marked = links.count() if dry_run else links.update(delivered={}, written={})
+    links = scope.links().exclude(delivered=FORGOTTEN, written={})
+    marked = links.count() if dry_run else links.update(delivered=FORGOTTEN, written={})
     return Erasure(invocations + deletes, attempts, marked, cancelled)
 
 

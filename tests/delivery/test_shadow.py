@@ -141,7 +141,7 @@ def test_the_command_reports_and_switches(
     deliver()
     call_command("xkit_shadow", "acme")
     said = capsys.readouterr().out
-    assert "1 invocation(s) wait, 0 not rehearsed yet. They would take 1 call(s):" in said
+    assert "1 invocation(s) wait.\nThey would take 1 call(s), of several each:" in said
     assert "1  create Opportunity" in said
     call_command("xkit_shadow", "acme", "--live")
     assert "acme is live; 1 invocation(s) released." in capsys.readouterr().out

@@ -355,3 +355,15 @@ def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what
     assert result.counts == {State.ON_ITS_WAY: 1, State.DIFFERS: 1}
     invocation = Invocation.objects.get(object_pk=str(first.pk))
     assert invocation.payload["name"] == "Saved meanwhile"
+
+
+def test_a_row_that_was_erased_from_the_log_is_not_sent_again_for_that(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    drain("acme")
+    xkit_crm.erase(deal)
+    result = run()
+    assert result.counts[State.ERASED] == 1
+    assert not result.queued
+    assert result.unsettled == 0

@@ -13,6 +13,10 @@ from typing import Any
 
 from xkit_crm.mapping.sameness import normal
 
+#: What a link's `delivered` holds after its row was erased from the log: nobody knows any more what
+#: was delivered, and nothing is to be sent again for that.
+FORGOTTEN = {"": "erased"}
+
 
 def digest(value: Any) -> str:
     """16 hex digits that equal values have in common; `value` is JSON."""

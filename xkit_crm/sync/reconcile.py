@@ -31,7 +31,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.sync import bindings, walking
 from xkit_crm.sync.bindings import Binding
-from xkit_crm.sync.digests import digests
+from xkit_crm.sync.digests import FORGOTTEN, digests
 from xkit_crm.sync.walking import Place
 
 #: Findings that a result keeps; all of them are told to `found`.
@@ -42,6 +42,7 @@ class State(enum.StrEnum):
     """How a row and its record stand to each other, in one connection."""
 
     IN_STEP = "in step"
+    ERASED = "erased"
     DIFFERS = "differs"
     NOT_LINKED = "not linked"
     GONE = "row gone"
@@ -52,6 +53,10 @@ class State(enum.StrEnum):
     INVALID = "invalid"
     OPTED_OUT = "opted out"
     UNDECIDED = "undecided"
+
+
+#: States of which nothing has to be told row by row.
+QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +284,7 @@ class _Run:
             self.counts[difference.state] += 1
             if difference.queued:
                 self.queued[difference.queued] += 1
-            if difference.state in (State.IN_STEP, State.ON_ITS_WAY, State.OPTED_OUT):
+            if difference.state in QUIET:
                 continue
             if len(self.differences) < MAX_FINDINGS:
                 self.differences.append(difference)
@@ -339,8 +344,8 @@ class _Run:
         link = standing.links.get(place)
         record_id = link.record_id if link is not None else ""
         tell = partial(Difference, connection_id, pk, record_id)
-        if place in standing.open:
-            return tell(State.ON_ITS_WAY)
+        if place in standing.open or (link is not None and link.delivered == FORGOTTEN):
+            return tell(State.ON_ITS_WAY if place in standing.open else State.ERASED)
         if link is None and place in standing.handed_over:
             return tell(State.HANDED_OVER)
         if link is None and place in standing.failed:

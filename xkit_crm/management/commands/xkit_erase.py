@@ -49,11 +49,17 @@ class Command(XkitCommand):
                 return
             if options["interactive"]:
                 self._tell("There will be erased, for good", found)
-                if input("Type 'yes' to go on: ") != "yes":
-                    raise CommandError("Nothing was erased.")
+                if not self._confirmed():
+                    raise CommandError("Nothing was erased. Without a terminal, use --no-input.")
             self._tell("Erased", step(dry_run=False))
         except XkitError as error:
             raise CommandError(str(error)) from error
+
+    def _confirmed(self) -> bool:
+        try:
+            return input("Type 'yes' to go on: ") == "yes"
+        except EOFError:
+            return False
 
     def _step(self, options: dict[str, Any]) -> Any:
         """What erases, once it is told whether to do it."""

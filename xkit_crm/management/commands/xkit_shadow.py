@@ -45,10 +45,11 @@ class Command(XkitCommand):
                 f"{connection} is not in shadow mode. Start it with --start.",
             )
         found = shadow.report(connection)
-        self.stdout.write(
-            f"{found.waiting} invocation(s) wait, {found.not_rehearsed} not rehearsed yet. "
-            f"They would take {found.calls} call(s):"
-        )
+        self.stdout.write(f"{found.waiting} invocation(s) wait.")
+        if found.not_rehearsed:
+            self.stdout.write(f"{found.not_rehearsed} of them not rehearsed yet: a worker does it.")
+        if found.writes:
+            self.stdout.write(f"They would take {found.calls} call(s), of several each:")
         for (operation, target), count in sorted(found.writes.items()):
             self.stdout.write(f"  {count:>7}  {operation} {target}")
         for message, count in found.problems.most_common():
