@@ -221,6 +221,9 @@ UPSERT: dict[str, Any] = {
 }
 
 
+@pytest.mark.skipif(
+    database.vendor == "mysql", reason="MariaDB doesn't tell which rows an upsert wrote"
+)
 def test_an_upsert_fires_as_what_it_did(connection: Connection) -> None:
     with xkit_crm.muted():
         Ticket.objects.bulk_create([ticket("1", "old"), ticket("2", "same"), ticket("3", "other")])
@@ -231,6 +234,9 @@ def test_an_upsert_fires_as_what_it_did(connection: Connection) -> None:
     assert Ticket.objects.count() == 4
 
 
+@pytest.mark.skipif(
+    database.vendor == "mysql", reason="MariaDB doesn't tell which rows an upsert wrote"
+)
 def test_an_upsert_by_the_primary_key_fires(connection: Connection) -> None:
     with xkit_crm.muted():
         (old,) = Ticket.objects.bulk_create([ticket("1", "old")])
@@ -243,6 +249,9 @@ def test_an_upsert_by_the_primary_key_fires(connection: Connection) -> None:
     assert fired() == [("deal_updated", {"name": "new"})]
 
 
+@pytest.mark.skipif(
+    database.vendor == "mysql", reason="MariaDB doesn't tell which rows an upsert wrote"
+)
 def test_an_upsert_tells_what_was_written_and_not_what_was_left_out(
     connection: Connection,
 ) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, models
+from django.db import IntegrityError, OperationalError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
@@ -17,6 +17,9 @@ from uuid_utils.compat import uuid7
 from xkit_crm.exceptions import Problem
 
 _Result = TypeVar("_Result")
+
+#: How often a step is begun again.
+CONFLICTS = 4
 
 #: A slug stands in URLs and in `objects` documents.
 validate_slug = RegexValidator(
@@ -56,14 +59,17 @@ class Dated(models.Model):
 
 
 def again_on_conflict(step: Callable[[], _Result]) -> _Result:
-    """Do it, and once more where somebody made the same row at the same moment: then it is there.
+    """Do it, and again where somebody made the same row at the same moment: then it is there,
+    or the database had to choose between the two.
 
     `step` opens its own transaction.
     """
-    try:
-        return step()
-    except IntegrityError:
-        return step()
+    for _attempt in range(CONFLICTS):
+        try:
+            return step()
+        except (IntegrityError, OperationalError):
+            continue
+    return step()
 
 
 def raise_problems(problems: list[Problem], field: str) -> None:
