@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from math import inf
 from queue import SimpleQueue
 
 from django.db import close_old_connections, connections
@@ -68,6 +69,7 @@ class Worker:
             self._queue.put(None)
         for thread in threads:
             thread.join()
+        connections.close_all()
         return self._done
 
     def run_once(self) -> int:
@@ -75,7 +77,7 @@ class Worker:
         done = 0
         triggers.take_in_for(float("inf"))
         while not self._stopping and (found := self._look()):
-            worked = sum(self._turn(connection_id) for connection_id in found)
+            worked = sum(self._turn(connection_id, seconds=inf) for connection_id in found)
             if not worked:
                 break
             done += worked
@@ -117,9 +119,9 @@ class Worker:
                     self._taken.discard(connection_id)
         connections.close_all()
 
-    def _turn(self, connection_id: str) -> int:
+    def _turn(self, connection_id: str, *, seconds: float = TURN) -> int:
         """Work in the lane for a while. One lane's trouble is no other's."""
-        until = time.monotonic() + TURN
+        until = time.monotonic() + seconds
         try:
             worked = drain(
                 connection_id, go_on=lambda: not self._stopping and time.monotonic() < until
