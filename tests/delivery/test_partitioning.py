@@ -135,7 +135,10 @@ def test_work_is_found_by_the_same_index(partitioned: str) -> None:
     waiting = Invocation.objects.filter(connection_id="acme", status="pending", due_at__lte=NOW)
     with database.cursor() as cursor:
         # A planner takes no index for a handful of rows, and sorts nothing that it needn't.
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        cursor.execute(
+            "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+            "SET LOCAL enable_sort = off"
+        )
     plan = waiting.order_by("priority", "due_at", "id")[:100].explain()
     assert "Merge Append" in plan
     assert "Sort Method" not in plan
