@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -151,13 +150,12 @@ def _announce(connection: Connection, old_status: str, *, using: str) -> None:
     if connection.is_enabled:
         backends.poke_on_commit([connection.pk], using=using)
     if connection.status != old_status:
-        tell = partial(
-            signals.send,
+        signals.send_on_commit(
             signals.connection_status_changed,
             Connection,
+            using=using,
             connection=connection,
             old_status=old_status,
             new_status=connection.status,
             reason=connection.status_reason,
         )
-        transaction.on_commit(tell, using=using)

@@ -236,13 +236,11 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
                         retry_after=1,
                     )
                 invocation.refresh_from_db()
-                transaction.on_commit(partial(_tell_finished, invocation), using=using)
+                signals.send_on_commit(
+                    signals.invocation_finished, Invocation, using=using, invocation=invocation
+                )
             cancelled += 1
     return cancelled
-
-
-def _tell_finished(invocation: Invocation) -> None:
-    signals.send(signals.invocation_finished, Invocation, invocation=invocation)
 
 
 def _strip_deletes(ids: list[int], *, dry_run: bool) -> int:

@@ -7,8 +7,10 @@ logged and stops nothing.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.dispatch import Signal
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,11 @@ connection_status_changed = Signal()
 invocation_finished = Signal()
 #: sender=RecordLink; link, created
 record_linked = Signal()
+
+
+def send_on_commit(signal: Signal, sender: type, *, using: str, **named: Any) -> None:
+    """Tell every receiver once the transaction in this database is committed."""
+    transaction.on_commit(partial(send, signal, sender, **named), using=using)
 
 
 def send(signal: Signal, sender: type, **named: Any) -> None:

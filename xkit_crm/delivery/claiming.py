@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.db import router, transaction
@@ -273,5 +272,9 @@ def _tell(ids: list[int]) -> None:
     if not ids or not signals.invocation_finished.receivers:
         return
     for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):
-        tell = partial(signals.send, signals.invocation_finished, Invocation, invocation=invocation)
-        transaction.on_commit(tell, using=router.db_for_write(Invocation))
+        signals.send_on_commit(
+            signals.invocation_finished,
+            Invocation,
+            using=router.db_for_write(Invocation),
+            invocation=invocation,
+        )

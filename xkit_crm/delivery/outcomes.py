@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from django.db import (
@@ -484,10 +483,9 @@ def _tell(tries: Sequence[Try], *, using: str) -> None:
         return
     for this in tries:
         if this.invocation.is_final:
-            tell = partial(
-                signals.send, signals.invocation_finished, Invocation, invocation=this.invocation
+            signals.send_on_commit(
+                signals.invocation_finished, Invocation, using=using, invocation=this.invocation
             )
-            transaction.on_commit(tell, using=using)
 
 
 # -- record links ---------------------------------------------------------------------------------
@@ -539,8 +537,9 @@ def _link(tries: Sequence[Try], *, using: str) -> None:
     for this, key in zip(tries, keys, strict=True):
         link = RecordLink.objects.filter(**key, record_id=str(this.wrote), created_at=now).first()
         if link is not None:
-            tell = partial(signals.send, signals.record_linked, RecordLink, link=link, created=True)
-            transaction.on_commit(tell, using=using)
+            signals.send_on_commit(
+                signals.record_linked, RecordLink, using=using, link=link, created=True
+            )
 
 
 def _learned(this: Try, link: RecordLink) -> Change:

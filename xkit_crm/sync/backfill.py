@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import models, transaction
+from django.db import models
 
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery import backends, outbox
@@ -367,8 +367,9 @@ class _Run:
                 done[str(row.pk)] = known or prepare(row, step, captured, links)
             RecordLink.objects.bulk_create(links, batch_size=outbox.CHUNK)
             for link in links:
-                send = partial(signals.send, signals.record_linked, RecordLink)
-                transaction.on_commit(partial(send, link=link, created=True), using=home)
+                signals.send_on_commit(
+                    signals.record_linked, RecordLink, using=home, link=link, created=True
+                )
             lanes = outbox.put_many(captured, using=home, priority=Priority.BACKGROUND)
             if lanes:
                 backends.poke_on_commit(lanes, using=home)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, router, transaction
+from django.db import models, router
 
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery.outbox import Row
@@ -41,8 +39,13 @@ def link(
         crm_object_id=catalogue.crm_object(slug).id,
         defaults={"record_id": record_id},
     )
-    tell = partial(signals.send, signals.record_linked, RecordLink, link=made, created=created)
-    transaction.on_commit(tell, using=router.db_for_write(RecordLink))
+    signals.send_on_commit(
+        signals.record_linked,
+        RecordLink,
+        using=router.db_for_write(RecordLink),
+        link=made,
+        created=created,
+    )
     return made
 
 
