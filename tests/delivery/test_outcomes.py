@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm import signals
+from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, UnknownRecord
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
@@ -392,3 +394,29 @@ def test_a_defect_is_written_down_although_the_credentials_can_not_be_read(
     deliver()
     assert only().status == "failed"
     assert "ZeroDivisionError" in str(only().error)
+
+
+def test_what_is_taken_back_with_the_next_call_is_stored_by_itself(
+    sandbox: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is over and what comes next share a transaction, and the next may break it."""
+    record = create().record
+    assert record is not None
+    changes = {"name": "Renamed"}
+    xkit_crm.invoke("acme", "opportunity", "deal_updated", changes, record.id, wait=False)
+    Invocation.objects.filter(event__slug="deal_updated").update(record_id="Contact:00001")
+    create("Pear", wait=False)
+    begin, broken = outcomes.begin, [DatabaseError("a deadlock")]
+
+    def breaking(*args: Any, **named: Any) -> Any:
+        if broken:
+            raise broken.pop()
+        return begin(*args, **named)
+
+    monkeypatch.setattr(outcomes, "begin", breaking)
+    assert deliver() == 2
+    assert states() == ["succeeded", "failed", "succeeded"]
+    assert names() == ["Sales", "Pear"]
+    assert "lease ran out" not in caplog.text

@@ -16,8 +16,8 @@ from typing import Any
 
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.line import Line, chunks
-from xkit_crm.delivery.outcomes import Try, guarded, reraise, succeed
 from xkit_crm.delivery.preparing import complete, prepare
+from xkit_crm.delivery.trying import Try, guarded, reraise, succeed
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,

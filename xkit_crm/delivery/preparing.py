@@ -14,7 +14,7 @@ from typing import Any
 from xkit_crm.delivery.claiming import unfold
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.line import Line
-from xkit_crm.delivery.outcomes import Try, guarded, reraise, succeed
+from xkit_crm.delivery.trying import Try, guarded, reraise, succeed
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized, UnknownRecord
 from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType

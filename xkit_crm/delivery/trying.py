@@ -1,0 +1,204 @@
+"""A try: what is known of it while it goes on, and what came of it.
+
+`preparing.py` and `pipeline.py` fill it in and say that it succeeded or failed; `outcomes.py`
+writes it down. Nothing is stored here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from xkit_crm.conf import settings
+from xkit_crm.delivery.decisions import Decision
+from xkit_crm.delivery.retry import Policy
+from xkit_crm.exceptions import (
+    ConfigurationError,
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    RateLimited,
+    RejectedByCRM,
+    XkitError,
+)
+from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.models.attempt import Outcome
+from xkit_crm.models.event_definition import EventType
+from xkit_crm.models.invocation import InvocationStatus, Record
+from xkit_crm.providers.base import Criterion, RecordRef
+from xkit_crm.providers.registry import provider_class
+from xkit_crm.redaction import redact
+from xkit_crm.sync.retarget import NothingToDo
+
+logger = logging.getLogger(__name__)
+
+#: What a try changes of its invocation only where it becomes another event.
+CONTENT = ("event_id", "payload", "folded")
+
+
+@dataclass(slots=True, eq=False)
+class Try:
+    """What is known of one try while it goes on; the attempt row is made from it."""
+
+    invocation: Invocation
+    #: The link of the row that it is about, where there is one.
+    link: RecordLink | None = None
+    decision: Decision | None = None
+    operation: str = ""
+    target: str = ""
+    ref: RecordRef | None = None
+    #: Remote fields that have to be known before an update, and what they hold.
+    needs: tuple[str, ...] = ()
+    current: dict[str, Any] | None = None
+    #: Remote fields that are written only while they are as we left them.
+    protected: tuple[str, ...] = ()
+    sent: Mapping[str, Any] | None = None
+    criteria: Sequence[Criterion] = ()
+    wrote: RecordRef | None = None
+    #: The values after the write, as far as they were read back.
+    as_written: Mapping[str, Any] = field(default_factory=dict)
+    status: InvocationStatus = InvocationStatus.SUCCEEDED
+    records: list[Record] = field(default_factory=list)
+    #: Whether it was handed to the CRM, and whether it is known what came of it.
+    begun: bool = False
+    over: bool = False
+    outcome: Outcome = Outcome.SUCCEEDED
+    #: Whether it is not its turn after all: it waits as if it had not been looked at.
+    put_back: bool = False
+    #: Whether the CRM is known to be down, so that failing is no fault of this one.
+    excused: bool = False
+    #: The credentials were refused, in these words.
+    refused: str = ""
+    started: float = field(default_factory=time.monotonic)
+    #: The invocation's content as it was read.
+    content: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.content = tuple(getattr(self.invocation, name) for name in CONTENT)
+
+    @property
+    def is_same_event(self) -> bool:
+        """Whether it is still about what was captured."""
+        now = (getattr(self.invocation, name) for name in CONTENT)
+        return all(one is other for one, other in zip(self.content, now, strict=True))
+
+    @property
+    def number(self) -> int:
+        """Which try this is: `begin` has counted one that went to the CRM."""
+        return self.invocation.tries + (not self.begun)
+
+    @property
+    def known_ref(self) -> RecordRef:
+        """The record of an update or delete."""
+        assert self.ref is not None
+        return self.ref
+
+    @property
+    def may_double(self) -> bool:
+        """Whether doing it again could make a second record."""
+        return self.operation in ("create", "workflow")
+
+
+def guarded(this: Try, step: Callable[[], None]) -> None:
+    """Take the step; what it raises is what came of the try."""
+    try:
+        step()
+    except NothingToDo as nothing:
+        this.status = InvocationStatus.SKIPPED
+        succeed(this, nothing)
+    except XkitError as error:
+        fail(this, error)
+    except Exception as raised:  # noqa: BLE001 - a defect must not stop the lane
+        fail(this, _defect(this, raised))
+
+
+def reraise(error: Exception) -> None:
+    """Raise it, with the traceback it has."""
+    raise error
+
+
+def _defect(this: Try, raised: Exception) -> CRMError:
+    """What was raised that shouldn't be. Its words may hold secrets: they are not shown."""
+    told = redact(traceback.format_exc(), _credentials_of(this.invocation))
+    logger.error("Invocation %s failed with a defect.\n%s", this.invocation.uuid, told)
+    if not this.begun:
+        return CRMError(
+            f"Preparing it failed with {type(raised).__name__}; nothing was sent.",
+            hint="This is a defect of the row's binding or of what the provider says of its CRM; "
+            "the log has its traceback.",
+        )
+    return CRMError(
+        f"The {this.invocation.connection.provider} provider failed with {type(raised).__name__}.",
+        hint="This is a defect of the provider; the log has its traceback.",
+        outcome_unknown=True,
+    )
+
+
+def succeed(this: Try, note: XkitError | None) -> None:
+    """It ended well: `note` says why there was nothing to do, where there wasn't."""
+    invocation = this.invocation
+    this.over, this.outcome = True, Outcome.SUCCEEDED
+    invocation.status = this.status
+    invocation.result = {"records": [record.as_dict() for record in this.records]}
+    invocation.doubtful = False
+    invocation.error_code, invocation.error_detail = "", note.as_dict() if note else None
+    if this.records and invocation.event.type != EventType.SEARCH:
+        invocation.record_id = this.records[0].id
+
+
+def fail(this: Try, error: XkitError) -> None:
+    """It did not: wait for the next try, give up, or leave it to a person."""
+    invocation = this.invocation
+    error = _in_the_products_words(this, error)
+    this.over = True
+    this.outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED
+    invocation.error_code = error.code
+    invocation.error_detail = redact(error.as_dict(), _credentials_of(invocation))
+    if isinstance(error, CRMUnauthorized):
+        this.refused = invocation.error_detail["message"]
+    if isinstance(error, RateLimited) or (this.excused and isinstance(error, CRMUnavailable)):
+        # No fault of its own: however long it lasts, it is not given up for it.
+        invocation.forgiven += 1
+    base = timedelta(seconds=settings.RETRY_BASE)
+    policy = Policy(settings.MAX_ATTEMPTS, base, settings.RETRY_MAX)
+    wait = policy.wait(error, max(this.number - invocation.forgiven, 1))
+    once_more = invocation.retry and (wait is not None or bool(this.refused))
+    invocation.doubtful = invocation.doubtful or error.outcome_unknown
+    if invocation.doubtful and this.may_double and not (once_more and _can_be_asked(invocation)):
+        invocation.status = InvocationStatus.UNKNOWN
+    elif once_more:
+        invocation.status = InvocationStatus.PENDING
+        if not isinstance(error, RateLimited):  # then the whole lane waits, in its order
+            invocation.due_at = timezone.now() + (wait or timedelta())
+    else:
+        invocation.status = InvocationStatus.FAILED
+
+
+def _can_be_asked(invocation: Invocation) -> bool:
+    """Whether the CRM can say what an earlier try has made."""
+    try:
+        return provider_class(invocation.connection.provider).can_find_created
+    except ConfigurationError:
+        return False
+
+
+def _credentials_of(invocation: Invocation) -> dict[str, Any]:
+    """What must not be shown; nothing where it can't even be decrypted."""
+    try:
+        return invocation.connection.credentials
+    except ConfigurationError:
+        return {}
+
+
+def _in_the_products_words(this: Try, error: XkitError) -> XkitError:
+    """Name the payload key that fed each field which the CRM refused."""
+    if not isinstance(error, RejectedByCRM) or not error.errors or this.decision is None:
+        return error
+    return this.decision.explain(error)
