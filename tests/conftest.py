@@ -34,6 +34,7 @@ LONG = (
     "tests/delivery/test_batching",
     "tests/delivery/test_breaker",
     "tests/delivery/test_heartbeat",
+    "tests/delivery/test_lost_batches",
     "tests/delivery/test_machine",
     "tests/delivery/test_rate",
     "tests/delivery/test_worker",

@@ -294,6 +294,12 @@ def outcomes(crm: CRMControl, org: str = "acme") -> dict[str, int]:  # noqa: F81
     return found
 
 
+def refused(crm: CRMControl, *, since: int) -> list[str]:  # noqa: F811
+    """What was asked for when there was no room for it."""
+    made = [(call["operation"], call["outcome"]) for call in crm.calls("acme")[since:]]
+    return [operation for operation, outcome in made if outcome == "429"]
+
+
 def drain_patiently(connection_id: str = "acme", seconds: float = 60) -> None:
     """As a worker does: come back when the pause is over."""
     deadline = time.monotonic() + seconds
@@ -342,8 +348,7 @@ def test_reads_before_a_write_keep_to_the_limit_as_well(
     before = len(crm.calls("acme"))
     crm.faults("acme", calls=20, per=0.5)
     drain_patiently()
-    made = [(call["operation"], call["outcome"]) for call in crm.calls("acme")[before:]]
-    assert [operation for operation, outcome in made if outcome == "429"] == []
+    assert refused(crm, since=before) == []
 
 
 @pytest.mark.django_db
@@ -360,8 +365,7 @@ def test_reads_after_a_write_keep_to_the_limit_as_well(
     before = len(crm.calls("acme"))
     crm.faults("acme", calls=15, per=0.5)
     drain_patiently()
-    made = [(call["operation"], call["outcome"]) for call in crm.calls("acme")[before:]]
-    assert [operation for operation, outcome in made if outcome == "429"] == []
+    assert refused(crm, since=before) == []
 
 
 @pytest.mark.django_db

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from django.db import DatabaseError
-from django.db import connection as database
 
 import xkit_crm
 from tests.delivery.conftest import names, states
 from tests.delivery.hanging import TOLD
 from tests.factories import CustomerFactory
+from tests.processes import Process, Start, processes, until
 from tests.products.models import Deal
 from xkit_crm.delivery import health
 from xkit_crm.delivery.health import Pulse
@@ -30,9 +27,6 @@ from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).parent.parent.parent
-Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -44,39 +38,16 @@ def told(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(told: Path) -> Iterator[Start]:
     """Start a worker process on the tests' database."""
-    started: list[subprocess.Popen[str]] = []
-    name = str(database.settings_dict["NAME"]).removesuffix(".sqlite3")
+    with processes() as run:
 
-    def worker(*options: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", "xkit_worker", *options],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.delivery.worker_settings",
-                "XKIT_DATABASE_NAME": name,
-                TOLD: str(told),
-            },
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
+        def worker(*options: str) -> Process:
+            return run(
+                *("manage.py", "xkit_worker", *options),
+                settings="tests.delivery.worker_settings",
+                **{TOLD: str(told)},
+            )
 
-    yield worker
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    """Wait for what another process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, states()
-        time.sleep(0.05)
+        yield worker
 
 
 def put(*titles: str) -> None:

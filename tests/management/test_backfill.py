@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -13,11 +10,11 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection as database
 
 import xkit_crm
 from tests.delivery.conftest import names
 from tests.factories import DealFactory
+from tests.processes import Process, processes
 from tests.products.models import Customer, Deal
 from xkit_crm.delivery.drain import drain
 from xkit_crm.management.showing import Progress
@@ -150,31 +147,12 @@ def test_progress_is_one_line_on_a_terminal_and_nothing_elsewhere() -> None:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start() -> Iterator[Callable[..., Process]]:
     """Start the command as a process of its own, on the tests' database."""
-    started: list[subprocess.Popen[str]] = []
-
-    def command(*options: str) -> subprocess.Popen[str]:
-        name = str(database.settings_dict["NAME"]).removesuffix(".sqlite3")
-        process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", "xkit_backfill", *options],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "XKIT_DATABASE_NAME": name,
-            },
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    with processes() as run:
+        yield lambda *options: run(
+            "manage.py", "xkit_backfill", *options, settings="tests.settings"
         )
-        started.append(process)
-        return process
-
-    yield command
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -38,7 +39,7 @@ operations = st.lists(
 )
 
 
-class World:
+class World(ABC):
     """One customer's deals, by the number in which they were made."""
 
     def __init__(self, customer: Customer) -> None:
@@ -58,11 +59,13 @@ class World:
                     transaction.set_rollback(True)
                     self.pks = before
 
+    @abstractmethod
     def create(self, titles: Sequence[str]) -> None:
-        raise NotImplementedError
+        """Make deals of these titles."""
 
+    @abstractmethod
     def change(self, name: str, pks: Sequence[int], columns: Any) -> None:
-        raise NotImplementedError
+        """Do what the name says to these deals."""
 
     def told(self) -> list[tuple[str, Any] | None]:
         """What its CRM has of each deal after all events: the last one's type and payload."""

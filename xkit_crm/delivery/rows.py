@@ -35,19 +35,18 @@ def update_each(
     using = router.db_for_write(model)
     other = None if where is None else (where[0], tuple(where[1]))
     texts = () if where is None else tuple(where[1].values())
-    if connections[using].vendor == "postgresql":
+    statement = _update(model, using, values, criteria, other)
+    if _takes_sets(using):
         # `old` and `new`, since a row may be found by what it gets another value of.
         rows = [
             {f"old_{name}": value for name, value in found.items()}
             | {f"new_{name}": value for name, value in wanted.items()}
             for found, wanted in changes
         ]
-        return _run(
-            using, _update_set(model, using, values, criteria, other), [_json(rows), *texts]
-        )
+        return _run(using, statement, [_json(rows), *texts])
     return _run_each(
         using,
-        _update_one(model, using, values, criteria, other),
+        statement,
         _fields(model, values + criteria) + (() if other is None else _fields(*other)),
         [(*wanted.values(), *found.values(), *texts) for found, wanted in changes],
     )
@@ -63,15 +62,17 @@ def insert_each(
     if not rows:
         return 0
     names, using = tuple(rows[0]), router.db_for_write(model)
-    if connections[using].vendor == "postgresql":
+    statement = _insert(model, using, names, ignore=ignore)
+    if _takes_sets(using):
         renamed = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-        return _run(using, _insert_set(model, using, names, ignore=ignore), [_json(renamed)])
-    return _run_each(
-        using,
-        _insert_one(model, using, names, ignore=ignore),
-        _fields(model, names),
-        [tuple(row.values()) for row in rows],
-    )
+        return _run(using, statement, [_json(renamed)])
+    values = [tuple(row.values()) for row in rows]
+    return _run_each(using, statement, _fields(model, names), values)
+
+
+def _takes_sets(using: str) -> bool:
+    """Whether the database takes all rows as one JSON value."""
+    return connections[using].vendor == "postgresql"
 
 
 def _run(using: str, statement: str, parameters: Sequence[Any]) -> int:
@@ -150,67 +151,34 @@ def _and_exists(using: str, other: _Other) -> str:
 
 
 @cache
-def _update_set(
+def _update(
     model: type[models.Model],
     using: str,
     values: tuple[str, ...],
     criteria: tuple[str, ...],
     other: _Other,
 ) -> str:
-    table = _table(model, using)
-    gets = [
-        f'{column} = rows."new_{name}"'
-        for name, column in zip(values, _columns(model, using, values), strict=True)
-    ]
-    found = [
-        f'{table}.{column} = rows."old_{name}"'
-        for name, column in zip(criteria, _columns(model, using, criteria), strict=True)
-    ]
-    rows = _recordset(model, using, old=criteria, new=values)
+    table, source = _table(model, using), ""
+    gets, found = _columns(model, using, values), _columns(model, using, criteria)
+    if _takes_sets(using):
+        source = f"FROM {_recordset(model, using, old=criteria, new=values)} "
+        gets = [f'{to} = rows."new_{name}"' for name, to in zip(values, gets, strict=True)]
+        named = zip(criteria, found, strict=True)
+        found = [f'{table}.{column} = rows."old_{name}"' for name, column in named]
+    else:
+        gets, found = [f"{to} = %s" for to in gets], [f"{column} = %s" for column in found]
     return (
-        f"UPDATE {table} SET {', '.join(gets)} FROM {rows} "  # noqa: S608 - our own names only
+        f"UPDATE {table} SET {', '.join(gets)} {source}"  # noqa: S608 - our own names only
         f"WHERE {' AND '.join(found)}{_and_exists(using, other)}"
     )
 
 
 @cache
-def _update_one(
-    model: type[models.Model],
-    using: str,
-    values: tuple[str, ...],
-    criteria: tuple[str, ...],
-    other: _Other,
-) -> str:
-    gets = [f"{column} = %s" for column in _columns(model, using, values)]
-    found = [f"{column} = %s" for column in _columns(model, using, criteria)]
-    return (
-        f"UPDATE {_table(model, using)} SET {', '.join(gets)} "  # noqa: S608 - our own names only
-        f"WHERE {' AND '.join(found)}{_and_exists(using, other)}"
-    )
-
-
-@cache
-def _insert_set(
-    model: type[models.Model], using: str, names: tuple[str, ...], *, ignore: bool
-) -> str:
-    columns = ", ".join(_columns(model, using, names))
-    rows = ", ".join(f'rows."new_{name}"' for name in names)
-    return (
-        f"INSERT INTO {_table(model, using)} ({columns}) "  # noqa: S608 - our own names only
-        f"SELECT {rows} FROM {_recordset(model, using, new=names)}"
-        f"{' ON CONFLICT DO NOTHING' if ignore else ''}"
-    )
-
-
-@cache
-def _insert_one(
-    model: type[models.Model], using: str, names: tuple[str, ...], *, ignore: bool
-) -> str:
-    columns = ", ".join(_columns(model, using, names))
-    how = ""
-    if ignore:
-        how = " OR IGNORE" if connections[using].vendor == "sqlite" else " IGNORE"
-    return (
-        f"INSERT{how} INTO {_table(model, using)} ({columns}) "
-        f"VALUES ({', '.join(['%s'] * len(names))})"
-    )
+def _insert(model: type[models.Model], using: str, names: tuple[str, ...], *, ignore: bool) -> str:
+    into = f"INTO {_table(model, using)} ({', '.join(_columns(model, using, names))}) "
+    if _takes_sets(using):
+        rows = ", ".join(f'rows."new_{name}"' for name in names)
+        conflict = " ON CONFLICT DO NOTHING" if ignore else ""
+        return f"INSERT {into}SELECT {rows} FROM {_recordset(model, using, new=names)}{conflict}"  # noqa: S608
+    how = {"sqlite": "OR IGNORE "}.get(connections[using].vendor, "IGNORE ") if ignore else ""
+    return f"INSERT {how}{into}VALUES ({', '.join(['%s'] * len(names))})"

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import connection as database
 
-from tests.delivery.conftest import states
 from tests.delivery.hanging import TOLD
+from tests.processes import Process, processes
 
-ROOT = Path(__file__).parents[3]
-Process = subprocess.Popen[str]
 Run = Callable[..., Process]
 
 
@@ -30,36 +22,10 @@ def told(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(told: Path) -> Iterator[Run]:
     """Start `python <arguments>` with these settings; `variables` come into its environment."""
-    started: list[Process] = []
-    name = str(database.settings_dict["NAME"]).removesuffix(".sqlite3")
+    with processes() as start:
 
-    def start(*arguments: str, settings: str, **variables: str) -> Process:
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": f"tests.delivery.backends.{settings}",
-                "XKIT_DATABASE_NAME": name,
-                TOLD: str(told),
-                **variables,
-            },
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(process)
-        return process
+        def with_settings(*arguments: str, settings: str, **variables: str) -> Process:
+            module = f"tests.delivery.backends.{settings}"
+            return start(*arguments, settings=module, **{TOLD: str(told), **variables})
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    """Wait for what another process does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, states()
-        time.sleep(0.05)
+        yield with_settings

@@ -17,9 +17,10 @@ from django.db import transaction
 import xkit_crm
 from tests.conftest import need
 from tests.delivery.backends.brokers import RABBITMQ, REDIS, is_up, lanes_told, remove
-from tests.delivery.backends.conftest import Process, Run, until
+from tests.delivery.backends.conftest import Run
 from tests.delivery.conftest import names, states
 from tests.factories import DealFactory
+from tests.processes import Process, until
 from tests.products.models import Customer
 from xkit_crm.delivery.backends import celery as backend
 from xkit_crm.models import Connection, Lane
