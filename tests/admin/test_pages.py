@@ -322,3 +322,16 @@ def test_an_action_that_names_a_key_the_event_does_not_have_is_refused(
     }
     answer = admin_client.post(page(models.EventAction, "change", action.pk), form)
     assert b"the event has no payload key nmae" in answer.content
+
+
+def test_a_connection_in_shadow_mode_says_so_and_what_it_would_send(
+    log: Connection, admin_client: Client
+) -> None:
+    changelist = page(Connection, "changelist")
+    for action, told in (("start_shadow", "Nothing is sent any more"), ("go_live", "Went live")):
+        chosen = {"action": action, "_selected_action": ["acme"]}
+        answer = admin_client.post(changelist, chosen, follow=True).content.decode()
+        assert told in answer
+        assert ("xkit-status-shadow" in answer) == (action == "start_shadow")
+        shown = admin_client.get(page(Connection, "change", "acme")).content.decode()
+        assert ("Nothing is sent." in shown) == (action == "start_shadow")

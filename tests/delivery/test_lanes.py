@@ -140,8 +140,8 @@ def test_lanes_with_work_are_found(
     assert lanes.with_work() == []
     waiting()
     assert lanes.with_work() == ["acme"]
-    with lanes.held("acme"):
-        lanes.pause("acme", timezone.now() + timedelta(seconds=30))
+    with lanes.held("acme") as hold:
+        hold.pause(timezone.now() + timedelta(seconds=30))
     assert lanes.with_work() == []
     time_machine.move_to("2026-01-01T00:00:31Z", tick=False)
     assert lanes.with_work() == ["acme"]

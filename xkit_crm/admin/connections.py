@@ -96,7 +96,8 @@ class ConnectionAdmin(XkitAdmin):
 
     @admin.display(description=_("status"), ordering="status")
     def status_(self, connection: Connection) -> str:
-        return badge(connection.status)
+        shown = badge(connection.status)
+        return format_html("{} {}", shown, badge("shadow")) if connection.shadow else shown
 
     @admin.display(description=_("shadow mode"))
     def shadow_report(self, connection: Connection) -> str:
@@ -106,8 +107,8 @@ class ConnectionAdmin(XkitAdmin):
         except XkitError as error:
             return str(error)
         summary = _(
-            "Nothing is sent. %(waiting)d invocations wait, %(left)d not rehearsed yet; they would "
-            "take %(calls)d calls."
+            "Nothing is sent. Invocations that wait: %(waiting)d, not rehearsed yet: %(left)d. "
+            "Calls that they would take: %(calls)d."
         ) % {"waiting": found.waiting, "left": found.not_rehearsed, "calls": found.calls}
         rows = [
             *((count, f"{op} {target}") for (op, target), count in sorted(found.writes.items())),
@@ -117,9 +118,9 @@ class ConnectionAdmin(XkitAdmin):
             ),
         ]
         return format_html(
-            "<p>{}</p><ul>{}</ul>",
+            "{}{}",
             summary,
-            format_html_join("", "<li>{} × {}</li>", rows),
+            format_html_join("", "<br>{} × {}", rows),
         )
 
     @admin.display(description=_("what happened"))
@@ -153,6 +154,8 @@ class ConnectionAdmin(XkitAdmin):
         for connection in connections:
             shadow.start(connection)
             self.log_change(request, connection, "Shadow mode started.")
+            told = _("Nothing is sent any more from %s: its page shows what would be.")
+            self.message_user(request, told % connection)
 
     @admin.action(description=_("Go live: send what waits, in its order"), permissions=["change"])
     def go_live(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:

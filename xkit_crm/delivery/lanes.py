@@ -174,11 +174,6 @@ def is_mine(connection_id: str) -> bool:
     return _lane(connection_id, holder=me()).exists()
 
 
-def pause(connection_id: str, until: datetime) -> None:
-    """Start nothing in this lane before `until`, whoever holds it."""
-    _lane(connection_id).update(paused_until=until)
-
-
 def resume(connection_id: str) -> None:
     """Call the CRM again at once: somebody says that it is well."""
     _lane(connection_id).update(paused_until=None, failures=0, tokens=None, quota_left=None)
