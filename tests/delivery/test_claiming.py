@@ -417,13 +417,13 @@ def test_a_window_costs_the_same_queries_whatever_its_size_and_the_log(
 ) -> None:
     names = [f"record {n}" for n in range(200)]
     store(*(row(name) for name in names))
-    # Those that are waited for, the normal ones, what else is open for their records, and what
-    # the customer decided on; and their events.
-    assert queries(20) == 5
-    assert queries(200) == 5
+    # Those that are waited for, the normal ones, their events, and what else is open for their
+    # records.
+    assert queries(20) == 4
+    assert queries(200) == 4
     history(10_000, names)
-    assert queries(20) == 5
-    assert queries(200) == 5
+    assert queries(20) == 4
+    assert queries(200) == 4
 
 
 def test_folding_a_window_costs_the_same_queries_whatever_its_size(sandbox: Connection) -> None:

@@ -26,10 +26,12 @@ from xkit_crm.providers.registry import provider_for
 
 _Item = TypeVar("_Item")
 
-#: Invocations that are looked at together: the fewest, the most, and how many calls' worth.
+#: Invocations that are looked at together: the fewest and the most, and how many calls' worth at
+#: least, or the seconds that these take.
 WINDOW = 50
 WINDOW_MAX = 1000
 CALLS = 5
+LOOK_AHEAD = 0.25
 #: A shorter wait for the bucket is slept through; a longer one is another lane's time.
 NAP = timedelta(seconds=0.05)
 #: How long to leave a CRM alone that asks for it and names no time.
@@ -56,7 +58,7 @@ class Line:
     @property
     def is_probing(self) -> bool:
         """Whether the CRM is taken to be down, so that one call has to find out."""
-        return _breaker().is_open(self.hold.gauge)
+        return bool(self.hold.gauge.failures) and _breaker().is_open(self.hold.gauge)
 
     def may_call(self, calls: int = 1) -> bool:
         """Whether so many more calls shall be made now: the lane is still ours, nobody asked to
@@ -89,9 +91,16 @@ class Line:
             batch, limits = self.provider.batch_size, self.provider.limits
         except ConfigurationError:
             return WINDOW
-        size = max(WINDOW, min(WINDOW_MAX, batch * CALLS))
+        calls = max(CALLS, self.calls_in(LOOK_AHEAD))
+        size = max(WINDOW, min(WINDOW_MAX, batch * calls))
         tokens = rate.available(self.hold.gauge, limits, now=timezone.now())
         return size if tokens is None else min(size, batch * max(int(tokens), 1))
+
+    def calls_in(self, seconds: float) -> int:
+        """How many calls are made in that time, if the CRM is as fast as it was last; 1 at
+        least."""
+        last = self.hold.call_seconds
+        return 1 if last is None else max(int(seconds / max(last, 0.001)), 1)
 
     def fields(self, decision: Decision) -> dict[str, RemoteField]:
         """The fields of the decision's remote object, asked for once."""
@@ -129,13 +138,14 @@ class Line:
     def ask(self, count: int, call: Callable[[], Sequence[Any]]) -> list[Any]:
         """Make a call about `count` items; gives an answer for each: what the provider gave, or
         the exception. What the call itself raised is the (same) answer for all."""
-        before = self.provider.usage.requests
+        before, began = self.provider.usage.requests, time.monotonic()
         try:
             answers = list(call())
             if len(answers) != count:
                 raise TypeError(f"{count} items and {len(answers)} answers")
         except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too
             answers = [raised] * count
+        self.hold.call_seconds = time.monotonic() - began
         self._count(before)
         self._note(answers)
         return answers

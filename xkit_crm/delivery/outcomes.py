@@ -55,13 +55,14 @@ _CHANGED = (
 )
 
 
-def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
+def begin(call: Sequence[Try], *, holder: str) -> None:
     """Write down that these are handed to the CRM now, so that a worker that dies leaves a trace.
 
-    Gives those that nobody has changed since they were read: none where `holder` has lost the lane.
+    `begun` are those that nobody has changed since they were read: none where `holder` has lost
+    the lane.
     """
     if not call:
-        return []
+        return
     holds = {"connection_id": call[0].invocation.connection_id, "holder": holder}
     mine = list(call)
     begun = update_each(
@@ -76,7 +77,7 @@ def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
         where=(Lane, holds),
     )
     if not begun:
-        return []
+        return
     if begun < len(call):
         # Someone else changed or deleted some; what runs in a lane is its holder's.
         ids = [this.invocation.pk for this in call]
@@ -86,31 +87,49 @@ def begin(call: Sequence[Try], *, holder: str) -> list[Try]:
     for this in mine:
         this.begun, this.started = True, time.monotonic()
         this.invocation.tries += 1
-    return mine
+
+
+def put_back(tries: Sequence[Try]) -> None:
+    """Write down that these were not handed to the CRM after all: they wait as before."""
+    update_each(
+        Invocation,
+        [
+            (
+                {"id": t.invocation.pk, "status": str(RUNNING), "tries": t.invocation.tries},
+                {"status": str(PENDING), "tries": t.invocation.tries - 1},
+            )
+            for t in tries
+        ],
+    )
+    for this in tries:
+        this.begun, this.put_back = False, True
+        this.invocation.tries -= 1
 
 
 class _SomeAreOthers(Exception):
     """Not all of them were as we left them."""
 
 
-def write_down_and_begin(
-    tries: Sequence[Try], call: Sequence[Try], *, holder: str
-) -> tuple[int, list[Try]]:
-    """`write_down` those that are over and `begin` the next call in one transaction: what makes
+def write_down_and_begin(tries: Sequence[Try], call: Sequence[Try], *, holder: str) -> int:
+    """`write_down` those that are over and `begin` the next calls in one transaction: what makes
     it durable costs more than what it says."""
     if not tries or any(this.refused for this in tries):
-        return write_down(tries), begin(call, holder=holder)
+        done = write_down(tries)
+        begin(call, holder=holder)
+        return done
     counts = [this.invocation.tries for this in call]
     try:
         with transaction.atomic(using=router.db_for_write(Invocation)):
             _store(tries)
-            begun = begin(call, holder=holder)
+            begin(call, holder=holder)
     except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
         for this, count in zip(call, counts, strict=True):
             this.begun, this.invocation.tries = False, count
-        return write_down(tries), begin(call, holder=holder)
+        done = write_down(tries)
+        begin(call, holder=holder)
+        return done
     _note_stored(tries)
-    return len(tries), begun
+    return len(tries)
 
 
 def write_down(tries: Sequence[Try]) -> int:

@@ -31,12 +31,14 @@ from xkit_crm.models import Invocation
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus, Record, Source
 from xkit_crm.providers.base import Draft, Edit, RecordRef, RemoteRecord
-from xkit_crm.schema import storable
 
 logger = logging.getLogger(__name__)
 
 #: How many records a search gives where the payload doesn't say.
 SEARCH_LIMIT = 20
+#: What several calls may hold that are written down together, and the seconds they may take.
+ROUND = 50
+SPAN = 0.25
 #: What goes to the CRM with others of its kind.
 _TOGETHER = (ActionType.CREATE, ActionType.UPDATE, ActionType.DELETE)
 
@@ -50,19 +52,33 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
     tries = prepare(line, invocations)
     done = sum(this.put_back for this in tries)
     over = [this for this in tries if this.over and not this.put_back]
-    for call in _calls([this for this in tries if not this.over], line):
-        if any(this.refused for this in over) or not line.may_call(_requests(call)):
+    for calls in _rounds(_calls([this for this in tries if not this.over], line), line):
+        if any(this.refused for this in over) or not line.may_call(_requests(calls[0])):
             break
-        complete(line, call)
-        going = [this for this in call if not this.over]
-        over += [this for this in call if this.over]
+        for call in calls:
+            complete(line, call)
+        going = [this for call in calls for this in call if not this.over]
+        over += [this for call in calls for this in call if this.over]
         if line.hold.paused_until:
             break  # what had to be read first was refused
-        count, begun = outcomes.write_down_and_begin(over, going, holder=line.hold.holder)
-        done, over = done + count, begun
-        if begun:
-            _perform(line, begun)
+        done += outcomes.write_down_and_begin(over, going, holder=line.hold.holder)
+        over = _make(line, calls)
     return done + outcomes.write_down(over)
+
+
+def _make(line: Line, calls: Sequence[Sequence[Try]]) -> list[Try]:
+    """Make the calls of a round with those that were begun; gives the tries that are over. What
+    isn't to be sent after all, since an earlier call says so, waits as before."""
+    over: list[Try] = []
+    for number, call in enumerate(calls):
+        going = [this for this in call if this.begun and not this.over]
+        if number and going and (any(this.refused for this in over) or not line.may_call()):
+            outcomes.put_back([t for call in calls[number:] for t in call if t.begun])
+            break
+        if going:
+            _perform(line, going)
+            over += going
+    return over
 
 
 def rehearse(line: Line, invocations: Sequence[Invocation]) -> int:
@@ -97,6 +113,28 @@ def _calls(ready: Iterable[Try], line: Line) -> Iterator[list[Try]]:
         alike[turn, this.operation, name if together else this.invocation.pk].append(this)
     for _, group in sorted(alike.items(), key=lambda item: item[0][0]):
         yield from chunks(group, line.provider.batch_size)
+
+
+def _rounds(calls: Iterable[list[Try]], line: Line) -> Iterator[list[list[Try]]]:
+    """Calls that are begun and written down together, one after the other: the two durable writes
+    around a call cost more than a fast CRM does. A worker that dies leaves all of them in doubt,
+    so one that could double and of which the CRM can't be asked goes alone."""
+    together: list[list[Try]] = []
+    known: set[RecordRef] = set()
+    for call in calls:
+        refs = {this.ref for this in call if this.ref}
+        alone = _requests(call) > 1 or (call[0].may_double and not line.provider.can_find_created)
+        room = sum(map(len, together)) + len(call) <= ROUND and len(together) < line.calls_in(SPAN)
+        if together and (alone or not room or refs & known):
+            yield together
+            together, known = [], set()
+        together.append(call)
+        known |= refs
+        if alone:
+            yield together
+            together, known = [], set()
+    if together:
+        yield together
 
 
 def _perform(line: Line, call: list[Try]) -> None:
@@ -325,5 +363,5 @@ def _read_or_sent(this: Try, ref: Any, answer: Any) -> None:
 
 def _record(this: Try, remote: RemoteRecord) -> Record:
     assert this.decision is not None
-    data = storable(this.decision.read_back(remote.values))
+    data = this.decision.read_back(remote.values)
     return Record(this.decision.crm_object.slug, str(remote.ref), data)

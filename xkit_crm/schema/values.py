@@ -135,18 +135,19 @@ def storable(value: Any) -> Any:
 
     What JSON doesn't know becomes text, and NUL characters and half surrogate pairs are left out.
     """
+    if isinstance(value, str):
+        if _is_storable(value):
+            return value
+        return value.encode(errors="ignore").decode().replace("\0", "")
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if isfinite(value) else str(value)
-    if isinstance(value, str):
-        return (
-            value
-            if _is_storable(value)
-            else value.encode(errors="ignore").decode().replace("\0", "")
-        )
     if isinstance(value, Mapping):
-        return {storable(str(key)): storable(item) for key, item in value.items()}
+        return {
+            key if type(key) is str and _is_storable(key) else storable(str(key)): storable(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     try:
