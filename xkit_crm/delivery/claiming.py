@@ -8,13 +8,13 @@ queue, which is folded once.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import Exists, Min, OuterRef, QuerySet
+from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from xkit_crm import signals
@@ -125,14 +125,14 @@ def unfold(invocation: Invocation) -> int:
 def _shared(connection_id: str, chosen: Iterable[Invocation]) -> set[str]:
     """The records of these for which more than one waits: mostly there are none."""
     # One that makes a record which nobody else knows has a key of its own, and nothing beside it.
-    ids = [row.pk for row in chosen if row.record_key != str(row.uuid)]
-    if not ids:
-        return set()
-    same = Invocation.objects.open().filter(
-        connection_id=connection_id, record_key=OuterRef("record_key")
-    )
-    rows = Invocation.objects.filter(Exists(same.exclude(pk=OuterRef("pk"))), pk__in=ids)
-    return set(rows.order_by().values_list("record_key", flat=True))
+    keys = {row.record_key for row in chosen if row.record_key != str(row.uuid)}
+    if not keys:
+        return keys
+    rows = Invocation.objects.open().filter(connection_id=connection_id, record_key__in=keys)
+    found = Counter(rows.order_by().values_list("record_key", flat=True)[:GROUP])
+    if found.total() == GROUP:
+        return keys  # there is a long queue, and no telling whose else
+    return {key for key, count in found.items() if count > 1}
 
 
 def _may_go(head: _Open, now: Any) -> bool:
