@@ -37,6 +37,7 @@ LONG = (
     "tests/delivery/test_lost_batches",
     "tests/delivery/test_machine",
     "tests/delivery/test_rate",
+    "tests/delivery/test_rounds",
     "tests/delivery/test_worker",
     "tests/management/test_backfill.py::test_after_a_kill",
     "tests/sync/test_set_wise",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, states
-from tests.factories import DealFactory
+from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import Customer
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery import claiming, lanes
@@ -35,7 +35,7 @@ BACKGROUND, NORMAL, WAITED_FOR = Priority.BACKGROUND, Priority.NORMAL, Priority.
 def row(key: str, event: str = "deal_updated", **named: Any) -> Invocation:
     """An invocation of the record `key`, not stored yet."""
     return Invocation(
-        connection_id="acme",
+        connection_id=named.pop("connection_id", "acme"),
         event=catalogue.event("opportunity", event).definition,
         record_key=key,
         **{"payload": {"name": key}, **named},
@@ -442,3 +442,21 @@ def test_a_window_of_creates_by_callers_asks_for_nothing_besides(sandbox: Connec
     for n in range(20):
         create(f"Deal {n}", wait=False)
     assert queries(20) == 3
+
+
+@pytest.mark.postgresql
+def test_the_next_of_a_lane_are_found_without_reading_those_of_others(sandbox: Connection) -> None:
+    ConnectionFactory.create(id="aaa")  # in front of ours in every index
+    others = [row(f"record {n}", connection_id="aaa") for n in range(10_000)]
+    Invocation.objects.bulk_create(others, batch_size=1000)
+    store(*(row(f"record {n}") for n in range(200)))
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE xkit_crm_invocation")
+    with CaptureQueriesContext(database) as captured:
+        claim("acme", Decisions(sandbox), size=20)
+    statement = next(q["sql"] for q in captured if '"priority" = 1' in q["sql"])
+    with database.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+        plan = cursor.fetchone()[0][0]["Plan"]
+    # A few pages of the index, and at most one for each row.
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] <= 30

@@ -356,7 +356,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
-            index=models.Index(condition=models.Q(('status', 'pending')), fields=['status', 'connection', 'priority', 'due_at', 'id'], name='xkit_invocation_due_idx'),
+            index=xkit_crm.models.base.StatusIndex(fields=['connection', 'priority', 'due_at', 'id'], name='xkit_invocation_due_idx', status='pending'),
         ),
         migrations.AddIndex(
             model_name='invocation',

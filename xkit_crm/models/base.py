@@ -48,6 +48,30 @@ class OrderedJSONField(models.JSONField):
         return None if value is None else json.dumps(value, cls=self.encoder)
 
 
+class StatusIndex(models.Index):
+    """An index of the rows with one status, the same where a database has no partial indexes.
+
+    There the status is its first column. PostgreSQL must not have it there: it drops a condition
+    that the index implies, and would read all of an index whose first column has none.
+    """
+
+    def __init__(self, *, status: str, fields: list[str], name: str) -> None:
+        super().__init__(fields=fields, name=name, condition=models.Q(status=status))
+        self.status = status
+
+    def deconstruct(self) -> tuple[str, tuple[()], dict[str, Any]]:
+        path = f"{type(self).__module__}.{type(self).__name__}"
+        return path, (), {"status": self.status, "fields": self.fields, "name": self.name}
+
+    def create_sql(
+        self, model: type[models.Model], schema_editor: Any, using: str = "", **kwargs: Any
+    ) -> Any:
+        if schema_editor.connection.features.supports_partial_indexes:
+            return super().create_sql(model, schema_editor, using, **kwargs)
+        whole = models.Index(fields=["status", *self.fields], name=self.name)
+        return whole.create_sql(model, schema_editor, using, **kwargs)
+
+
 class Dated(models.Model):
     """When a row was made and last changed."""
 

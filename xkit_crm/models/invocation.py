@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import XkitError, from_dict
-from xkit_crm.models.base import new_uuid
+from xkit_crm.models.base import StatusIndex, new_uuid
 from xkit_crm.models.connection import Connection
 from xkit_crm.models.event_definition import EventDefinition
 
@@ -189,10 +189,9 @@ class Invocation(models.Model):
         ]
         indexes = [
             # Claiming looks at what waits, never at history.
-            # Where a database has no partial indexes, the status in front does the same.
-            models.Index(
-                fields=["status", "connection", "priority", "due_at", "id"],
-                condition=Q(status="pending"),
+            StatusIndex(
+                status="pending",
+                fields=["connection", "priority", "due_at", "id"],
                 name="xkit_invocation_due_idx",
             ),
             models.Index(
