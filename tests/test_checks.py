@@ -11,6 +11,7 @@ from django.core.checks import run_checks
 import xkit_crm
 from tests.objects import OBJECTS
 from tests.products.models import Deal
+from xkit_crm.models import Connection, EventAction, EventDefinition, ObjectMapping
 from xkit_crm.sync.bindings import ModelSync
 
 
@@ -170,3 +171,36 @@ def test_a_binding_that_leaves_out_what_is_required_is_told_with_the_database() 
     }
     xkit_crm.define(objects)
     assert "reason" in found(databases=["default"])["xkit_crm.W012"].msg
+
+
+@pytest.mark.django_db
+def test_what_the_customers_have_not_decided_is_told_with_the_database(
+    sandbox: Connection,
+) -> None:
+    assert "xkit_crm.W019" not in found(databases=["default"])
+    EventAction.objects.filter(event__slug="deal_created").delete()
+    assert "xkit_crm.W019" not in found()
+    message = found(databases=["default"])["xkit_crm.W019"]
+    assert message.msg == "opportunity.deal_created has no action in 1 connection(s): acme."
+    assert "xkit_check_mappings" in message.hint
+    Connection.objects.update(status="disabled")
+    assert "xkit_crm.W019" not in found(databases=["default"])
+
+
+@pytest.mark.django_db
+def test_an_object_that_the_customer_opted_out_of_is_decided(sandbox: Connection) -> None:
+    EventAction.objects.all().delete()
+    ObjectMapping.objects.update(remote_object="")
+    assert "xkit_crm.W019" not in found(databases=["default"])
+
+
+@pytest.mark.django_db
+def test_an_action_that_reads_a_key_which_is_gone_is_told_with_the_database(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = EventDefinition.objects.get(slug="deal_created")
+    del event.payload_schema["amount"]
+    event.save()
+    monkeypatch.setattr("xkit_crm.providers.registry.provider_for", None)  # no CRM is called
+    message = found(databases=["default"])["xkit_crm.W019"].msg
+    assert "opportunity.deal_created: the event has no payload key amount" in message

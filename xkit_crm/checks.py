@@ -1,7 +1,8 @@
 """System checks: wrong configuration is found by `manage.py check`, not by a customer.
 
 Errors E001-E009 are about settings, E010-E019 about bindings; warnings W001 and up about what works
-and will surprise, W011 and up about bindings that don't fit the definitions in the database.
+and will surprise, W011 and up about bindings and mappings that don't fit the definitions in the
+database.
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "BREAKER_PAUSE_MAX": ((timedelta,), "a timedelta"),
     "KEEP_SUCCEEDED": ((timedelta, type(None)), "a timedelta or None"),
     "KEEP_FAILED": ((timedelta, type(None)), "a timedelta or None"),
+    "LINK_ORIGINS": ((list, tuple), "a list of origins"),
+    "LINK_TOKEN_AGE": ((timedelta,), "a timedelta"),
+    "LINK_SESSION_AGE": ((timedelta,), "a timedelta"),
+    "LINK_DEFINES": ((bool, type(None)), "True, False or None"),
+    "LINK_NAME": ((str,), "a string"),
     "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
     "REMOTE": ((dict, type(None)), "a dict or None"),
 }
@@ -259,6 +265,67 @@ def _keys_of_no_event(binding: Binding) -> Iterator[CheckMessage]:
                 f"{binding.origin}: the payload key {key} is in none of its events.",
                 f"Did you mean {near[0]}?" if near else "Take it out, or add it to a schema.",
             )
+
+
+@register(Tags.database)
+def check_mappings(*, databases: Any = None, **_: object) -> list[CheckMessage]:
+    """Every customer has decided what the product defines (only with `check --database`).
+
+    What the database alone tells: no CRM is called, so that a deployment never waits for one.
+    `xkit_check_mappings` asks the CRMs too.
+    """
+    from xkit_crm.models import EventAction
+
+    database = router.db_for_read(EventAction)
+    if database not in (databases or ()) or not _is_migrated(database, EventAction):
+        return []
+    found: dict[str, set[str]] = {}
+    for connection_id, problem in _undecided():
+        found.setdefault(problem, set()).add(connection_id)
+    return [
+        _warning(
+            "W019",
+            f"{problem} in {len(ids)} connection(s): {', '.join(sorted(ids)[:5])}"
+            + (", …" if len(ids) > 5 else "."),
+            "manage.py xkit_check_mappings says what each of them misses.",
+        )
+        for problem, ids in sorted(found.items())
+    ]
+
+
+def _undecided() -> Iterator[tuple[str, str]]:
+    """Connection ids, and what is undecided there. Two queries."""
+    from xkit_crm import catalogue
+    from xkit_crm.mapping.transformations import check_action, unknown_keys
+    from xkit_crm.models import EventAction, ObjectMapping
+    from xkit_crm.models.connection import ConnectionStatus
+
+    events = {
+        event.id: event
+        for crm_object in catalogue.objects().values()
+        for event in crm_object.events.values()
+    }
+    decided: dict[int, set[int]] = {}
+    actions = EventAction.objects.filter(mapping__connection__status=ConnectionStatus.ENABLED)
+    for mapping_id, connection_id, event_id, action, rows in actions.values_list(
+        "mapping_id", "mapping__connection_id", "event_id", "action", "transformations"
+    ).iterator():
+        decided.setdefault(mapping_id, set()).add(event_id)
+        data = {"action": action, "workflow": "-", "transformations": rows}
+        if (event := events.get(event_id)) is None or action == "noop" or check_action(data):
+            continue
+        for problem in unknown_keys(data, event.payload_schema):
+            yield connection_id, f"{event.crm_object}.{event.slug}: {problem.error}"
+    mapped = ObjectMapping.objects.filter(connection__status=ConnectionStatus.ENABLED)
+    for mapping_id, connection_id, slug in (
+        mapped.exclude(remote_object="")
+        .values_list("pk", "connection_id", "crm_object__slug")
+        .iterator()
+    ):
+        crm_object = catalogue.objects().get(slug)
+        for event in crm_object.events.values() if crm_object else ():
+            if event.id not in decided.get(mapping_id, ()):
+                yield connection_id, f"{slug}.{event.slug} has no action"
 
 
 @register("xkit_crm", deploy=True)

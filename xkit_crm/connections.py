@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
-from xkit_crm import catalogue, signals
+from xkit_crm import mappings, signals
 from xkit_crm.delivery import backends
-from xkit_crm.exceptions import ConfigurationError, Problem
-from xkit_crm.mapping.suggestions import propose
-from xkit_crm.models import Connection, EventAction, ObjectMapping
+from xkit_crm.exceptions import ConfigurationError, Problem, UnknownConnection
+from xkit_crm.models import Connection, ObjectMapping
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider
 from xkit_crm.providers.registry import provider_class, provider_for
-
-logger = logging.getLogger(__name__)
 
 
 def connect(
@@ -36,6 +32,39 @@ def connect(
     that can't be, and the provider's `CRMError` where the CRM refuses the credentials; nothing is
     stored then.
     """
+    return _authorise(
+        id, provider, context, credentials, ConnectionStatus.ENABLED, after=propose_mapping
+    )
+
+
+def authorise(
+    id: str,  # noqa: A002 - the connection's own word for it
+    *,
+    provider: str,
+    context: str = "",
+    credentials: Mapping[str, Any] | None = None,
+) -> Connection:
+    """The same, and leave its mapping to the customer: without one in force it is pending.
+
+    Raises what `connect` raises, and `UnknownConnection` for a connection of another context.
+    """
+    if Connection.objects.filter(pk=id).exclude(context=context).exists():
+        raise UnknownConnection(f"The context {context!r} has no connection {id!r}.")
+    # What was mapped to another CRM says nothing of this one.
+    mapped = ObjectMapping.objects.filter(connection_id=id, connection__provider=provider).exists()
+    status = ConnectionStatus.ENABLED if mapped else ConnectionStatus.PENDING
+    return _authorise(id, provider, context, credentials, status)
+
+
+def _authorise(
+    id: str,  # noqa: A002
+    provider: str,
+    context: str,
+    credentials: Mapping[str, Any] | None,
+    status: ConnectionStatus,
+    *,
+    after: Callable[[Connection, Provider], None] = lambda connection, adapter: None,
+) -> Connection:
     provider_class(provider)
     using = router.db_for_write(Connection)
 
@@ -45,14 +74,14 @@ def connect(
         connection.provider, connection.context = provider, context or connection.context
         if credentials is not None:
             connection.credentials = credentials
-        connection.status, connection.status_reason = ConnectionStatus.ENABLED, ""
+        connection.status, connection.status_reason = status, ""
         _require_valid(connection)
         adapter = provider_for(connection)
         descriptions.forget(adapter)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         with transaction.atomic(using=using):
             connection.save()
-            propose_mapping(connection, adapter)
+            after(connection, adapter)
             _announce(connection, old_status, using=using)
         return connection
 
@@ -74,50 +103,23 @@ def _require_valid(connection: Connection) -> None:
 
 
 def propose_mapping(connection: Connection, provider: Provider | None = None) -> None:
-    """Map what the customer hasn't decided yet, from labels and aliases."""
+    """Map what the customer hasn't decided yet, from labels and aliases, and put it in force."""
     provider = provider or provider_for(connection)
-    remote = [
-        (remote_object, tuple(descriptions.fields(provider, remote_object.name).values()))
-        for remote_object in descriptions.objects(provider)
-    ]
-    mappings = {mapping.crm_object_id: mapping for mapping in connection.mappings.all()}
-    decided = set(
-        EventAction.objects.filter(mapping__connection=connection).values_list(
-            "event_id", flat=True
-        )
-    )
-    for crm_object in catalogue.objects().values():
-        mapping = mappings.get(crm_object.id)
-        if mapping is not None and not mapping.remote_object:
-            continue  # opted out
-        proposal = propose(
-            crm_object.slug,
-            crm_object.label,
-            crm_object.fields,
-            {
-                event.slug: {"type": str(event.type), "payloadSchema": event.payload_schema}
-                for event in crm_object.events.values()
-            },
-            [pair for pair in remote if mapping is None or pair[0].name == mapping.remote_object],
-        )
-        if proposal is None:
-            logger.info("No remote object of %s fits %s.", connection.pk, crm_object.slug)
-            continue
-        if mapping is None:
-            mapping = ObjectMapping.objects.create(
-                connection=connection, crm_object_id=crm_object.id, **proposal.object_map
-            )
-        EventAction.objects.bulk_create(
-            EventAction(
-                mapping=mapping,
-                event_id=crm_object.events[slug].id,
-                action=action["action"],
-                workflow=action.get("workflow", ""),
-                transformations=action["transformations"],
-            )
-            for slug, action in proposal.actions.items()
-            if crm_object.events[slug].id not in decided
-        )
+    decided = mappings.in_force(connection)
+    proposed = mappings.with_proposals(provider, decided)
+    for slug, given in decided.items():
+        # What is decided is not touched, even where it wouldn't be taken today.
+        events = proposed[slug].get("events", {}).items()
+        proposed[slug]["events"] = {n: a for n, a in events if n not in given["events"]}
+    mappings.put_in_force(connection, proposed)
+
+
+def disconnect(connection: Connection, reason: str) -> None:
+    """Forget the credentials and call the CRM no more; its mapping stays, and what waits waits."""
+    connection.credentials = {}
+    with transaction.atomic(using=router.db_for_write(Connection)):
+        connection.save(update_fields=["credentials_cipher", "updated_at"])
+        set_status(connection, ConnectionStatus.DISABLED, reason)
 
 
 def set_status(connection: Connection, status: ConnectionStatus, reason: str = "") -> None:

@@ -196,6 +196,20 @@ class MappingIncomplete(XkitError):
     status = 422
 
 
+class MappingInvalid(XkitError):
+    """A mapping from outside names what there isn't, or is no mapping at all."""
+
+    code = "mapping_invalid"
+    status = 422
+
+
+class LinkTokenInvalid(XkitError):
+    """A CRM Link token is forged, too old, or of another context."""
+
+    code = "link_token_invalid"
+    status = 401
+
+
 # -- the CRM said no, or said nothing --------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from xkit_crm import catalogue, schema
 from xkit_crm.conf import settings
 from xkit_crm.delivery import backends
-from xkit_crm.delivery.decisions import Decision, decision_for
+from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
 from xkit_crm.delivery.drain import deliver, in_transaction
 from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
@@ -31,7 +31,6 @@ from xkit_crm.exceptions import (
     IdempotencyMismatch,
     InProgress,
     Malformed,
-    MappingIncomplete,
     PayloadInvalid,
     Problem,
     RateLimited,
@@ -199,11 +198,7 @@ def admit(request: Request) -> Decision:
     if request.record_id:
         decision.record(request.record_id)
     if problems := _missing(decision, connection):
-        raise MappingIncomplete(
-            f"The mapping of {event.slug} in connection {connection.pk!r} is not complete.",
-            hint="The customer completes it in CRM Link; an operator can in the admin.",
-            errors=problems,
-        )
+        raise incomplete(connection.pk, event.definition, problems)
     return decision
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xkit_crm import catalogue
-from xkit_crm.delivery.decisions import record_of
+from xkit_crm.delivery.decisions import Decision, record_of
 from xkit_crm.exceptions import UnknownObject
 from xkit_crm.invoking import admit, find_connection, require_enabled
 from xkit_crm.invoking import read as read_request
@@ -71,13 +71,19 @@ def preview(
 ) -> Preview:
     """What invoking the event now would send. Raises what `invoke` raises at the door."""
     request = read_request(connection, crm_object, event, payload, record)
-    decision = admit(request)
+    return preview_of(connection, admit(request), request.payload, record)
+
+
+def preview_of(
+    connection: Connection, decision: Decision, payload: Mapping[str, Any], record: str | None
+) -> Preview:
+    """What a decision, in force or drafted, makes of a valid payload. Raises `CRMError`."""
     action = decision.action
     if action.action == ActionType.NOOP:
         return Preview("noop", "")
     provider = provider_for(connection)
     if action.action == ActionType.SEARCH:
-        criteria = resolving.criteria(action, request.payload, fields=decision.fields(provider))
+        criteria = resolving.criteria(action, payload, fields=decision.fields(provider))
         return Preview(
             "search",
             decision.remote_object,
@@ -87,7 +93,7 @@ def preview(
         )
     if action.action == ActionType.WORKFLOW:
         values = resolving.resolve(
-            action, request.payload, fields=decision.inputs(provider), creating=True, current=None
+            action, payload, fields=decision.inputs(provider), creating=True, current=None
         )
         return Preview("workflow", action.workflow, values)
     creating = action.action == ActionType.CREATE
@@ -104,7 +110,7 @@ def preview(
         record or decision.remote_object,
         resolving.resolve(
             action,
-            request.payload,
+            payload,
             fields=decision.fields(provider),
             creating=creating,
             current=current,

@@ -130,13 +130,13 @@ def test_refused_credentials_break_the_connection_and_lose_nothing(
     assert names() == ["First", "Second"]
 
 
-def test_a_mapping_that_is_not_there_fails_and_says_what_to_do(
+def test_a_mapping_that_is_not_there_is_waited_for_and_says_what_to_do(
     sandbox: Connection, customer: Customer
 ) -> None:
     DealFactory.create(customer=customer)
     sandbox.mappings.all().delete()
     deliver()
-    assert only().status == "failed"
+    assert only().status == "pending"
     assert only().error_code == "mapping_incomplete"
     assert "CRM Link" in str(only().error)
 
@@ -245,7 +245,7 @@ def test_a_doubtful_create_that_is_not_there_and_is_refused_has_failed(
     sandbox: Connection,
 ) -> None:
     create(wait=False)
-    act("deal_created", transformations=[{"field": "Amount", "kind": "static", "value": 1}])
+    act("deal_created", transformations=[{"field": "Name", "kind": "static", "value": ""}])
     Invocation.objects.update(doubtful=True)
     deliver()
     assert only().status == "failed"

@@ -17,9 +17,9 @@ NAME = [{"field": "Name", "kind": "direct", "key": "name"}]
 
 
 def test_what_failed_is_done_again_with_todays_mapping(sandbox: Connection) -> None:
-    too_long = [{"field": "Phone", "kind": "direct", "key": "name"}, *NAME]
+    no_stage = [{"field": "StageName", "kind": "direct", "key": "name"}, *NAME]
     created = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "x"}, wait=False)
-    act("deal_created", transformations=too_long)
+    act("deal_created", transformations=no_stage)
     deliver()
     assert only().status == "failed"
     act("deal_created", transformations=NAME)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xkit_crm.mapping.completeness import missing
+from xkit_crm.mapping.completeness import missing, payload_keys, undecided, unread
 from xkit_crm.mapping.transformations import check_action, parse_action
 from xkit_crm.providers.base import Choice, RemoteField, RemoteType, Workflow
 
@@ -122,3 +122,90 @@ def test_a_workflow_has_to_be_chosen_and_to_be_there() -> None:
 
     assert str(unchosen) == "workflow: no workflow is chosen"
     assert told("workflow") == ["workflow: the CRM has no workflow 'Onboard' any more"]
+
+
+def test_a_field_that_never_takes_the_payloads_type_is_told_where_the_schema_is_known() -> None:
+    close = RemoteField("Close", "Close Date", RemoteType.DATE)
+    row = {"field": "Close", "kind": "direct", "key": "amount"}
+    schema = {"amount": {"type": "number"}}
+
+    def judged(does: str, payload_schema: dict[str, Any] | None) -> list[str]:
+        action = parse_action({"action": does, "remote_object": "Deal", "transformations": [row]})
+        problems = missing(
+            action, event_type=does, fields={"Close": close}, payload_schema=payload_schema
+        )
+        return list(map(str, problems))
+
+    assert judged("create", None) == []
+    assert judged("search", schema) == []
+    assert judged("update", schema) == [
+        "transformations.Close: Close Date is of type date, which amount never is"
+    ]
+
+
+# -- what is undecided ----------------------------------------------------------------------------
+
+SCHEMA: dict[str, Any] = {
+    "name": {"type": "string"},
+    "meta": {"type": "object"},
+    "owner": {
+        "type": "object",
+        "properties": {
+            "email": {"type": "string"},
+            "home": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    },
+}
+
+
+def left(*rows: dict[str, Any], ignored: list[str] | None = None, action: str = "create") -> Any:
+    """The payload keys of which nobody has said where they go."""
+    data = {"action": action, "workflow": "Onboard", "transformations": list(rows)}
+    problems = undecided(parse_action(data), SCHEMA, ignored or [])
+    assert all(problem.error == "is not mapped to a field yet" for problem in problems)
+    return [problem.path.removeprefix("payload.") for problem in problems]
+
+
+def direct(key: str) -> dict[str, Any]:
+    return {"field": f"F{key}", "kind": "direct", "key": key}
+
+
+def test_the_parts_of_an_object_are_keys_by_themselves() -> None:
+    assert list(payload_keys(SCHEMA)) == ["name", "meta", "owner.email", "owner.home.city"]
+    assert list(payload_keys({})) == []
+
+
+def test_a_key_is_decided_once_it_is_read_or_ignored() -> None:
+    assert left() == ["name", "meta", "owner.email", "owner.home.city"]
+    assert left(direct("name"), ignored=["owner.email"]) == ["meta", "owner.home.city"]
+    template = {"field": "T", "kind": "template", "template": "{name} ({owner.email})"}
+    assert left(template) == ["meta", "owner.home.city"]
+
+
+def test_an_object_decides_its_parts_and_a_part_an_object_that_only_the_customer_knows() -> None:
+    assert left(direct("owner")) == ["name", "meta"]
+    assert left(ignored=["owner.home", "name"]) == ["meta", "owner.email"]
+    assert left(direct("meta.colour")) == ["name", "owner.email", "owner.home.city"]
+
+
+@pytest.mark.parametrize(
+    ("action", "asks"),
+    [
+        ("create", True),
+        ("update", True),
+        ("search", True),
+        ("delete", False),
+        ("workflow", False),
+        ("noop", False),
+    ],
+)
+def test_only_what_writes_or_asks_by_the_payload_leaves_keys_undecided(
+    action: str, asks: bool
+) -> None:
+    assert bool(left(action=action)) == asks
+
+
+def test_a_field_that_is_read_is_decided_by_whatever_is_said_of_it() -> None:
+    fields = {"title": {}, "stage": {}, "tags": {}}
+    found = unread(fields, {"title": "", "tags": {}})
+    assert [str(problem) for problem in found] == ["fields.stage: is not mapped to a field yet"]

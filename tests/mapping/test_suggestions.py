@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from xkit_crm.mapping.completeness import missing
-from xkit_crm.mapping.suggestions import Proposal, propose
+from xkit_crm.mapping.suggestions import Proposal, likest, propose
 from xkit_crm.mapping.transformations import check_action, parse_action
 from xkit_crm.providers.base import Choice, RemoteField, RemoteObject
 from xkit_crm.providers.base import RemoteType as T
@@ -26,8 +26,8 @@ def remote(name: str, kind: T = T.STRING, label: str = "", **more: Any) -> Remot
 
 def chosen(slug: str, *names: str) -> str | None:
     """Which of the CRM's objects is proposed for a CRM object."""
-    proposal = propose(slug, slug, {}, {}, [(RemoteObject(name, name), []) for name in names])
-    return proposal.object_map["remote_object"] if proposal else None
+    found = likest(slug, slug, [RemoteObject(name, name) for name in names])
+    return found.name if found else None
 
 
 def proposed(
@@ -35,10 +35,7 @@ def proposed(
 ) -> Proposal:
     """The mapping of a deal that reads the payload's keys back, with one event `it`."""
     events = {"it": {"type": event, "payloadSchema": payload}}
-    describe = [(RemoteObject("Deal", "Deal"), fields)]
-    proposal = propose("deal", "Our Deal", payload, events, describe)
-    assert proposal is not None
-    return proposal
+    return propose("deal", "Our Deal", payload, events, RemoteObject("Deal", "Deal"), fields)
 
 
 def rows(fields: list[RemoteField], payload: dict[str, Any], *, event: str = "update") -> Any:

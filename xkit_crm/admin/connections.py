@@ -127,13 +127,16 @@ class ConnectionAdmin(XkitAdmin):
     def log(self, connection: Connection) -> str:
         query = f"?connection__id__exact={connection.pk}"
         return format_html(
-            '<a href="{}{}">{}</a> · <a href="{}{}">{}</a>',
+            '<a href="{}{}">{}</a> · <a href="{}{}">{}</a> · <a href="{}{}">{}</a>',
             reverse("admin:xkit_crm_invocation_changelist"),
             query,
             _("invocations"),
             reverse("admin:xkit_crm_recordlink_changelist"),
             query,
             _("record links"),
+            reverse("admin:xkit_crm_mappingversion_changelist"),
+            query,
+            _("mapping versions"),
         )
 
     @admin.action(description=_("Enable the selected connections"), permissions=["change"])

@@ -95,6 +95,7 @@ class InvocationAdmin(ReadOnlyAdmin):
                     "source",
                     "priority",
                     "tries",
+                    "mapping_version",
                     "at",
                     "due",
                     "finished",

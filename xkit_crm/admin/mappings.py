@@ -1,20 +1,25 @@
-"""What each customer decided: object mappings and their event actions."""
+"""What each customer decided: object mappings, their event actions, and the versions of both."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
-from xkit_crm.admin.base import XkitAdmin, link_to, pretty
+from xkit_crm import mappings
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, link_to, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
+from xkit_crm.mapping.documents import differences
 from xkit_crm.mapping.transformations import Kind, WriteMode
-from xkit_crm.models import EventAction, ObjectMapping
+from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.registry import provider_for
 
@@ -55,15 +60,25 @@ TRANSFORMATIONS_FORM: dict[str, Any] = {
     },
 }
 
+IGNORED_FORM: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+
 
 class EventActionForm(forms.ModelForm):
     transformations = forms.JSONField(
         required=False, widget=JSONFormWidget(schema=TRANSFORMATIONS_FORM)
     )
+    ignored = forms.JSONField(
+        required=False,
+        widget=JSONFormWidget(schema=IGNORED_FORM),
+        help_text=_("Payload keys that the customer decided not to send."),
+    )
 
     class Meta:
         model = EventAction
-        fields = ["mapping", "event", "action", "workflow", "transformations"]
+        fields = ["mapping", "event", "action", "workflow", "transformations", "ignored"]
+
+    def clean_ignored(self) -> Any:
+        return self.cleaned_data["ignored"] or []
 
     def clean_transformations(self) -> list[Any]:
         rows: Any = self.cleaned_data["transformations"] or []
@@ -77,6 +92,43 @@ class EventActionForm(forms.ModelForm):
         ]
 
 
+class DecidingAdmin(XkitAdmin):
+    """Rows by which a mapping is carried out: what is changed here is a version too, and what
+    waited for it goes on."""
+
+    def connection_ids(self, rows: Iterable[Any]) -> set[str]:
+        raise NotImplementedError
+
+    def save_related(
+        self, request: HttpRequest, form: forms.ModelForm, formsets: Any, change: bool
+    ) -> None:
+        super().save_related(request, form, formsets, change)
+        # It may have been another connection's before.
+        before: set[str] = form.xkit_connection_ids  # type: ignore[attr-defined]
+        self._record(request, before | self.connection_ids([form.instance]))
+
+    def save_model(
+        self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
+    ) -> None:
+        before = self.model._default_manager.filter(pk=obj.pk) if change else []
+        form.xkit_connection_ids = self.connection_ids(before)  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        touched = self.connection_ids([obj])
+        super().delete_model(request, obj)
+        self._record(request, touched)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        touched = self.connection_ids(queryset)
+        super().delete_queryset(request, queryset)
+        self._record(request, touched)
+
+    def _record(self, request: HttpRequest, connection_ids: set[str]) -> None:
+        for connection in Connection.objects.filter(pk__in=connection_ids):
+            mappings.record(connection, author=request.user.get_username())
+
+
 class EventActionInline(admin.TabularInline):
     model = EventAction
     fields = ["event", "action", "workflow"]
@@ -88,7 +140,7 @@ class EventActionInline(admin.TabularInline):
 
 
 @admin.register(ObjectMapping)
-class ObjectMappingAdmin(XkitAdmin):
+class ObjectMappingAdmin(DecidingAdmin):
     list_display = ["crm_object", "remote_object", "connection_link", "updated_at"]
     list_filter = ["crm_object", "remote_object"]
     list_select_related = ["connection", "crm_object"]
@@ -96,13 +148,16 @@ class ObjectMappingAdmin(XkitAdmin):
     autocomplete_fields = ["connection", "crm_object"]
     inlines = [EventActionInline]
 
+    def connection_ids(self, rows: Iterable[ObjectMapping]) -> set[str]:
+        return {mapping.connection_id for mapping in rows}
+
     @admin.display(description=_("connection"), ordering="connection_id")
     def connection_link(self, mapping: ObjectMapping) -> str:
         return link_to(mapping.connection)
 
 
 @admin.register(EventAction)
-class EventActionAdmin(XkitAdmin):
+class EventActionAdmin(DecidingAdmin):
     form = EventActionForm
     list_display = ["event", "action", "connection", "remote_object", "updated_at"]
     list_filter = ["action", "event"]
@@ -110,6 +165,10 @@ class EventActionAdmin(XkitAdmin):
     search_fields = ["event__slug", "mapping__connection__id", "mapping__remote_object"]
     autocomplete_fields = ["mapping", "event"]
     readonly_fields = ["still_missing", "remote_fields"]
+
+    def connection_ids(self, rows: Iterable[EventAction]) -> set[str]:
+        of = ObjectMapping.objects.filter(pk__in={action.mapping_id for action in rows})
+        return set(of.values_list("connection_id", flat=True))
 
     @admin.display(description=_("connection"), ordering="mapping__connection_id")
     def connection(self, action: EventAction) -> str:
@@ -142,3 +201,99 @@ class EventActionAdmin(XkitAdmin):
         except XkitError as error:
             return str(error)
         return pretty({field.name: f"{field.label} ({field.type})" for field in fields.values()})
+
+
+@admin.register(MappingVersion)
+class MappingVersionAdmin(ReadOnlyAdmin):
+    list_display = ["version", "connection_link", "is_in_force", "author", "created_at"]
+    list_select_related = ["connection"]
+    search_fields = ["connection__id", "connection__context", "author"]
+    date_hierarchy = "created_at"
+    fields = [
+        "connection_link",
+        "number",
+        "is_in_force",
+        "author",
+        "created_at",
+        "changes",
+        "shown",
+    ]
+    readonly_fields = ["connection_link", "is_in_force", "changes", "shown"]
+    actions = ["put_in_force"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MappingVersion]:
+        found: QuerySet[MappingVersion] = super().get_queryset(request)
+        # A list needs no documents, which may be large.
+        match = request.resolver_match
+        return found if match and match.kwargs else found.defer("document")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("xkit_crm.change_objectmapping")
+
+    @admin.action(description=_("Put this version in force again"), permissions=["decide"])
+    def put_in_force(self, request: HttpRequest, chosen: QuerySet[MappingVersion]) -> None:
+        versions = list(chosen)
+        if len({version.connection_id for version in versions}) < len(versions):
+            told = _("Choose one version of each connection.")
+            self.message_user(request, told, messages.ERROR)
+            return
+        for version in versions:
+            self._put_in_force(request, version)
+
+    def _put_in_force(self, request: HttpRequest, version: MappingVersion) -> None:
+        author = request.user.get_username()
+        try:
+            made = mappings.put_in_force(version.connection, version.document, author=author)
+        except XkitError as error:
+            self.message_user(request, f"{version}: {error}", messages.ERROR)
+            return
+        if made is None:
+            in_force = _("%s is what is in force already.") % version
+            self.message_user(request, in_force, messages.WARNING)
+            return
+        self.log_change(request, version, f"Put in force again as {made.number}.")
+        told = _("%(old)s is in force again, as version %(new)d.")
+        self.message_user(request, told % {"old": version, "new": made.number})
+
+    @admin.display(description=_("version"), ordering="number")
+    def version(self, version: MappingVersion) -> str:
+        return str(version)
+
+    @admin.display(description=_("connection"), ordering="connection_id")
+    def connection_link(self, version: MappingVersion) -> str:
+        return link_to(version.connection)
+
+    @admin.display(description=_("in force"), boolean=True)
+    def is_in_force(self, version: MappingVersion) -> bool:
+        return version.number == version.connection.mapping_version
+
+    @admin.display(description=_("what it changed"))
+    def changes(self, version: MappingVersion) -> str:
+        earlier = MappingVersion.objects.filter(
+            connection_id=version.connection_id, number__lt=version.number
+        ).first()
+        changed = differences(earlier.document if earlier else {}, version.document)
+        return format_html_join("", "{}<br>", ((str(one),) for one in changed)) or "—"
+
+    @admin.display(description=_("mapping"))
+    def shown(self, version: MappingVersion) -> str:
+        return pretty(version.document)
+
+
+@admin.register(MappingDraft)
+class MappingDraftAdmin(ReadOnlyAdmin):
+    list_display = ["connection", "created_at", "updated_at"]
+    list_select_related = ["connection"]
+    search_fields = ["connection__id", "connection__context"]
+    fields = ["connection", "created_at", "updated_at", "changes", "shown"]
+    readonly_fields = ["changes", "shown"]
+
+    @admin.display(description=_("what it would change"))
+    def changes(self, draft: MappingDraft) -> str:
+        before = mappings.in_force(draft.connection)
+        changed = differences(before, {**before, **draft.document})  # what it doesn't name stays
+        return format_html_join("", "{}<br>", ((str(one),) for one in changed)) or "—"
+
+    @admin.display(description=_("mapping"))
+    def shown(self, draft: MappingDraft) -> str:
+        return pretty(draft.document)

@@ -6,8 +6,8 @@ show it. It turns rows into what `mapping/` works with, and holds no mapping rul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from xkit_crm.delivery.folding import Kind
@@ -32,7 +32,7 @@ from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider, RecordRef, RemoteField, Workflow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """One event's action in one connection, parsed."""
 
@@ -41,6 +41,7 @@ class Decision:
     action: Action
     object_map: ObjectMap
     remote_object: str
+    payload_schema: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def read_fields(self) -> tuple[str, ...]:
@@ -68,16 +69,30 @@ class Decision:
         workflow = self.workflow(provider)
         return {field.name: field for field in workflow.inputs} if workflow else {}
 
+    @property
+    def needs_fields(self) -> bool:
+        """Whether what it may write depends on the remote object's fields."""
+        of_no_record = (ActionType.NOOP, ActionType.WORKFLOW)
+        return bool(self.remote_object) and self.action.action not in of_no_record
+
     def missing(self, provider: Provider) -> list[Problem]:
         """What still has to be decided before this may run."""
-        if self.action.action == ActionType.NOOP:
-            return []
         is_workflow = self.action.action == ActionType.WORKFLOW
+        return self.missing_by(
+            fields=self.fields(provider) if self.needs_fields else None,
+            workflow=self.workflow(provider) if is_workflow else None,
+        )
+
+    def missing_by(
+        self, *, fields: Mapping[str, RemoteField] | None, workflow: Workflow | None
+    ) -> list[Problem]:
+        """The same, by what the CRM said of itself."""
         return completeness.missing(
             self.action,
             event_type=self.event_type,
-            fields=self.fields(provider) if self.remote_object and not is_workflow else None,
-            workflow=self.workflow(provider) if is_workflow else None,
+            fields=fields,
+            workflow=workflow,
+            payload_schema=self.payload_schema,
         )
 
     def explain(self, error: RejectedByCRM) -> XkitError:
@@ -155,6 +170,17 @@ def _kind(event_type: str, action: str) -> Kind:
     return _KINDS.get((EventType(event_type), ActionType(action)), Kind.ALONE)
 
 
+def incomplete(
+    connection_id: str, event: EventDefinition, problems: Iterable[Problem]
+) -> MappingIncomplete:
+    """What is raised where the customer's decision doesn't fit their CRM (any more)."""
+    return MappingIncomplete(
+        f"The mapping of {event.slug} in connection {connection_id!r} is not complete.",
+        hint="The customer completes it in CRM Link; an operator can in the admin.",
+        errors=problems,
+    )
+
+
 def decision_for(connection: Connection, event: EventDefinition) -> Decision:
     """What the customer decided for this event; raises `MappingIncomplete` where nothing yet."""
     row = (
@@ -190,6 +216,7 @@ def decision_for(connection: Connection, event: EventDefinition) -> Decision:
             {"remote_object": mapping.remote_object, "fields": mapping.fields}
         ),
         remote_object=mapping.remote_object,
+        payload_schema=event.payload_schema,
     )
 
 

@@ -19,9 +19,19 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
 from xkit_crm.delivery.decisions import Decision, Decisions
 from xkit_crm.delivery.lanes import Hold
-from xkit_crm.exceptions import ConfigurationError, CRMUnavailable, RateLimited, RecordLocked
+from xkit_crm.exceptions import (
+    ConfigurationError,
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    Problem,
+    RateLimited,
+    RecordLocked,
+)
+from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Connection
-from xkit_crm.providers.base import Provider, RecordRef, RemoteField
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import Provider, RecordRef, RemoteField, Workflow
 from xkit_crm.providers.registry import provider_for
 
 _Item = TypeVar("_Item")
@@ -48,7 +58,8 @@ class Line:
         self.hold = hold
         self.go_on = go_on
         self.decisions = Decisions(connection)
-        self._descriptions: dict[str, dict[str, RemoteField] | Exception] = {}
+        self._descriptions: dict[str, Any] = {}
+        self._missing: dict[Decision, list[Problem]] = {}
 
     @cached_property
     def provider(self) -> Provider:
@@ -104,23 +115,61 @@ class Line:
 
     def fields(self, decision: Decision) -> dict[str, RemoteField]:
         """The fields of the decision's remote object, asked for once."""
+        found: dict[str, RemoteField] = _told(self._fields(decision))
+        return found
+
+    def inputs(self, decision: Decision) -> dict[str, RemoteField]:
+        """The inputs of the decision's workflow, asked for once."""
+        workflow: Workflow | None = _told(self._workflow(decision))
+        return {field.name: field for field in workflow.inputs} if workflow else {}
+
+    def missing(self, decision: Decision) -> list[Problem]:
+        """What the customer has still to decide before this may be carried out, found out once.
+
+        Nothing where the CRM can't be asked: then whoever needs its answer is told why.
+        """
+        if decision not in self._missing:
+            self._missing[decision] = self._find_missing(decision)
+        return self._missing[decision]
+
+    def _find_missing(self, decision: Decision) -> list[Problem]:
+        fields = workflow = None
+        if decision.action.action == ActionType.WORKFLOW:
+            workflow = self._workflow(decision)
+        elif decision.action.action != ActionType.DELETE and decision.needs_fields:
+            fields = self._fields(decision)
+            if self._is_no_object(fields, decision.remote_object):
+                gone = f"the CRM has no object {decision.remote_object!r} any more"
+                return [Problem("remote_object", gone)]
+        if isinstance(fields, Exception) or isinstance(workflow, Exception):
+            return []
+        return decision.missing_by(fields=fields, workflow=workflow)
+
+    def _is_no_object(self, fields: Any, name: str) -> bool:
+        """Whether its fields can't be told because there is no such object."""
+        if not isinstance(fields, CRMError) or fields.retryable:
+            return False
+        if isinstance(fields, CRMUnauthorized):
+            return False
+        known = self._described("objects", lambda: descriptions.objects(self.provider))
+        return not isinstance(known, Exception) and name not in {one.name for one in known}
+
+    def _fields(self, decision: Decision) -> Any:
         return self._described(
             f"fields {decision.remote_object}", lambda: decision.fields(self.provider)
         )
 
-    def inputs(self, decision: Decision) -> dict[str, RemoteField]:
-        """The inputs of the decision's workflow, asked for once."""
+    def _workflow(self, decision: Decision) -> Any:
         return self._described(
-            f"inputs {decision.action.workflow}", lambda: decision.inputs(self.provider)
+            f"workflow {decision.action.workflow}", lambda: decision.workflow(self.provider)
         )
 
-    def _described(
-        self, what: str, describe: Callable[[], dict[str, RemoteField]]
-    ) -> dict[str, RemoteField]:
+    def _described(self, what: str, describe: Callable[[], Any]) -> Any:
+        """What the CRM says of itself, or what came of asking it; asked for once."""
         if what not in self._descriptions:
             before = self.provider.usage.requests
             try:
-                found: dict[str, RemoteField] | Exception = describe()
+                found = describe()
             except Exception as raised:  # noqa: BLE001 - told for each that needs it
                 found = raised
             # Mostly it is remembered, and says nothing of how the CRM is now.
@@ -128,10 +177,7 @@ class Line:
                 self._count(before)
                 self._note([found])
             self._descriptions[what] = found
-        known = self._descriptions[what]
-        if isinstance(known, Exception):
-            raise known
-        return known
+        return self._descriptions[what]
 
     # -- calls ------------------------------------------------------------------------------------
 
@@ -185,6 +231,13 @@ class Line:
                 self.hold.pause(now + pause)
         else:
             gauge.failures = 0
+
+
+def _told(found: Any) -> Any:
+    """The description itself; raises what came of asking instead."""
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def chunks(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:

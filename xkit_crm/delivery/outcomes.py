@@ -22,7 +22,7 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import signals
+from xkit_crm import mappings, signals
 from xkit_crm.connections import break_off
 from xkit_crm.delivery.rows import Change, insert_each, update_each
 from xkit_crm.delivery.trying import CONTENT, Try
@@ -52,6 +52,7 @@ _CHANGED = (
     "error_code",
     "error_detail",
     "finished_at",
+    "mapping_version",
 )
 
 
@@ -181,6 +182,7 @@ def _store(tries: Sequence[Try]) -> None:
     for this in tries:
         _make_storable(this.invocation)
     with transaction.atomic(using=using):
+        _look_again_where_decided([this for this in tries if this.held])
         same = [this for this in tries if this.is_same_event]
         other = [this for this in tries if not this.is_same_event]
         if _write(same, _CHANGED) + _write(other, (*_CHANGED, *CONTENT)) < len(tries):
@@ -190,11 +192,23 @@ def _store(tries: Sequence[Try]) -> None:
         _tell(tries, using=using)
 
 
+def _look_again_where_decided(held: Sequence[Try]) -> None:
+    """The customer may have decided while these were looked at: what has just let go all that
+    waited for it has not seen them. Whoever decides at this very moment waits for us."""
+    if not held:
+        return
+    connection = held[0].invocation.connection
+    if mappings.lock(connection) != connection.mapping_version:
+        for this in held:
+            this.invocation.due_at = timezone.now()
+
+
 def _note_stored(tries: Sequence[Try]) -> None:
     """The transaction holds: what is in memory is what the database has."""
     for this in tries:
         this.invocation.tries = this.number
-        _log(this)
+        if not this.held_before:
+            _log(this)
 
 
 def _make_storable(invocation: Invocation) -> None:
@@ -266,6 +280,9 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
     their connection goes live."""
     if not tries:
         return 0
+    for this in tries:
+        this.held_before = False  # a rehearsal always says what came of it
+    version = tries[0].invocation.mapping_version
     with transaction.atomic(using=router.db_for_write(Invocation)):
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
         connection = Connection.objects.select_for_update().filter(
@@ -276,14 +293,20 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
         _write_attempts(tries, rehearsed=True)
         Invocation.objects.filter(
             pk__in=[this.invocation.pk for this in tries], status=PENDING
-        ).update(due_at=NEVER, tries=F("tries") + 1, forgiven=F("forgiven") + 1)
+        ).update(
+            due_at=NEVER,
+            tries=F("tries") + 1,
+            forgiven=F("forgiven") + 1,
+            mapping_version=version,
+        )
     for this in tries:
         this.invocation.status, this.invocation.due_at = PENDING, NEVER
     return len(tries)
 
 
 def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
-    """One attempt for each; where the customer does nothing, nothing is tried."""
+    """One attempt for each; where the customer does nothing, or has still to decide, nothing is
+    tried."""
     now = timezone.now()
     insert_each(
         Attempt,
@@ -302,7 +325,7 @@ def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
                 "duration": duration,
             }
             for this in tries
-            if rehearsed or this.operation != "noop"
+            if rehearsed or not (this.operation == "noop" or this.held_before)
         ],
     )
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from xkit_crm.delivery.claiming import unfold
-from xkit_crm.delivery.decisions import Decision
+from xkit_crm.delivery.decisions import Decision, incomplete
 from xkit_crm.delivery.line import Line
 from xkit_crm.delivery.trying import Try, guarded, reraise, succeed
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized, UnknownRecord
@@ -32,6 +32,7 @@ def prepare(line: Line, invocations: Sequence[Invocation]) -> list[Try]:
     links = _links(line, invocations)
     for this in tries:
         this.invocation.connection = line.connection
+        this.invocation.mapping_version = line.connection.mapping_version or None
         this.link = links.get(_key(this.invocation))
         guarded(this, partial(_target, line, this))
     return tries
@@ -39,7 +40,9 @@ def prepare(line: Line, invocations: Sequence[Invocation]) -> list[Try]:
 
 def complete(line: Line, call: Sequence[Try]) -> None:
     """What is to be sent by the next call, which these go in together; some may be over by it."""
-    _read_current(line, call)
+    for this in call:
+        guarded(this, partial(_require_complete, line, this))
+    _read_current(line, [this for this in call if not this.over])
     for this in call:
         if not this.over:
             guarded(this, partial(_resolve, line, this))
@@ -149,6 +152,25 @@ def _steps(line: Line, this: Try) -> Iterator[tuple[Decision, dict[str, Any]]]:
     yield this.decision, this.invocation.payload
     for step in this.invocation.folded or ():
         yield line.decisions.by_id(step["event"]), step["payload"]
+
+
+def _require_complete(line: Line, this: Try) -> None:
+    """Raise `MappingIncomplete` where what the customer decided doesn't fit their CRM any more, and
+    what came of asking the CRM where it didn't say.
+
+    What was folded together is one write, so it waits together: half of it would be no state that
+    the row ever had.
+    """
+    this.excused = line.is_probing
+    decisions = list(dict.fromkeys(decision for decision, _ in _steps(line, this)))
+    if problems := [problem for decision in decisions for problem in line.missing(decision)]:
+        event = this.invocation.event
+        raise incomplete(line.connection.pk, event, dict.fromkeys(problems))
+    for decision in decisions:
+        if decision.action.action == ActionType.WORKFLOW:
+            line.inputs(decision)
+        elif decision.needs_fields and decision.action.action != ActionType.DELETE:
+            line.fields(decision)
 
 
 def _read_current(line: Line, call: Sequence[Try]) -> None:

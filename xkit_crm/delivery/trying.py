@@ -24,6 +24,7 @@ from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
     CRMUnavailable,
+    MappingIncomplete,
     RateLimited,
     RejectedByCRM,
     XkitError,
@@ -74,6 +75,9 @@ class Try:
     put_back: bool = False
     #: Whether the CRM is known to be down, so that failing is no fault of this one.
     excused: bool = False
+    #: Whether it waits for the customer to decide, and whether that is known of it already.
+    held: bool = False
+    held_before: bool = False
     #: The credentials were refused, in these words.
     refused: str = ""
     started: float = field(default_factory=time.monotonic)
@@ -91,8 +95,14 @@ class Try:
 
     @property
     def number(self) -> int:
-        """Which try this is: `begin` has counted one that went to the CRM."""
-        return self.invocation.tries + (not self.begun)
+        """Which try this is: `begin` has counted one that went to the CRM.
+
+        Finding it held as before is none. It is looked at every hour for as long as the customer
+        takes to decide, and a log that says so each time would bury what an operator looks for:
+        since when it waits, and for what. That is told once, and again where it has changed; when
+        it was looked at last follows from when it is due.
+        """
+        return self.invocation.tries + (not self.begun and not self.held_before)
 
     @property
     def known_ref(self) -> RecordRef:
@@ -154,21 +164,20 @@ def succeed(this: Try, note: XkitError | None) -> None:
 
 
 def fail(this: Try, error: XkitError) -> None:
-    """It did not: wait for the next try, give up, or leave it to a person."""
+    """It did not: wait for the next try or the customer, give up, or leave it to a person."""
     invocation = this.invocation
     error = _in_the_products_words(this, error)
     this.over = True
     this.outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED
-    invocation.error_code = error.code
-    invocation.error_detail = redact(error.as_dict(), _credentials_of(invocation))
+    detail = redact(error.as_dict(), _credentials_of(invocation))
+    _hold(this, error, detail)
+    invocation.error_code, invocation.error_detail = error.code, detail
     if isinstance(error, CRMUnauthorized):
-        this.refused = invocation.error_detail["message"]
-    if isinstance(error, RateLimited) or (this.excused and isinstance(error, CRMUnavailable)):
+        this.refused = detail["message"]
+    if _is_excused(this, error):
         # No fault of its own: however long it lasts, it is not given up for it.
         invocation.forgiven += 1
-    base = timedelta(seconds=settings.RETRY_BASE)
-    policy = Policy(settings.MAX_ATTEMPTS, base, settings.RETRY_MAX)
-    wait = policy.wait(error, max(this.number - invocation.forgiven, 1))
+    wait = _wait(this, error)
     once_more = invocation.retry and (wait is not None or bool(this.refused))
     invocation.doubtful = invocation.doubtful or error.outcome_unknown
     if invocation.doubtful and this.may_double and not (once_more and _can_be_asked(invocation)):
@@ -179,6 +188,29 @@ def fail(this: Try, error: XkitError) -> None:
             invocation.due_at = timezone.now() + (wait or timedelta())
     else:
         invocation.status = InvocationStatus.FAILED
+
+
+def _hold(this: Try, error: XkitError, detail: dict[str, Any]) -> None:
+    """Whether it waits until the customer has decided; who waits for an answer does not."""
+    invocation = this.invocation
+    this.held = isinstance(error, MappingIncomplete) and invocation.retry
+    known = (invocation.error_code, invocation.error_detail)
+    this.held_before = this.held and known == (error.code, detail)
+
+
+def _is_excused(this: Try, error: XkitError) -> bool:
+    if this.held:
+        return not this.held_before  # which is no try at all
+    return isinstance(error, RateLimited) or (this.excused and isinstance(error, CRMUnavailable))
+
+
+def _wait(this: Try, error: XkitError) -> timedelta | None:
+    """How long to wait before the next try; None where there is none."""
+    longest: timedelta = settings.RETRY_MAX
+    if this.held:
+        return longest  # and no longer than until `mappings.release`
+    policy = Policy(settings.MAX_ATTEMPTS, timedelta(seconds=settings.RETRY_BASE), longest)
+    return policy.wait(error, max(this.number - this.invocation.forgiven, 1))
 
 
 def _can_be_asked(invocation: Invocation) -> bool:

@@ -5,12 +5,16 @@ Asked at the door, in previews, and by the admin. Knows no model and no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from xkit_crm.exceptions import Problem
-from xkit_crm.mapping.conversion import to_remote
-from xkit_crm.mapping.transformations import Action, ActionType, Kind, Transformation
+from xkit_crm.mapping.fitting import misfit
+from xkit_crm.mapping.transformations import Action, ActionType, Kind, Transformation, keys_of
 from xkit_crm.providers.base import RemoteField, RemoteType, Workflow
+
+#: What is said of what nobody has decided.
+NOT_MAPPED = "is not mapped to a field yet"
 
 
 def missing(
@@ -19,11 +23,13 @@ def missing(
     event_type: str,
     fields: Mapping[str, RemoteField] | None,
     workflow: Workflow | None = None,
+    payload_schema: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
     """What is missing or no longer fits, with paths such as `transformations.Amount`.
 
     `fields` is the remote object's description, None where it isn't known; `workflow` the one that
-    the action names, None where the CRM has none of that name.
+    the action names, None where the CRM has none of that name. With the event's `payload_schema`
+    it is also told where a payload key is of a type that its field never takes.
     """
     kind = action.action
     if kind is ActionType.NOOP:
@@ -39,8 +45,48 @@ def missing(
         problems += _required(action, fields.values())
     for transformation in action.transformations:
         if transformation.kind is not Kind.EMPTY:
-            problems += _misfit(transformation, fields.get(transformation.field), kind)
+            field = fields.get(transformation.field)
+            problems += _misfit(transformation, field, kind, payload_schema or {})
     return problems
+
+
+def undecided(
+    action: Action, payload_schema: Mapping[str, Any], ignored: Collection[str]
+) -> list[Problem]:
+    """Payload keys of which the customer has not said where they go, nor that they stay away.
+
+    They hold nothing up: what nobody has decided is not sent.
+    """
+    if action.action not in (ActionType.CREATE, ActionType.UPDATE, ActionType.SEARCH):
+        return []
+    used = set(keys_of(action)) | set(ignored)
+    return [
+        Problem(f"payload.{key}", NOT_MAPPED)
+        for key in payload_keys(payload_schema)
+        if not _is_covered(key, used)
+    ]
+
+
+def unread(fields: Mapping[str, Any], feeds: Mapping[str, Any]) -> list[Problem]:
+    """Fields that the product reads, of which the customer has not said what feeds them."""
+    return [Problem(f"fields.{key}", NOT_MAPPED) for key in fields if key not in feeds]
+
+
+def _is_covered(key: str, used: Collection[str]) -> bool:
+    """Whether the key itself is decided, or the object that it is a part of, or a part of it,
+    where only the customer knows its parts."""
+    steps = key.split(".")
+    whole = any(".".join(steps[: n + 1]) in used for n in range(len(steps)))
+    return whole or any(one.startswith(f"{key}.") for one in used)
+
+
+def payload_keys(payload_schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Every key that can be mapped: those of a nested object by themselves, `address.city`."""
+    for key, description in payload_schema.items():
+        if below := description.get("properties"):
+            yield from payload_keys(below, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
 
 
 def _wrong_action(kind: ActionType, event_type: str) -> Iterator[Problem]:
@@ -77,7 +123,10 @@ def _required(action: Action, fields: Iterable[RemoteField]) -> Iterator[Problem
 
 
 def _misfit(
-    transformation: Transformation, field: RemoteField | None, kind: ActionType
+    transformation: Transformation,
+    field: RemoteField | None,
+    kind: ActionType,
+    payload_schema: Mapping[str, Any],
 ) -> Iterator[Problem]:
     at = f"transformations.{transformation.field}"
     if field is None:
@@ -90,11 +139,7 @@ def _misfit(
     }
     if not allowed.get(kind, True):
         yield Problem(at, f"{field.label} can't be used to {kind}")
-    choices = [choice.value for choice in field.choices]
-    if (
-        transformation.kind is Kind.STATIC
-        and field.type is RemoteType.PICKLIST
-        and choices
-        and to_remote(transformation.value, field.type) not in (None, *choices)
-    ):
-        yield Problem(at, f"{transformation.value!r} is none of {', '.join(choices)}")
+    elif kind is ActionType.SEARCH and field.type is not RemoteType.PICKLIST:
+        return  # a condition may be a part of what the field holds
+    elif error := misfit(transformation, field, payload_schema):
+        yield Problem(at, error)

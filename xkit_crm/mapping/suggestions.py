@@ -61,7 +61,7 @@ _FORMATS: dict[str, frozenset[RemoteType]] = {
     "uri": frozenset({RemoteType.URL}),
 }
 #: The least likeness at which a field is proposed.
-_ENOUGH = 0.5
+ENOUGH = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +95,13 @@ def propose(
     object_label: str,
     fields: Mapping[str, Any],
     events: Mapping[str, Mapping[str, Any]],
-    describe: Sequence[tuple[RemoteObject, Sequence[RemoteField]]],
-) -> Proposal | None:
-    """The mapping to start with; None where no remote object is like the CRM object.
+    remote: RemoteObject,
+    remote_fields: Sequence[RemoteField],
+) -> Proposal:
+    """The mapping to start with, onto this remote object.
 
-    `fields` and each event's `payloadSchema` are Xkit-flavored JSON; `describe` what the CRM has.
+    `fields` and each event's `payloadSchema` are Xkit-flavored JSON.
     """
-    ours = (object_slug, object_label)
-    best = max(
-        describe,
-        key=lambda pair: (
-            _object_likeness(object_slug, object_label, pair[0]),
-            _same_name(ours, (pair[0].name, pair[0].label)),
-        ),
-        default=None,
-    )
-    if best is None or _object_likeness(object_slug, object_label, best[0]) < _ENOUGH:
-        return None
-    remote, remote_fields = best
     own = frozenset(words(object_slug) + words(object_label) + words(remote.label))
     return Proposal(
         object_map={
@@ -123,6 +112,21 @@ def propose(
             slug: _action(event, remote_fields, own, object_label) for slug, event in events.items()
         },
     )
+
+
+def likest(slug: str, label: str, found: Iterable[RemoteObject]) -> RemoteObject | None:
+    """The remote object that a CRM object is most like; None where it is like none of them."""
+    best = max(
+        found,
+        key=lambda remote: (
+            _object_likeness(slug, label, remote),
+            _same_name((slug, label), (remote.name, remote.label)),
+        ),
+        default=None,
+    )
+    if best is None or _object_likeness(slug, label, best) < ENOUGH:
+        return None
+    return best
 
 
 def _object_likeness(slug: str, label: str, remote: RemoteObject) -> float:
@@ -160,7 +164,7 @@ def _matched(
     pairs = sorted(
         (
             (
-                -_field_likeness(key, description, candidate, own),
+                -field_likeness(key, description, candidate, own),
                 not _same_name((key, _label(key, description)), (candidate.name, candidate.label)),
                 order,
                 key,
@@ -175,15 +179,16 @@ def _matched(
     found: dict[str, RemoteField] = {}
     taken: set[str] = set()
     for score, _, _, key, candidate in pairs:
-        if -score >= _ENOUGH and key not in found and candidate.name not in taken:
+        if -score >= ENOUGH and key not in found and candidate.name not in taken:
             found[key] = candidate
             taken.add(candidate.name)
     return found
 
 
-def _field_likeness(
+def field_likeness(
     key: str, description: Mapping[str, Any], remote: RemoteField, own: frozenset[str]
 ) -> float:
+    """How much a field is meant by a key, from 0 to 1; `own` are words of the object itself."""
     ours = {words(key, without=own), words(_label(key, description), without=own)}
     theirs = {words(remote.name, without=own), words(remote.label, without=own)}
     score = max(likeness(one, other) for one in ours for other in theirs)
@@ -255,7 +260,7 @@ def _for_required(
     rows: list[dict[str, Any]] = []
     for remote in unfed:
         row: dict[str, Any] = {"field": remote.name, "kind": str(Kind.STATIC)}
-        if remote.choices:
+        if remote.choices and remote.type in (RemoteType.PICKLIST, RemoteType.MULTIPICKLIST):
             row["value"] = remote.choices[0].value
         elif remote.type is RemoteType.BOOLEAN:
             row["value"] = False

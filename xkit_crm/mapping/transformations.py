@@ -79,6 +79,8 @@ class Transformation:
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fallback: Any = MISSING
     template: tuple[tuple[str, Read | None], ...] = ()
+    #: The payload keys that it reads.
+    keys: tuple[str, ...] = ()
     mode: WriteMode = WriteMode.ALWAYS
     operator: Operator = Operator.EQUALS
     #: Reads the payload key; `MISSING` where it isn't there.
@@ -143,10 +145,16 @@ def _parse(data: Mapping[str, Any]) -> Transformation:
         values=data["values"] if kind is Kind.VALUE_MAP else {},
         fallback=data.get("fallback", MISSING),
         template=parse_template(data["template"]) if kind is Kind.TEMPLATE else (),
+        keys=tuple(_keys_of(data)),
         mode=WriteMode(data.get("mode") or WriteMode.ALWAYS),
         operator=Operator(data.get("operator") or Operator.EQUALS),
         read=reader(key),
     )
+
+
+def keys_of(action: Action) -> list[str]:
+    """The payload keys that an action reads, each once."""
+    return list(dict.fromkeys(key for t in action.transformations for key in t.keys))
 
 
 def parse_object_map(data: Mapping[str, Any]) -> ObjectMap:

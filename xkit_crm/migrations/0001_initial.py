@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
                 ('status_reason', models.TextField(blank=True, verbose_name='reason')),
                 ('shadow', models.BooleanField(default=False, help_text='Map and log what would be sent, and send nothing until this is switched off.', verbose_name='shadow mode')),
                 ('quota_reserve', models.PositiveSmallIntegerField(default=0, help_text="Per cent of the CRM's daily quota that is left to the customer's other tools.", validators=[django.core.validators.MaxValueValidator(100)], verbose_name='quota reserve')),
+                ('mapping_version', models.PositiveIntegerField(default=0, editable=False, verbose_name='mapping version')),
                 ('credentials_cipher', models.TextField(blank=True, default='', editable=False)),
             ],
             options={
@@ -103,6 +104,7 @@ class Migration(migrations.Migration):
                 ('action', models.CharField(choices=[('create', 'create a record'), ('update', 'update the record'), ('delete', 'delete the record'), ('workflow', 'run a workflow'), ('search', 'search for records'), ('noop', 'do nothing')], max_length=10, verbose_name='action')),
                 ('workflow', models.CharField(blank=True, help_text="The CRM's own workflow to run, where the action is to run one.", max_length=200, verbose_name='workflow')),
                 ('transformations', xkit_crm.models.base.OrderedJSONField(blank=True, default=list, help_text='How the payload becomes values of remote fields.', verbose_name='transformations')),
+                ('ignored', xkit_crm.models.base.OrderedJSONField(blank=True, default=list, help_text='Payload keys that the customer decided not to send.', verbose_name='ignored')),
             ],
             options={
                 'verbose_name': 'event action',
@@ -148,6 +150,7 @@ class Migration(migrations.Migration):
                 ('forgiven', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
                 ('retry', models.BooleanField(db_default=True, default=True, verbose_name='retry')),
                 ('doubtful', models.BooleanField(db_default=False, default=False, verbose_name='doubtful')),
+                ('mapping_version', models.PositiveIntegerField(blank=True, editable=False, null=True, verbose_name='mapping version')),
                 ('result', models.JSONField(blank=True, null=True, verbose_name='result')),
                 ('error_code', models.CharField(blank=True, db_default='', default='', max_length=50, verbose_name='error code')),
                 ('error_detail', models.JSONField(blank=True, null=True, verbose_name='error')),
@@ -161,6 +164,21 @@ class Migration(migrations.Migration):
                 'verbose_name': 'invocation',
                 'verbose_name_plural': 'invocations',
                 'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='MappingVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveIntegerField(verbose_name='number')),
+                ('document', xkit_crm.models.base.OrderedJSONField(verbose_name='mapping')),
+                ('author', models.CharField(blank=True, help_text='Who put it in force.', max_length=255, verbose_name='author')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='in force since')),
+            ],
+            options={
+                'verbose_name': 'mapping version',
+                'verbose_name_plural': 'mapping versions',
+                'ordering': ['connection_id', '-number'],
             },
         ),
         migrations.CreateModel(
@@ -244,6 +262,20 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'lanes',
             },
         ),
+        migrations.CreateModel(
+            name='MappingDraft',
+            fields=[
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
+                ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='mapping_draft', serialize=False, to='xkit_crm.connection', verbose_name='connection')),
+                ('document', xkit_crm.models.base.OrderedJSONField(verbose_name='mapping')),
+                ('revision', models.UUIDField(default=xkit_crm.models.base.new_uuid, editable=False)),
+            ],
+            options={
+                'verbose_name': 'mapping draft',
+                'verbose_name_plural': 'mapping drafts',
+            },
+        ),
         migrations.AddConstraint(
             model_name='connection',
             constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'enabled', 'disabled', 'errored'])), name='xkit_connection_status_known'),
@@ -290,6 +322,11 @@ class Migration(migrations.Migration):
             model_name='attempt',
             name='invocation',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='xkit_crm.invocation', verbose_name='invocation'),
+        ),
+        migrations.AddField(
+            model_name='mappingversion',
+            name='connection',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='mapping_versions', to='xkit_crm.connection', verbose_name='connection'),
         ),
         migrations.AddField(
             model_name='modelbinding',
@@ -385,6 +422,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='attempt',
             constraint=models.UniqueConstraint(fields=('invocation', 'number'), name='xkit_attempt_number_unique'),
+        ),
+        migrations.AddConstraint(
+            model_name='mappingversion',
+            constraint=models.UniqueConstraint(fields=('connection', 'number'), name='xkit_mapping_version_unique'),
         ),
         migrations.AddConstraint(
             model_name='modelbinding',

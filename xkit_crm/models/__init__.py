@@ -8,6 +8,7 @@ from xkit_crm.models.event_action import EventAction
 from xkit_crm.models.event_definition import EventDefinition
 from xkit_crm.models.invocation import Invocation
 from xkit_crm.models.lane import Lane
+from xkit_crm.models.mapping_version import MappingDraft, MappingVersion
 from xkit_crm.models.marked_row import MarkedRow
 from xkit_crm.models.model_binding import ModelBinding
 from xkit_crm.models.object_mapping import ObjectMapping
@@ -22,6 +23,8 @@ __all__ = [
     "EventDefinition",
     "Invocation",
     "Lane",
+    "MappingDraft",
+    "MappingVersion",
     "MarkedRow",
     "ModelBinding",
     "ObjectMapping",

@@ -79,6 +79,8 @@ class Connection(Dated):
             "Per cent of the CRM's daily quota that is left to the customer's other tools."
         ),
     )
+    #: The number of the `MappingVersion` in force; 0 before the first.
+    mapping_version = models.PositiveIntegerField(_("mapping version"), default=0, editable=False)
     #: Encrypted JSON; read and written through `credentials`.
     credentials_cipher = models.TextField(editable=False, blank=True, default="")
 

@@ -43,6 +43,12 @@ class EventAction(Dated):
         blank=True,
         help_text=_("How the payload becomes values of remote fields."),
     )
+    ignored = OrderedJSONField(
+        _("ignored"),
+        default=list,
+        blank=True,
+        help_text=_("Payload keys that the customer decided not to send."),
+    )
 
     class Meta:
         verbose_name = _("event action")
@@ -68,6 +74,8 @@ class EventAction(Dated):
         if self.event_id and not problems:
             problems = mapping.unknown_keys(data, self.event.payload_schema)
         raise_problems(problems, "transformations")
+        if not isinstance(self.ignored, list) or not all(isinstance(k, str) for k in self.ignored):
+            raise ValidationError({"ignored": _("Give a list of payload keys.")})
 
     def as_data(self) -> dict[str, Any]:
         """The action as `mapping/` reads it."""

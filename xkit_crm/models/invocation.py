@@ -148,6 +148,10 @@ class Invocation(models.Model):
     retry = models.BooleanField(_("retry"), default=True, db_default=True)
     #: An earlier try may have written: the CRM is asked before it is tried again.
     doubtful = models.BooleanField(_("doubtful"), default=False, db_default=False)
+    #: The number of the mapping version that the last try carried out.
+    mapping_version = models.PositiveIntegerField(
+        _("mapping version"), null=True, blank=True, editable=False
+    )
     result = models.JSONField(_("result"), null=True, blank=True)
     error_code = models.CharField(
         _("error code"), max_length=50, blank=True, default="", db_default=""

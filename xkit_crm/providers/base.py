@@ -176,6 +176,17 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialField:
+    """What a customer types in to connect their CRM. `name` is its key in `credentials`."""
+
+    name: str
+    label: str
+    help: str = ""
+    secret: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """What a provider is given to work with: which connection, and its decrypted credentials."""
 
@@ -203,6 +214,8 @@ class Provider(ABC):
     label: ClassVar[str]
     #: Whether `find_created` can be answered; where not, a doubtful create stops as `unknown`.
     can_find_created: ClassVar[bool] = True
+    #: What a customer is asked for in CRM Link; nothing: it is enough that they choose this CRM.
+    credential_fields: ClassVar[Sequence[CredentialField]] = ()
     #: How long what the CRM says of its objects, fields and workflows is good for.
     description_ttl: ClassVar[timedelta] = timedelta(minutes=10)
     #: How many records one call of `create_many`, `update_many`, `delete_many` and `get_many`
@@ -214,6 +227,8 @@ class Provider(ABC):
     def __init__(self, access: Access) -> None:
         self.access = access
         self.usage = Usage()
+        #: What this adapter has been told of the CRM already; see `descriptions.py`.
+        self.described: dict[str, Any] = {}
 
     @abstractmethod
     def describe_objects(self) -> Sequence[RemoteObject]:

@@ -32,18 +32,32 @@ def fields(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
     return {field.name: field for field in described}
 
 
+def workflows(provider: Provider) -> Sequence[Workflow]:
+    """Every native workflow that an event can be handed to."""
+    return _remembered(provider, "workflows", provider.list_workflows)
+
+
 def workflow(provider: Provider, name: str) -> Workflow | None:
     """The native workflow of this name; None where the CRM has none (any more)."""
-    known = _remembered(provider, "workflows", provider.list_workflows)
-    return next((found for found in known if found.name == name), None)
+    return next((found for found in workflows(provider) if found.name == name), None)
 
 
 def forget(provider: Provider) -> None:
     """Ask the CRM again from now on."""
+    provider.described.clear()
     cache.set(_generation_key(provider), uuid4().hex, timeout=None)
 
 
 def _remembered(
+    provider: Provider, what: str, describe: Callable[[], Sequence[_Description]]
+) -> Sequence[_Description]:
+    if what not in provider.described:
+        provider.described[what] = _cached(provider, what, describe)
+    found: Sequence[_Description] = provider.described[what]
+    return found
+
+
+def _cached(
     provider: Provider, what: str, describe: Callable[[], Sequence[_Description]]
 ) -> Sequence[_Description]:
     seconds = provider.description_ttl.total_seconds()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.apps import apps
 from django.utils.module_loading import import_string
 
 from xkit_crm.conf import settings
@@ -17,6 +18,17 @@ BUILT_IN: Mapping[str, str] = {"sandbox": "xkit_crm.providers.sandbox.provider.S
 def available() -> dict[str, str]:
     """Every provider's slug with the dotted path of its class, those of the settings last."""
     return {**BUILT_IN, **settings.PROVIDERS}
+
+
+def offered() -> list[str]:
+    """The providers that customers can choose: all but a sandbox that isn't installed."""
+    return [
+        slug
+        for slug in available()
+        if slug != "sandbox"
+        or slug in settings.PROVIDERS
+        or apps.is_installed("xkit_crm.providers.sandbox")
+    ]
 
 
 def provider_class(slug: str) -> type[Provider]:

@@ -19,6 +19,7 @@ from django.urls import NoReverseMatch, reverse
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, XkitError
 from xkit_crm.providers.base import (
     Choice,
+    CredentialField,
     Criterion,
     Draft,
     Edit,
@@ -40,6 +41,15 @@ from xkit_crm.providers.sandbox.standard import ensure_org
 class SandboxProvider(Provider):
     slug = "sandbox"
     label = "Sandbox CRM"
+    credential_fields = (
+        CredentialField(
+            "token",
+            "Token",
+            "Leave it empty, unless your organisation in the sandbox has one.",
+            secret=True,
+            required=False,
+        ),
+    )
     # It is in this very database: asking costs little, and a change is seen at once.
     description_ttl = timedelta()
     batch_size = 200

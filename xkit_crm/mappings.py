@@ -1,0 +1,450 @@
+"""A customer's mapping as one document: read from rows, drafted, put in force, kept as versions.
+
+CRM Link, the admin and `connections.py` decide here; `delivery/` reads the rows. What a document
+looks like is in `mapping/documents.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from xkit_crm import catalogue
+from xkit_crm.delivery import backends
+from xkit_crm.delivery.decisions import Decision
+from xkit_crm.exceptions import (
+    CRMError,
+    CRMUnauthorized,
+    MappingIncomplete,
+    MappingInvalid,
+    Problem,
+)
+from xkit_crm.mapping import completeness, documents
+from xkit_crm.mapping.suggestions import likest, propose
+from xkit_crm.mapping.transformations import (
+    Action,
+    ActionType,
+    parse_action,
+    parse_object_map,
+    unknown_keys,
+)
+from xkit_crm.models import (
+    Connection,
+    EventAction,
+    Invocation,
+    MappingDraft,
+    MappingVersion,
+    ObjectMapping,
+)
+from xkit_crm.models.base import new_uuid
+from xkit_crm.models.invocation import NEVER, InvocationStatus
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import Provider, RemoteField
+from xkit_crm.providers.registry import provider_for
+
+Document = dict[str, Any]
+
+
+def definitions(slugs: Iterable[str] | None = None) -> documents.Definitions:
+    """What the product has defined, as `mapping/documents.py` wants it; of these objects only."""
+    return {
+        slug: (found.fields, {e.slug: e.payload_schema for e in found.events.values()})
+        for slug, found in catalogue.objects().items()
+        if slugs is None or slug in slugs
+    }
+
+
+# -- documents ------------------------------------------------------------------------------------
+
+
+def in_force(connection: Connection) -> Document:
+    """The mapping that is carried out now. Three queries.
+
+    What the product doesn't define any more is left out: nothing is carried out by it, and nobody
+    can decide it.
+    """
+    known = catalogue.objects()
+    found: Document = {}
+    mappings = connection.mappings.select_related("crm_object").order_by("crm_object_id")
+    for mapping in mappings.prefetch_related("actions__event"):
+        crm_object = known.get(mapping.crm_object.slug)
+        if crm_object is None:
+            continue
+        found[crm_object.slug] = {
+            "remote_object": mapping.remote_object,
+            "fields": {
+                key: feed for key, feed in mapping.fields.items() if key in crm_object.fields
+            },
+            "events": {
+                action.event.slug: {
+                    "action": action.action,
+                    "workflow": action.workflow,
+                    "transformations": action.transformations,
+                    "ignored": action.ignored,
+                }
+                for action in mapping.actions.all()
+                if action.event.slug in crm_object.events
+            },
+        }
+    return found
+
+
+def with_proposals(provider: Provider, document: Mapping[str, Any]) -> Document:
+    """The document, with what nobody has decided yet filled in from labels and aliases."""
+    filled: Document = {slug: dict(given) for slug, given in document.items()}
+    remote = descriptions.objects(provider)
+    for slug, crm_object in catalogue.objects().items():
+        given = filled.get(slug, {})
+        chosen = given.get("remote_object")
+        if chosen == "":
+            continue  # opted out
+        known = [found for found in remote if chosen in (None, found.name)]
+        best = known[0] if chosen and known else likest(slug, crm_object.label, known)
+        if best is None:
+            continue
+        events = {
+            event.slug: {"type": str(event.type), "payloadSchema": event.payload_schema}
+            for event in crm_object.events.values()
+        }
+        fields = tuple(descriptions.fields(provider, best.name).values())
+        proposal = propose(slug, crm_object.label, crm_object.fields, events, best, fields)
+        filled[slug] = {
+            "remote_object": proposal.object_map["remote_object"],
+            "fields": {**proposal.object_map["fields"], **given.get("fields", {})},
+            "events": {
+                **{
+                    name: {"workflow": "", "ignored": [], **action}
+                    for name, action in proposal.actions.items()
+                },
+                **given.get("events", {}),
+            },
+        }
+    return filled
+
+
+def action_of(document: Mapping[str, Any], crm_object: str, event: str) -> Action | None:
+    """The action that a (checked) document has for an event, ready to be applied."""
+    given = document.get(crm_object, {})
+    data = given.get("events", {}).get(event)
+    if given.get("remote_object") == "" and (data or {}).get("action") != ActionType.WORKFLOW:
+        return parse_action({"action": "noop"})  # opted out of the object
+    if data is None:
+        return None
+    return parse_action({**data, "remote_object": given.get("remote_object", "")})
+
+
+# -- what is missing ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far the customer is with one CRM object: what holds it up, and what is undecided."""
+
+    missing: tuple[Problem, ...] = ()
+    undecided: tuple[Problem, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.missing and not self.undecided
+
+
+def state_of(
+    provider: Provider, document: Mapping[str, Any], crm_object: catalogue.Object
+) -> State:
+    """What one object of the document still lacks; its paths begin with the event's slug.
+
+    Raises the provider's `CRMError` where the CRM can't be asked.
+    """
+    given = document.get(crm_object.slug, {})
+    chosen = given.get("remote_object")
+    if chosen is None:
+        return State(undecided=(Problem("remote_object", "is not chosen yet"),))
+    if chosen == "":
+        return State()
+    if chosen not in {found.name for found in descriptions.objects(provider)}:
+        gone = f"the CRM has no object {chosen!r} (any more)"
+        return State(missing=(Problem("remote_object", gone),))
+    missing = list(_gone_fields(provider, chosen, given.get("fields", {})))
+    undecided = completeness.unread(crm_object.fields, given.get("fields", {}))
+    for event in crm_object.events.values():
+        of_event = event_state(provider, document, event)
+        missing += [Problem(f"{event.slug}.{p.path}", p.error) for p in of_event.missing]
+        undecided += [Problem(f"{event.slug}.{p.path}", p.error) for p in of_event.undecided]
+    return State(tuple(missing), tuple(undecided))
+
+
+def event_state(provider: Provider, document: Mapping[str, Any], event: catalogue.Event) -> State:
+    """The same of one event."""
+    action = action_of(document, event.crm_object, event.slug)
+    if action is None:
+        return State(undecided=(Problem("action", "is not chosen yet"),))
+    if action.action == ActionType.NOOP:
+        return State()
+    is_workflow = action.action == ActionType.WORKFLOW
+    known = action.remote_object and not is_workflow
+    missing = completeness.missing(
+        action,
+        event_type=event.type,
+        fields=descriptions.fields(provider, action.remote_object) if known else None,
+        workflow=descriptions.workflow(provider, action.workflow) if is_workflow else None,
+        payload_schema=event.payload_schema,
+    )
+    given = document[event.crm_object]["events"][event.slug]
+    undecided = completeness.undecided(action, event.payload_schema, given.get("ignored") or ())
+    return State(tuple(missing), (*_gone_keys(given, event), *undecided))
+
+
+def _gone_keys(given: Mapping[str, Any], event: catalogue.Event) -> Iterator[Problem]:
+    """What is read of the payload and isn't in it any more: it holds nothing up, and writes
+    nothing."""
+    for row in given.get("transformations") or ():
+        for problem in unknown_keys({"transformations": [row]}, event.payload_schema):
+            yield Problem(f"transformations.{row['field']}", problem.error)
+
+
+def targets(
+    provider: Provider, document: Mapping[str, Any], event: catalogue.Event
+) -> dict[str, RemoteField]:
+    """What an event can write: the remote object's fields, or the inputs of its workflow."""
+    action = action_of(document, event.crm_object, event.slug)
+    if action is not None and action.action == ActionType.WORKFLOW:
+        workflow = descriptions.workflow(provider, action.workflow)
+        return {field.name: field for field in workflow.inputs} if workflow else {}
+    remote_object = document.get(event.crm_object, {}).get("remote_object")
+    return descriptions.fields(provider, remote_object) if remote_object else {}
+
+
+def refusals(
+    provider: Provider,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    event: catalogue.Event,
+) -> list[Problem]:
+    """Why a change of one event can't be kept: it is no mapping, or it names a field that there
+    isn't or that can't be written. What was there before may stay until it is mended."""
+    given = after[event.crm_object]["events"][event.slug]
+    if problems := documents.check(
+        {event.crm_object: {"events": {event.slug: given}}}, definitions([event.crm_object])
+    ):
+        head = f"{event.crm_object}.events.{event.slug}."
+        return [Problem(p.path.removeprefix(head), p.error) for p in problems]
+    known = {p.path for p in event_state(provider, before, event).missing}
+    # A fixed value that nobody has filled in yet may be kept so.
+    begun = [t for t in given["transformations"] if t["kind"] == "static" and not t["value"]]
+    writes = {f"transformations.{t['field']}" for t in given["transformations"] if t not in begun}
+    required = {f.name for f in targets(provider, after, event).values() if f.required}
+    return [
+        problem
+        for problem in event_state(provider, after, event).missing
+        if problem.path == "action"
+        or (problem.path in writes - known and problem.path.partition(".")[2] not in required)
+    ]
+
+
+def decision(document: Mapping[str, Any], event: catalogue.Event) -> Decision | None:
+    """What a document decides for an event, as `delivery/` carries it out; None: nothing yet."""
+    action = action_of(document, event.crm_object, event.slug)
+    if action is None:
+        return None
+    given = document.get(event.crm_object, {})
+    return Decision(
+        crm_object=event.definition.crm_object,
+        event_type=event.type,
+        action=action,
+        object_map=parse_object_map(given),
+        remote_object=given.get("remote_object") or "",
+    )
+
+
+def _gone_fields(
+    provider: Provider, remote_object: str, feeds: Mapping[str, Any]
+) -> Iterable[Problem]:
+    known = descriptions.fields(provider, remote_object)
+    for key, feed in feeds.items():
+        names = feed.values() if isinstance(feed, Mapping) else [feed]
+        for name in names:
+            if name and name not in known:
+                yield Problem(f"fields.{key}", f"the CRM has no field {name!r} (any more)")
+            elif name and not known[name].readable:
+                yield Problem(f"fields.{key}", f"{known[name].label} can't be read")
+
+
+# -- drafts ---------------------------------------------------------------------------------------
+
+
+def draft(connection: Connection) -> MappingDraft:
+    """What the customer is deciding: where they left it, or else what is in force, completed by
+    proposals. Raises `CRMError` where it has to be proposed and the CRM can't be asked."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    if found is not None:
+        return found
+    document = with_proposals(provider_for(connection), in_force(connection))
+    made, _ = MappingDraft.objects.get_or_create(
+        connection=connection, defaults={"document": document}
+    )
+    return made
+
+
+def write_draft(connection: Connection, document: Document) -> MappingDraft:
+    """Replace the draft. Raises `MappingInvalid` with every problem of the document."""
+    require_valid(document)
+    made, _ = MappingDraft.objects.update_or_create(
+        connection=connection, defaults={"document": document, "revision": new_uuid()}
+    )
+    return made
+
+
+def require_valid(document: Any) -> None:
+    """Raise `MappingInvalid` where the document can't be stored."""
+    if problems := documents.check(document, definitions()):
+        raise MappingInvalid(
+            "The mapping has mistakes; nothing was changed.",
+            hint="Correct them all.",
+            errors=problems,
+        )
+
+
+def begin_anew(connection: Connection) -> None:
+    """Another CRM is behind the connection: what was mapped to the one before says nothing."""
+    document = with_proposals(provider_for(connection), {})
+    missing = {slug: {"remote_object": ""} for slug in definitions() if slug not in document}
+    write_draft(connection, {**missing, **document})
+
+
+def drop_draft(connection: Connection) -> None:
+    """Go back to what is in force."""
+    MappingDraft.objects.filter(connection=connection).delete()
+
+
+# -- putting in force -----------------------------------------------------------------------------
+
+
+def put_in_force(
+    connection: Connection, document: Document, *, author: str = ""
+) -> MappingVersion | None:
+    """Carry out this mapping from now on, and let what waited for it go; gives the new version,
+    None where nothing has changed.
+
+    Objects and events that the document doesn't name stay as they are. Raises `MappingInvalid`.
+    """
+    require_valid(document)
+    with transaction.atomic(using=router.db_for_write(MappingVersion)):
+        lock(connection)
+        for slug, given in document.items():
+            _write(connection, slug, given)
+        MappingDraft.objects.filter(connection=connection).delete()
+        return record(connection, author=author)
+
+
+def _write(connection: Connection, slug: str, given: Mapping[str, Any]) -> None:
+    crm_object = catalogue.crm_object(slug)
+    mapping = ObjectMapping.objects.filter(
+        connection=connection, crm_object_id=crm_object.id
+    ).first()
+    if mapping is None:
+        if "remote_object" not in given:
+            return  # not decided yet, so there is nothing that its events could do
+        mapping = ObjectMapping(connection=connection, crm_object_id=crm_object.id)
+    remote_object = given.get("remote_object", mapping.remote_object)
+    # Fields of another object feed nothing.
+    kept = mapping.fields if remote_object == mapping.remote_object else {}
+    mapping.remote_object, mapping.fields = remote_object, given.get("fields", kept)
+    mapping.save()
+    for name, action in given.get("events", {}).items():
+        EventAction.objects.update_or_create(
+            mapping=mapping,
+            event_id=crm_object.events[name].id,
+            defaults={
+                "action": action["action"],
+                "workflow": action.get("workflow") or "",
+                "transformations": action.get("transformations") or [],
+                "ignored": action.get("ignored") or [],
+            },
+        )
+
+
+def lock(connection: Connection) -> int | None:
+    """Let whoever else decides for this connection wait until the transaction is over; gives the
+    number of the version in force, None where the connection is gone.
+
+    Who only captures an event for it doesn't wait, where the database can tell them apart.
+    """
+    using = router.db_for_write(MappingVersion)
+    features = connections[using].features
+    row = Connection.objects.using(using).filter(pk=connection.pk)
+    if not features.has_select_for_update:
+        row.update(mapping_version=F("mapping_version"))  # its first write locks it all
+    locked = row.select_for_update(no_key=features.has_select_for_no_key_update)
+    return locked.values_list("mapping_version", flat=True).first()
+
+
+def record(connection: Connection, *, author: str = "") -> MappingVersion | None:
+    """Keep what the rows say now as a new version, where it isn't the last one, and let go what
+    waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
+    with transaction.atomic(using=router.db_for_write(MappingVersion)):
+        lock(connection)  # so that versions come one by one
+        now_in_force = in_force(connection)
+        last = MappingVersion.objects.filter(connection=connection).first()
+        number, made = last.number if last else 0, None
+        if last is None or last.document != now_in_force:
+            number += 1
+            made = MappingVersion.objects.create(
+                connection=connection, number=number, document=now_in_force, author=author[:255]
+            )
+        Connection.objects.filter(pk=connection.pk).update(mapping_version=number)
+        release(connection.pk)
+    connection.mapping_version = number
+    return made
+
+
+def release(connection_id: str) -> int:
+    """Let the invocations go on that waited for the customer to decide, and those that stand behind
+    them; gives how many there were."""
+    using, now = router.db_for_write(Invocation), timezone.now()
+    with transaction.atomic(using=using):
+        # What was never tried and isn't due stands behind another of its record. It is looked at
+        # once too often where that one waits for something else.
+        released = Invocation.objects.filter(
+            connection_id=connection_id,
+            status=InvocationStatus.PENDING,
+            due_at__gt=now,
+            due_at__lt=NEVER,
+            error_code__in=(MappingIncomplete.code, ""),
+        ).update(due_at=now)
+        if released:
+            backends.poke_on_commit([connection_id], using=using)
+    return released
+
+
+# -- drift ----------------------------------------------------------------------------------------
+
+
+def drift(connection: Connection) -> dict[str, State | CRMError]:
+    """What the mapping in force misses today, by CRM object: what the product has defined since,
+    and what the CRM has dropped or changed. Only objects where something is missing, or where the
+    CRM can't be asked.
+
+    Raises `ConfigurationError` where the provider is missing.
+    """
+    document = in_force(connection)
+    provider = provider_for(connection)
+    found: dict[str, State | CRMError] = {}
+    silent: CRMError | None = None
+    for slug, crm_object in catalogue.objects().items():
+        try:
+            if silent is not None:
+                raise silent  # it need not be asked for each
+            state = state_of(provider, document, crm_object)
+        except CRMError as error:
+            found[slug] = error
+            if error.retryable or isinstance(error, CRMUnauthorized):
+                silent = error
+            continue
+        if not state.is_complete:
+            found[slug] = state
+    return found
