@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "django_jsonform",
+    "django_htmx",
     "xkit_crm",
     "xkit_crm.providers.sandbox",
     "example_project.documents",
@@ -99,4 +100,4 @@ USE_TZ = True
 STATIC_URL = "static/"
 LOGIN_URL = "admin:login"
 
-XKIT_CRM: dict[str, Any] = {}
+XKIT_CRM: dict[str, Any] = {"LINK_NAME": "Signet"}

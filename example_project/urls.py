@@ -6,5 +6,6 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("example_project.documents.urls")),
     path("admin/", admin.site.urls),
+    path("crm-link/", include("xkit_crm.crm_link.urls")),
     path("api/v1/", include("xkit_crm.api.urls")),
 ]

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from xkit_crm.connections import connect
+    from xkit_crm.crm_link.tokens import link_token
     from xkit_crm.definitions import define
     from xkit_crm.erasure import erase, erase_record
     from xkit_crm.invoking import invoke
@@ -36,6 +37,7 @@ _HOMES = {
     "erase_record": "erasure",
     "invoke": "invoking",
     "link": "sync.links",
+    "link_token": "crm_link.tokens",
     "links": "sync.links",
     "muted": "sync.capture",
     "register": "sync.bindings",
@@ -55,6 +57,7 @@ __all__ = [
     "erase_record",
     "invoke",
     "link",
+    "link_token",
     "links",
     "muted",
     "register",

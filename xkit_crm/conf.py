@@ -56,6 +56,18 @@ class Settings:
     KEEP_SUCCEEDED: timedelta | None = timedelta(days=90)
     #: How long what failed is kept; None: for ever.
     KEEP_FAILED: timedelta | None = None
+    #: Origins of the pages that may open CRM Link, such as "https://app.example.com", besides the
+    #: one that it is served from.
+    LINK_ORIGINS: tuple[str, ...] = ()
+    #: How long after it was made a CRM Link token opens CRM Link.
+    LINK_TOKEN_AGE: timedelta = timedelta(minutes=15)
+    #: How long CRM Link stays open.
+    LINK_SESSION_AGE: timedelta = timedelta(hours=4)
+    #: Whether the `objects` that a page passes to linkCRM() are loaded as definitions, for all
+    #: customers; None: when DEBUG is on.
+    LINK_DEFINES: bool | None = None
+    #: The product's name, as CRM Link shows it.
+    LINK_NAME: str = ""
     #: Seconds between looks for bindings and definitions that others changed; None: never.
     REFRESH_INTERVAL: float | None = 5.0
     #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.

@@ -26,14 +26,15 @@ def acme() -> Workspace:
     create_record(org, "Opportunity", {"Name": "Sales Contract (draft)"}, number=9876)
     create_record(org, "Contact", {"FirstName": "Road", "LastName": "Runner"}, number=45321)
     create_record(org, "Contact", {"FirstName": "Wile", "LastName": "Coyote"}, number=45322)
-    connection = xkit_crm.connect("acme", provider="sandbox", context="workspace-acme")
+    workspace = Workspace.objects.create(name="Acme", crm_connection_id="acme")
+    connection = xkit_crm.connect("acme", provider="sandbox", context=str(workspace.pk))
     # What was proposed fits, but for the stage: its picklist has words of its own.
     stage = _value_map(
         "StageName", "status", draft="Prospecting", sent="Negotiation", signed="Closed Won"
     )
     for event in ("create_opportunity", "document_updated"):
         _amend(connection, event, stage)
-    return Workspace.objects.create(name="Acme", crm_connection_id=connection.pk)
+    return workspace
 
 
 def globex() -> Workspace:
@@ -60,7 +61,8 @@ def globex() -> Workspace:
     )
     add_field(org, "Lead", "Source__c", label="Source", type=RemoteType.STRING)
     _welcome_flow(org)
-    connection = xkit_crm.connect("globex", provider="sandbox", context="workspace-globex")
+    workspace = Workspace.objects.create(name="Globex", crm_connection_id="globex")
+    connection = xkit_crm.connect("globex", provider="sandbox", context=str(workspace.pk))
     _map(
         connection,
         "opportunity",
@@ -97,7 +99,7 @@ def globex() -> Workspace:
     )
     _decide(connection, "contact_updated", "noop")
     _decide(connection, "contact_deleted", "noop")
-    return Workspace.objects.create(name="Globex", crm_connection_id=connection.pk)
+    return workspace
 
 
 def _welcome_flow(org: Any) -> None:

@@ -18,6 +18,11 @@ class Workspace(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def context(self) -> str:
+        """What the workspace is called in `xkit_crm`: who owns its connections."""
+        return str(self.pk)
+
 
 class Contact(models.Model):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="contacts")

@@ -1,11 +1,14 @@
-"""One page: what the product holds, and what each customer's CRM made of it."""
+"""What the product holds and what each customer's CRM made of it, and a customer's own page."""
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib.contenttypes.models import ContentType
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 
+import xkit_crm
 from xkit_crm.models import Connection, Invocation, RecordLink
 
 from .models import Contact, Document, Workspace
@@ -22,6 +25,7 @@ def home(request: HttpRequest) -> HttpResponse:
     connections = Connection.objects.in_bulk()
     workspaces = [
         {
+            "pk": workspace.pk,
             "name": workspace.name,
             "connection": connections.get(workspace.crm_connection_id),
             "documents": [
@@ -37,3 +41,51 @@ def home(request: HttpRequest) -> HttpResponse:
     ]
     recent = Invocation.objects.select_related("event", "connection")[:15]
     return render(request, "documents/home.html", {"workspaces": workspaces, "invocations": recent})
+
+
+class DocumentForm(forms.ModelForm):
+    class Meta:
+        model = Document
+        fields = ["title", "status", "value"]
+
+
+def connection_id_of(workspace: Workspace) -> str:
+    """The id that the workspace's connection has, or will have: one for each workspace."""
+    return workspace.crm_connection_id or f"workspace-{workspace.pk}"
+
+
+def workspace(request: HttpRequest, pk: int) -> HttpResponse:
+    """The customer's page, with the button that opens CRM Link."""
+    found = get_object_or_404(Workspace, pk=pk)
+    form = DocumentForm(request.POST or None, instance=Document(workspace=found))
+    if form.is_valid():
+        form.save()
+        return redirect("workspace", pk=pk)
+    connection = Connection.objects.filter(pk=connection_id_of(found)).first()
+    documents = [
+        (document, next((link.record_id for link in xkit_crm.links(document)), None))
+        for document in found.documents.order_by("-pk")
+    ]
+    return render(
+        request,
+        "documents/workspace.html",
+        {
+            "workspace": found,
+            "connection": connection,
+            "connection_id": connection_id_of(found),
+            "connected": reverse("connected", args=[pk]),
+            "button": "Change what happens in your CRM" if connection else "Connect your CRM",
+            "form": form,
+            "documents": documents,
+        },
+    )
+
+
+def connected(request: HttpRequest, pk: int) -> HttpResponse:
+    """Where CRM Link goes when it is done: from now on the workspace's rows go to its CRM."""
+    found = get_object_or_404(Workspace, pk=pk)
+    known = Connection.objects.filter(pk=connection_id_of(found), context=found.context)
+    if known.exists() and not found.crm_connection_id:
+        found.crm_connection_id = connection_id_of(found)
+        found.save()
+    return redirect("workspace", pk=pk)

@@ -28,7 +28,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(chromium: Browser, live_server: Any) -> Iterator[Page]:
+def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page whose paths are those of the running site; what its console complains of fails."""
     size = {"width": 1280, "height": 900}
     context = chromium.new_context(base_url=live_server.url, viewport=size)
@@ -44,7 +44,7 @@ def page(chromium: Browser, live_server: Any) -> Iterator[Page]:
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     yield opened
     context.close()
-    assert complaints == []
+    assert complaints == [] or request.node.get_closest_marker("complains")
 
 
 @pytest.fixture

@@ -89,6 +89,25 @@ class MomentField(serializers.DateTimeField):
         super().__init__(format="iso-8601", default_timezone=UTC, **options)
 
 
+class LinkTokenRequestSerializer(serializers.Serializer):
+    """Whose connections the token opens."""
+
+    context = serializers.CharField(  # type: ignore[assignment]
+        max_length=255, help_text="Your own id of the customer."
+    )
+    connection = serializers.CharField(
+        max_length=255, required=False, allow_null=True, help_text="Only this one."
+    )
+    author = serializers.CharField(
+        max_length=255, required=False, allow_blank=True, help_text="Who decides, to be shown."
+    )
+
+
+class LinkTokenSerializer(serializers.Serializer):
+    token = serializers.CharField(help_text="For linkCRM().")
+    expires_at = MomentField()
+
+
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     created_at = MomentField()
     status = serializers.ChoiceField(choices=ConnectionStatus.choices)

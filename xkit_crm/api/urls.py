@@ -33,6 +33,7 @@ urlpatterns = [
         name="invoke_on_record",
     ),
     re_path(rf"^{_OBJECT}/{_RECORD}$", views.ReadRecord.as_view(), name="record"),
+    re_path(r"^crm/link-tokens$", views.LinkTokens.as_view(), name="link_tokens"),
     re_path(r"^crm/connections$", views.Connections.as_view(), name="connections"),
     re_path(
         rf"^crm/(?P<connection>.+)/invocations/{_UUID}$",

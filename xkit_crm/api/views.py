@@ -11,6 +11,7 @@ from django.db import DataError, connections, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import exceptions as drf
@@ -41,6 +42,8 @@ from xkit_crm.api.requests import (
     payload_of,
     request_id_of,
 )
+from xkit_crm.conf import settings
+from xkit_crm.crm_link.tokens import link_token
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnavailable,
@@ -355,6 +358,44 @@ class ReadConnection(XkitView):
     )
     def get(self, request: Request, connection: str) -> Response:
         return Response(serializers.ConnectionSerializer(self.connection(connection)).data)
+
+
+class LinkTokens(XkitView):
+    """Tokens that open CRM Link."""
+
+    @described(
+        operation_id="create_link_token",
+        request={"application/json": serializers.LinkTokenRequestSerializer},
+        responses={
+            201: serializers.LinkTokenSerializer,
+            **errors(400, 401, 403, 404, 413),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        asked = serializers.LinkTokenRequestSerializer(data=request.data)
+        if not isinstance(request.data, dict) or not asked.is_valid():
+            raise Malformed(
+                "This asks for no CRM Link token.",
+                hint='Send {"context": "<your id of the customer>"}.',
+                errors=[
+                    Problem(name, str(error))
+                    for name, found in (
+                        asked.errors if isinstance(request.data, dict) else {}
+                    ).items()
+                    for error in found
+                ],
+            )
+        given = asked.validated_data
+        if self.key.contexts is not None and given["context"] not in self.key.contexts:
+            raise UnknownConnection(
+                f"The key is not good for the context {given['context']!r}.",
+                hint="Use a key that is not limited, or limited to it.",
+            )
+        token = link_token(
+            given["context"], given.get("connection"), author=given.get("author", "")
+        )
+        body = {"token": token, "expires_at": timezone.now() + settings.LINK_TOKEN_AGE}
+        return Response(serializers.LinkTokenSerializer(body).data, status=201)
 
 
 class Invocations(Paged):

@@ -1,0 +1,400 @@
+"""Deciding: what the pages keep of what people fill in, what they refuse, and what it costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+import xkit_crm
+from tests.crm_link.conftest import Visitor, text
+from tests.factories import CustomerFactory
+from tests.products.models import Deal
+from xkit_crm import mappings
+from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
+from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+from xkit_crm.providers.sandbox.standard import add_field, add_object
+
+pytestmark = pytest.mark.django_db
+
+#: Some bound models of the tests live in another database.
+BOTH = pytest.mark.django_db(databases=["default", "other"])
+EVENT = "objects/opportunity/events/deal_created/"
+
+
+def draft() -> dict[str, Any]:
+    found: dict[str, Any] = MappingDraft.objects.get().document
+    return found
+
+
+def action(event: str = "deal_created") -> dict[str, Any]:
+    found: dict[str, Any] = draft()["opportunity"]["events"][event]
+    return found
+
+
+def rows(*given: dict[str, Any], act: str = "create", **more: Any) -> dict[str, Any]:
+    """The fields of an event's form."""
+    return {
+        "action": act,
+        **{f"row-{n}-{name}": value for n, row in enumerate(given) for name, value in row.items()},
+        **more,
+    }
+
+
+NAME = {"key": "name", "field": "Name", "kind": "direct"}
+STAGE = {"field": "StageName", "kind": "static", "value": "Negotiation"}
+
+
+def everything_decided(visitor: Visitor) -> None:
+    """Decide whatever the proposal left open."""
+    visitor.part("steps")
+    document = draft()
+    for slug, crm_object in mappings.definitions().items():
+        fields, events = crm_object
+        given = document.setdefault(slug, {"remote_object": ""})
+        if not given["remote_object"]:
+            continue
+        given["fields"] = {key: given.get("fields", {}).get(key, "") for key in fields}
+        for event, schema in events.items():
+            used = {row.get("key") for row in given["events"][event]["transformations"]}
+            given["events"][event]["ignored"] = [key for key in schema if key not in used]
+    mappings.write_draft(Connection.objects.get(), document)
+
+
+# -- drafts ---------------------------------------------------------------------------------------
+
+
+def test_the_draft_begins_with_what_is_proposed(inside: Visitor) -> None:
+    inside.part("steps")
+    assert draft()["opportunity"]["remote_object"] == "Opportunity"
+    assert not ObjectMapping.objects.exists()
+
+
+def test_what_is_filled_in_is_kept_as_a_draft_and_changes_nothing(inside: Visitor) -> None:
+    inside.post(EVENT, rows(NAME, STAGE, {"key": "amount", "field": "-"}))
+    assert action() == {
+        "action": "create",
+        "workflow": "",
+        "transformations": [
+            {"field": "Name", "kind": "direct", "key": "name"},
+            {"field": "StageName", "kind": "static", "value": "Negotiation"},
+        ],
+        "ignored": ["amount"],
+    }
+    assert not EventAction.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        (
+            {"key": "name", "field": "Description", "kind": "default", "value": "none"},
+            {"field": "Description", "kind": "default", "key": "name", "value": "none"},
+        ),
+        (
+            {"field": "Description", "kind": "template", "template": "Deal {name}"},
+            {"field": "Description", "kind": "template", "template": "Deal {name}"},
+        ),
+        (
+            {
+                "key": "name",
+                "field": "Description",
+                "kind": "value_map",
+                "from-0": "a",
+                "to-0": "b",
+                "from-1": "",
+                "to-1": "c",
+                "otherwise": "fixed",
+                "fallback": "d",
+            },
+            {
+                "field": "Description",
+                "kind": "value_map",
+                "key": "name",
+                "values": {"a": "b"},
+                "fallback": "d",
+            },
+        ),
+        ({"field": "Description", "kind": "empty"}, {"field": "Description", "kind": "empty"}),
+        (
+            {"field": "Tags", "kind": "static", "value": ["New", "Upsell"], "many": "1"},
+            {"field": "Tags", "kind": "static", "value": ["New", "Upsell"]},
+        ),
+        (
+            {"key": "name", "field": "Description", "kind": "direct", "mode": "protect"},
+            {"field": "Description", "kind": "direct", "key": "name", "mode": "protect"},
+        ),
+    ],
+)
+def test_every_transformation_can_be_chosen(
+    inside: Visitor, row: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    inside.post(EVENT, rows(row))
+    assert action()["transformations"] == [kept]
+    again = text(inside.get(EVENT))
+    assert f'value="{kept["field"]}"' in again
+
+
+def test_an_event_may_do_something_else_or_nothing(inside: Visitor) -> None:
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
+    assert action("deal_deleted")["action"] == "update"
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    assert action("deal_deleted")["action"] == "noop"
+
+
+def test_a_row_that_was_only_begun_is_not_kept(inside: Visitor) -> None:
+    inside.post(EVENT, rows(NAME, {"field": "", "kind": "static"}, {"field": "Amount", "kind": ""}))
+    assert [row["field"] for row in action()["transformations"]] == ["Name"]
+
+
+def test_an_object_can_be_another_one_or_none(inside: Visitor) -> None:
+    add_object(
+        Org.objects.get(),
+        "Agreement",
+        fields=[{"name": "Title", "type": "string", "required": True}],
+    )
+    inside.post("objects/opportunity/choose/", {"remote_object": "Agreement"})
+    assert draft()["opportunity"]["remote_object"] == "Agreement"
+    inside.post("objects/opportunity/choose/", {"remote_object": "-"})
+    assert draft()["opportunity"]["remote_object"] == ""
+    assert inside.post("objects/opportunity/choose/", {"remote_object": "Nope"}).status_code == 404
+
+
+def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
+    inside.post(
+        "objects/opportunity/",
+        {
+            "read-document_name": "-",
+            "entry-document_tags-name": ["stage", ""],
+            "entry-document_tags-field": ["StageName", ""],
+        },
+    )
+    assert draft()["opportunity"]["fields"] == {
+        "document_name": "",
+        "document_tags": {"stage": "StageName"},
+    }
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"key": "name", "field": "Nonesuch", "kind": "direct"},
+        {"key": "name", "field": "CreatedAt", "kind": "direct"},
+        {"key": "nonesuch", "field": "Name", "kind": "direct"},
+        {"field": "Name", "kind": "template", "template": "{nonesuch}"},
+        {"field": "Name", "kind": "template", "template": "{"},
+        {"key": "name", "field": "Name", "kind": "bogus"},
+        {"key": "name", "field": "Name", "kind": "direct", "mode": "bogus"},
+        {"field": "StageName", "kind": "static", "value": "Nonesuch"},
+    ],
+)
+def test_what_is_posted_by_hand_is_checked(inside: Visitor, row: dict[str, Any]) -> None:
+    inside.part("steps")
+    before = draft()
+    answer = inside.post(EVENT, rows(row))
+    assert 'class="note bad"' in text(answer)
+    assert draft() == before
+
+
+@pytest.mark.parametrize("act", ["", "bogus", "update", "delete", "search"])
+def test_an_action_that_does_not_fit_is_refused(inside: Visitor, act: str) -> None:
+    inside.part("steps")
+    before = draft()
+    inside.post(EVENT, rows(NAME, act=act))
+    assert draft() == before
+
+
+def test_markup_in_labels_is_shown_as_text(inside: Visitor) -> None:
+    add_field(Org.objects.get(), "Opportunity", "Evil", label="<script>alert(1)</script>")
+    found = text(inside.part(f"{EVENT}pick", key="name", q="script"))
+    assert "<script>" not in found
+    assert "&lt;script&gt;" in found
+
+
+@pytest.mark.parametrize(
+    "path", ["objects/nonesuch/", "objects/opportunity/events/nonesuch/", "versions/9/restore"]
+)
+def test_what_is_not_there_is_not_found(inside: Visitor, path: str) -> None:
+    answer = inside.post(path) if "restore" in path else inside.get(path)
+    assert answer.status_code == 404
+
+
+# -- pickers --------------------------------------------------------------------------------------
+
+
+def test_a_picker_suggests_and_says_why_others_do_not_fit(inside: Visitor) -> None:
+    found = text(inside.part(f"{EVENT}pick", key="amount"))
+    first = found.split("</li>", 1)[0]
+    assert 'data-value="Amount"' in first
+    assert "suggested" in first
+    close_date = next(li for li in found.split("</li>") if 'data-value="CloseDate"' in li)
+    assert 'aria-disabled="true"' in close_date
+    assert "another type" in close_date
+    created = next(li for li in found.split("</li>") if 'data-value="CreatedAt"' in li)
+    assert "set on new records" in created
+
+
+def test_a_picker_finds_by_label_and_by_api_name(inside: Visitor) -> None:
+    for typed in ("stage", "STAGENAME"):
+        found = text(inside.part(f"{EVENT}pick", key="name", q=typed))
+        assert found.count("<li") == 1
+
+
+# -- confirming -----------------------------------------------------------------------------------
+
+
+def revision(visitor: Visitor) -> str:
+    return str(MappingDraft.objects.get().revision)
+
+
+def test_nothing_is_in_force_before_everything_is_decided(inside: Visitor) -> None:
+    inside.part("steps")
+    answer = inside.post("review/", {"revision": revision(inside)})
+    assert "decide about" in text(answer)
+    assert not MappingVersion.objects.exists()
+    assert Connection.objects.get().status == "pending"
+
+
+def test_confirming_puts_it_in_force_and_enables_the_connection(inside: Visitor) -> None:
+    everything_decided(inside)
+    answer = inside.post("review/", {"revision": revision(inside)})
+    assert answer.headers["Location"].endswith("/done/")
+    assert "acme" in text(inside.get("done/"))
+    version = MappingVersion.objects.get()
+    assert (version.number, version.author) == (1, "Ada")
+    assert Connection.objects.get().status == "enabled"
+    assert EventAction.objects.filter(event__slug="deal_created", action="create").exists()
+    assert not MappingDraft.objects.exists()
+
+
+def test_what_was_changed_in_another_tab_is_looked_at_again(inside: Visitor) -> None:
+    everything_decided(inside)
+    seen = revision(inside)
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    answer = inside.post("review/", {"revision": seen})
+    assert "Look at it again" in text(answer)
+    assert not MappingVersion.objects.exists()
+
+
+def test_changes_can_be_discarded(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    inside.post("review/", {"discard": "yes"})
+    assert not MappingDraft.objects.exists()
+    assert EventAction.objects.get(event__slug="deal_deleted").action == "delete"
+
+
+def test_an_earlier_version_can_be_restored(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    inside.post("review/", {"revision": revision(inside)})
+    assert EventAction.objects.get(event__slug="deal_deleted").action == "noop"
+    inside.post("versions/1/restore")
+    assert EventAction.objects.get(event__slug="deal_deleted").action == "noop"
+    inside.post("review/", {"revision": revision(inside)})
+    assert EventAction.objects.get(event__slug="deal_deleted").action == "delete"
+    assert MappingVersion.objects.count() == 3
+
+
+def test_a_mapping_travels_as_a_file(inside: Visitor) -> None:
+    everything_decided(inside)
+    saved = inside.get("mapping.json").content
+    changed = json.loads(saved)
+    changed["opportunity"]["events"]["deal_deleted"] = {"action": "noop"}
+    file = SimpleUploadedFile("mapping.json", json.dumps(changed).encode())
+    assert inside.post("import", {"file": file}).status_code == 303
+    assert action("deal_deleted") == {"action": "noop"}
+
+
+@pytest.mark.parametrize(
+    "given", [b"", b"{", b"[]", b'{"nonesuch": {}}', b'{"opportunity": {"fields": {"x": "Name"}}}']
+)
+def test_a_file_that_is_no_mapping_changes_nothing(inside: Visitor, given: bytes) -> None:
+    inside.part("steps")
+    before = draft()
+    file = SimpleUploadedFile("mapping.json", given)
+    inside.post("import", {"file": file})
+    assert draft() == before
+
+
+# -- previews -------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_preview_is_of_the_newest_row_and_writes_nothing(inside: Visitor) -> None:
+    customer = CustomerFactory.create(connection_id="acme")
+    with xkit_crm.muted():
+        Deal.objects.create(customer=customer, title="Lease", amount="12.50")
+    answer = text(inside.get(f"{EVENT}preview/"))
+    assert "Lease" in answer
+    assert not Record.objects.exists()
+
+
+@BOTH
+def test_trying_it_writes_once_and_links_to_the_record(inside: Visitor) -> None:
+    sample = {"payload": json.dumps({"name": "Lease"}), "really": "yes"}
+    answer = text(inside.post(f"{EVENT}preview/", sample))
+    assert Record.objects.get().values["Name"] == "Lease"
+    assert "Opportunity:00001" in answer
+
+
+@BOTH
+def test_a_payload_that_is_typed_wrong_is_told_and_not_tried(inside: Visitor) -> None:
+    for typed in ("{", "[]", '{"name": 1}'):
+        answer = text(inside.post(f"{EVENT}preview/", {"payload": typed, "really": "yes"}))
+        assert 'class="note warn"' in answer
+    assert not Record.objects.exists()
+
+
+# -- what it costs, and a CRM that is down --------------------------------------------------------
+
+
+def own_queries(visit: Callable[[], Any]) -> int:
+    """Queries, without those of the sandbox: another CRM would be asked over the network."""
+    with CaptureQueriesContext(database) as queries:
+        visit()
+    kinds = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT")
+    return sum(
+        "xkit_sandbox" not in query["sql"] and not query["sql"].startswith(kinds)
+        for query in queries
+    )
+
+
+@BOTH
+def test_no_page_costs_more_than_twelve_queries(inside: Visitor) -> None:
+    inside.part("steps")
+    for path in (
+        "",
+        "steps",
+        "objects/opportunity/",
+        "objects/opportunity/choose/",
+        EVENT,
+        f"{EVENT}pick",
+        f"{EVENT}preview/",
+        "review/",
+        "versions/",
+        "mapping.json",
+    ):
+        assert own_queries(lambda path=path: inside.part(path)) <= 12, path
+    assert own_queries(lambda: inside.post(EVENT, rows(NAME, STAGE))) <= 12
+
+
+def test_a_crm_that_is_down_is_said_to_be_and_can_be_tried_again(inside: Visitor) -> None:
+    Misbehaviour.objects.create(
+        org=Org.objects.get(), kind=Misbehaviour.Kind.UNAVAILABLE, remaining=None
+    )
+    answer = text(inside.get(EVENT))
+    assert "gives no answer" in answer
+    assert "Try again" in answer
+    Misbehaviour.objects.all().delete()
+    assert "Deal Created" in text(inside.get(EVENT))

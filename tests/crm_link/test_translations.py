@@ -1,0 +1,139 @@
+"""CRM Link in German, French and Spanish: every string of it is translated, and compiled."""
+
+from __future__ import annotations
+
+import gettext
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import translation
+
+import xkit_crm
+from tests.conftest import need
+from tests.crm_link.conftest import Visitor, text
+
+LANGUAGES = ("de", "fr", "es")
+PACKAGE = Path(xkit_crm.__file__).parent
+#: What a customer's people read; the strings of the admin may stay in English.
+PLACES = ("crm_link", "templates/xkit_crm/link", "templatetags", "mapping/picking.py")
+
+#: A string of a catalogue: its msgid, or for a plural its msgid and the number of the form.
+Key = str | tuple[str, int]
+
+
+def run(*command: str | Path, cwd: Path) -> None:
+    """Run a command without settings; fails with its output where it fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def catalogue(compiled: Path) -> dict[Key, str]:
+    """The strings of a compiled file; fuzzy and empty ones are never compiled."""
+    with compiled.open("rb") as file:
+        found: Any = gettext.GNUTranslations(file)
+    return dict(found._catalog)
+
+
+def committed(language: str, suffix: str) -> Path:
+    return PACKAGE / "locale" / language / "LC_MESSAGES" / f"django.{suffix}"
+
+
+def marks(message: str) -> list[str]:
+    """The placeholders and tags of a message, in no order."""
+    return sorted(re.findall(r"%\(\w+\)\w|%[%sd]|\{\w*\}|</?\w[^>]*>", message))
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, str]:
+    """Every string of CRM Link, as the sources have it now."""
+    need(shutil.which("xgettext") is not None, "xgettext, of the package gettext")
+    copy = tmp_path_factory.mktemp("sources")
+    for place in PLACES:
+        source, target = PACKAGE / place, copy / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    (copy / "locale").mkdir()
+    run(sys.executable, "-m", "django", "makemessages", "-l", "en", cwd=copy)
+    extracted = copy / "locale" / "en" / "LC_MESSAGES" / "django.po"
+    run("msgen", "-o", "full.po", extracted, cwd=copy)
+    run("msgfmt", "-o", "full.mo", "full.po", cwd=copy)
+    found = catalogue(copy / "full.mo")
+    found.pop("", None)
+    return found
+
+
+def test_the_strings_are_found_where_they_are_written(messages: dict[Key, str]) -> None:
+    assert "It gets a value already." in messages  # mapping/picking.py
+    assert "Do nothing" in messages  # crm_link/
+    assert "Connect your CRM" in messages  # templatetags/
+    assert ("%(n)s thing is left to decide.", 1) in messages  # a template's plural
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_string_is_translated(messages: dict[Key, str], language: str) -> None:
+    translated = catalogue(committed(language, "mo"))
+    missing = [key for key in messages if key not in translated]
+    assert not missing, f"Translate these in {committed(language, 'po')}, then compilemessages."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_translation_has_the_placeholders_of_its_original(
+    messages: dict[Key, str], language: str
+) -> None:
+    asked = {key if isinstance(key, str) else key[0] for key in messages}
+    wrong = [
+        (key, translated)
+        for key, translated in catalogue(committed(language, "mo")).items()
+        if (original := key if isinstance(key, str) else key[0]) in asked
+        and marks(translated) != marks(original)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_plural_has_every_form_of_the_language(messages: dict[Key, str], language: str) -> None:
+    translated = catalogue(committed(language, "mo"))
+    (forms,) = re.findall(r"nplurals=(\d+)", committed(language, "po").read_text("utf-8"))
+    plurals = {key[0] for key in messages if isinstance(key, tuple)}
+    assert plurals
+    assert not [
+        (one, n) for one in plurals for n in range(int(forms)) if not translated.get((one, n))
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_compiled_is_what_is_written(tmp_path: Path, language: str) -> None:
+    need(shutil.which("msgfmt") is not None, "msgfmt, of the package gettext")
+    run("msgfmt", "--check", "-o", "new.mo", committed(language, "po"), cwd=tmp_path)
+    assert catalogue(committed(language, "mo")) == catalogue(tmp_path / "new.mo")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("language", "heading"),
+    [
+        ("de", "Was in Ihrem Sandbox CRM passiert"),
+        ("fr", "Ce qui se passe dans votre Sandbox CRM"),
+        ("es", "Qué ocurre en su Sandbox CRM"),
+    ],
+)
+def test_a_page_speaks_the_language_of_the_browser(
+    inside: Visitor, language: str, heading: str
+) -> None:
+    with translation.override("en"):  # what a request activates stays active after it
+        page = text(inside.client.get(inside.at, headers={"accept-language": language}))
+    assert f'<html lang="{language}">' in page
+    assert heading in page

@@ -1,0 +1,214 @@
+"""Preview and try an event with the drafted mapping, on a row of the product or on a sample."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext as _
+
+from xkit_crm import catalogue, mappings, schema
+from xkit_crm.crm_link import screens
+from xkit_crm.exceptions import (
+    CRMError,
+    PayloadInvalid,
+    Problem,
+    RejectedByCRM,
+    UnknownRecord,
+    XkitError,
+)
+from xkit_crm.mapping.transformations import ActionType
+from xkit_crm.models import Connection, RecordLink
+from xkit_crm.models.base import new_uuid
+from xkit_crm.providers.base import Provider, RecordRef
+from xkit_crm.records import Preview, preview_of
+from xkit_crm.sync import bindings, payloads
+
+logger = logging.getLogger(__name__)
+
+#: Recent rows that are offered, and that are looked through for some of this connection.
+RECENT, LOOKED_AT = 5, 50
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the preview is of: a payload, and the record that it is about."""
+
+    payload: dict[str, Any]
+    #: As it is shown and edited.
+    text: str
+    record_id: str = ""
+    row: str = ""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What would happen."""
+
+    action: str = ""
+    target: str = ""
+    lines: tuple[screens.Line, ...] = ()
+    problems: tuple[str, ...] = ()
+    nothing: bool = False
+
+    @property
+    def can_try(self) -> bool:
+        return not self.problems and not self.nothing and self.action != ActionType.SEARCH
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of doing it."""
+
+    record_id: str = ""
+    url: str = ""
+    error: str = ""
+    errors: tuple[str, ...] = field(default=())
+
+
+def recent(event: catalogue.Event, connection: Connection) -> list[tuple[str, str]]:
+    """The newest rows of the product that fire this event in this connection: key and name."""
+    found = []
+    for binding in _bindings(event):
+        newest = binding.model._default_manager.order_by("-pk")[:LOOKED_AT]
+        mine = [row for row in newest if connection.pk in binding.connection_ids(row)]
+        found += [(f"{binding.model._meta.label_lower}:{row.pk}", str(row)) for row in mine]
+    return found[:RECENT]
+
+
+def _bindings(event: catalogue.Event) -> list[bindings.Binding]:
+    return [
+        binding
+        for binding in bindings.registered()
+        if binding.crm_object == event.crm_object
+        and event.slug in (binding.on_create, binding.on_update, binding.on_delete)
+    ]
+
+
+def asked(data: Mapping[str, Any], event: catalogue.Event, connection: Connection) -> Asked:
+    """What is to be previewed: the row or the text that was given, else the newest row, else a
+    sample."""
+    text, row = str(data.get("payload", "")), str(data.get("row", ""))
+    record_id = str(data.get("record", "")).strip()
+    if row != "sample" and not text:
+        offered = recent(event, connection)
+        row = row or (offered[0][0] if offered else "")
+        if row in dict(offered):
+            return _of_row(row, event, connection)
+    if not text:
+        payload = schema.sample(event.payload_schema)
+        return Asked(payload, _pretty(payload), record_id, "sample")
+    try:
+        payload = json.loads(text)
+    except ValueError:
+        return Asked({}, text, record_id, "sample", (_("This is no valid JSON."),))
+    problems = [Problem("payload", _("is not an object"))]
+    if isinstance(payload, dict):
+        problems = event.validator.validate(payload)
+    told = tuple(map(str, problems))
+    return Asked(payload if not told else {}, text, record_id, "sample", told)
+
+
+def _of_row(row: str, event: catalogue.Event, connection: Connection) -> Asked:
+    label, _colon, pk = row.partition(":")
+    binding = next(b for b in _bindings(event) if b.model._meta.label_lower == label)
+    instance: models.Model = binding.model._default_manager.get(pk=pk)
+    payload, problems = payloads.build(event, binding.payload, instance)
+    link = RecordLink.objects.filter(
+        connection=connection,
+        object_pk=pk,
+        crm_object__slug=event.crm_object,
+        content_type__app_label=binding.model._meta.app_label,
+        content_type__model=binding.model._meta.model_name,
+    ).first()
+    return Asked(
+        payload, _pretty(payload), link.record_id if link else "", row, tuple(map(str, problems))
+    )
+
+
+def _pretty(payload: Any) -> str:
+    return json.dumps(payload, indent=2, ensure_ascii=False)
+
+
+def show(
+    connection: Connection,
+    provider: Provider,
+    document: Mapping[str, Any],
+    event: catalogue.Event,
+    asked: Asked,
+) -> Shown:
+    """What would be sent, beside what the CRM has now, and every problem. Writes nothing."""
+    decision = mappings.decision(document, event)
+    if decision is None:
+        return Shown(problems=(_("Choose first what this event does."),))
+    if decision.action.action == ActionType.NOOP:
+        return Shown(nothing=True)
+    problems = list(asked.problems)
+    state = mappings.event_state(provider, document, event)
+    problems += [screens.problem_text(problem, event) for problem in state.missing]
+    if problems:
+        return Shown(str(decision.action.action), problems=tuple(problems))
+    needs = decision.action.action in (ActionType.UPDATE, ActionType.DELETE)
+    try:
+        if asked.record_id:
+            decision.record(asked.record_id)
+        found = preview_of(connection, decision, asked.payload, asked.record_id or None)
+    except (UnknownRecord, PayloadInvalid) as error:
+        return Shown(str(decision.action.action), problems=(error.message,))
+    if needs and not asked.record_id:
+        problems.append(_("To try it, choose a record: this one isn't in your CRM yet."))
+    fields = mappings.targets(provider, document, event)
+    return Shown(
+        found.action,
+        found.target,
+        tuple(screens.lines(_values(found), found.current, fields)),
+        tuple(problems),
+    )
+
+
+def _values(found: Preview) -> dict[str, Any]:
+    if found.criteria:
+        return {c["field"]: f"{c['operator']} {c['value']}" for c in found.criteria}
+    return found.values
+
+
+def carry_out(
+    connection: Connection,
+    provider: Provider,
+    document: Mapping[str, Any],
+    event: catalogue.Event,
+    asked: Asked,
+) -> Tried | None:
+    """Do in the CRM what `show` says, once; None where there is nothing to do.
+
+    It makes no invocation, and links nothing: the mapping is a draft that nobody has confirmed.
+    """
+    planned = show(connection, provider, document, event, asked)
+    if not planned.can_try:
+        return None
+    decision = mappings.decision(document, event)
+    assert decision is not None
+    key = str(new_uuid())
+    logger.info("Connection %s: %s is tried out by hand (%s).", connection.pk, event.slug, key)
+    try:
+        ref = RecordRef.parse(asked.record_id) if asked.record_id else None
+        values = preview_of(connection, decision, asked.payload, asked.record_id or None).values
+        match decision.action.action:
+            case ActionType.CREATE:
+                ref = provider.create(decision.remote_object, values, key=key)
+            case ActionType.UPDATE if ref:
+                provider.update(ref, values)
+            case ActionType.DELETE if ref:
+                provider.delete(ref)
+            case ActionType.WORKFLOW:
+                ref = provider.run_workflow(decision.action.workflow, values, key=key, ref=ref)
+        return Tried(str(ref or ""), provider.record_url(ref) if ref else "")
+    except XkitError as raised:
+        error = decision.explain(raised) if isinstance(raised, RejectedByCRM) else raised
+        text = screens.crm_trouble(error) if isinstance(error, CRMError) else error.message
+        return Tried(error=text, errors=tuple(map(str, error.errors)))
