@@ -140,6 +140,26 @@ def test_every_transformation_can_be_chosen(
     assert f'value="{kept["field"]}"' in again
 
 
+def test_a_choice_is_offered_where_the_same_key_comes_again(inside: Visitor) -> None:
+    mapped = {"key": "name", "field": "Description", "kind": "default", "value": "none"}
+    inside.post(EVENT, rows(mapped))
+    inside.post("objects/opportunity/events/deal_updated/", rows(act="update"))
+    page = text(inside.get("objects/opportunity/events/deal_updated/"))
+    assert 'data-take-over="name"' in page
+    assert "Use Description, as elsewhere" in page
+    taken = rows(act="update", **{"take-over": "name"})
+    inside.post("objects/opportunity/events/deal_updated/", taken)
+    row = {"field": "Description", "kind": "default", "key": "name", "value": "none"}
+    assert action("deal_updated")["transformations"] == [row]
+
+
+def test_what_does_not_fit_is_not_offered(inside: Visitor) -> None:
+    inside.post(EVENT, rows({"key": "name", "field": "Description", "kind": "direct"}))
+    taken = rows({"key": "amount", "field": "Description", "kind": "direct"}, act="update")
+    inside.post("objects/opportunity/events/deal_updated/", {**taken, "take-over": "name"})
+    assert [row["key"] for row in action("deal_updated")["transformations"]] == ["amount"]
+
+
 def test_an_event_may_do_something_else_or_nothing(inside: Visitor) -> None:
     inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
     assert action("deal_deleted")["action"] == "update"

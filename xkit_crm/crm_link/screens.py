@@ -100,6 +100,8 @@ class Row:
     #: Whether the field stays, since it is an input or one that the CRM requires.
     fixed: bool = False
     problems: list[str] = attribute(default_factory=list)
+    #: The field that the same key goes to elsewhere, to be taken over with one click.
+    offer: RemoteField | None = None
 
     @property
     def ignored(self) -> bool:
@@ -332,6 +334,26 @@ def rows(
     for number, row in enumerate(found):
         row.number = number
         row.problems = told.get(row.field_name, []) if row.chosen else told.get(row.own_key, [])
+    return found
+
+
+def offer(
+    event: catalogue.Event,
+    given: Mapping[str, Any],
+    key: str,
+    fields: Mapping[str, RemoteField],
+) -> dict[str, Any] | None:
+    """What was chosen for the same key elsewhere, where it can be chosen here too. `given` is the
+    CRM object's part of the mapping."""
+    found = documents.elsewhere(given, event.slug, key)
+    remote = fields.get(found["field"]) if found else None
+    if found is None or remote is None:
+        return None
+    action = given.get("events", {}).get(event.slug, {})
+    taken = [row["field"] for row in action.get("transformations") or () if row.get("key")]
+    description = described(event.payload_schema, key)
+    if picking.obstacle(remote, action.get("action", ""), description, taken):
+        return None
     return found
 
 

@@ -516,8 +516,26 @@ def _answered(
     if action["action"] == ActionType.WORKFLOW and not action["workflow"]:
         known = descriptions.workflows(visit.provider)
         action["workflow"] = known[0].name if known else ""
+    action["transformations"] += _taken_over(visit, event, given, action, request)
     events = {**given.get("events", {}), event.slug: action}
     return {**visit.document, event.crm_object: {**given, "events": events}}
+
+
+def _taken_over(
+    visit: Visit,
+    event: catalogue.Event,
+    given: Mapping[str, Any],
+    action: Mapping[str, Any],
+    request: HttpRequest,
+) -> list[dict[str, Any]]:
+    """What is sent here as it is elsewhere, on a person's word."""
+    key = request.POST.get("take-over", "")
+    if not key:
+        return []
+    now = {**given, "events": {**given.get("events", {}), event.slug: action}}
+    fields = descriptions.fields(visit.provider, given.get("remote_object", ""))
+    found = screens.offer(event, now, key, fields)
+    return [found] if found else []
 
 
 def _writes_to(action: Mapping[str, Any]) -> str:
@@ -534,6 +552,10 @@ def _event_context(
     state = mappings.event_state(visit.provider, document, event)
     fields = mappings.targets(visit.provider, document, event)
     rows = screens.rows(event, action, fields, (*state.missing, *state.undecided))
+    for row in rows:
+        if row.own_key and not row.field_name:
+            found = screens.offer(event, given, row.own_key, fields)
+            row.offer = fields[found["field"]] if found else None
     return {
         "crm_object": visit.crm_object(event.crm_object),
         "event": event,

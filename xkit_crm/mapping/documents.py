@@ -19,7 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from xkit_crm.exceptions import Problem
-from xkit_crm.mapping.transformations import check_action, check_object_map, unknown_keys
+from xkit_crm.mapping.transformations import (
+    KEYED,
+    check_action,
+    check_object_map,
+    unknown_keys,
+)
 
 #: CRM object slug -> (its fields, event slug -> payload schema), as Xkit-flavored JSON.
 Definitions = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]]
@@ -101,6 +106,17 @@ def _unknown(path: str, given: Mapping[str, Any], known: frozenset[str]) -> Iter
 
 def _listed(known: Mapping[str, Any]) -> str:
     return ", ".join(known) or "none"
+
+
+def elsewhere(given: Mapping[str, Any], event: str, key: str) -> dict[str, Any] | None:
+    """How the same payload key is sent by another event of a CRM object, or else what feeds the
+    field of this name that is read: a transformation that may be meant here too."""
+    for slug, action in given.get("events", {}).items():
+        for row in action.get("transformations") or ():
+            if slug != event and row["kind"] in KEYED and row["key"] == key:
+                return {name: row[name] for name in row if name not in ("mode", "operator")}
+    feed = given.get("fields", {}).get(key)
+    return {"field": feed, "kind": "direct", "key": key} if feed and isinstance(feed, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ CRM Link's pickers show it. Knows no model and no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def options(
     occupied = set(taken)
     found = []
     for field in fields:
-        reason = _reason(field, operation, description, occupied)
+        reason = obstacle(field, operation, description, occupied)
         likely = (
             not reason
             and description is not None
@@ -105,12 +105,13 @@ def matching(found: Iterable[Option], text: str) -> list[Option]:
     ]
 
 
-def _reason(
+def obstacle(
     field: RemoteField,
     operation: str,
     description: Mapping[str, Any] | None,
-    taken: set[str],
+    taken: Container[str],
 ) -> str:
+    """Why a field can't be chosen for a value so described; empty where it can."""
     allowed = _ALLOWED[operation]
     if not getattr(field, allowed):
         return {

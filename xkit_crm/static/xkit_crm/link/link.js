@@ -199,6 +199,14 @@
     field.dispatchEvent(new Event("change", { bubbles: true }));
   });
 
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-take-over]");
+    if (!button) return;
+    const field = document.getElementById("take-over");
+    field.value = button.dataset.takeOver;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
   // -- long lists are narrowed by typing -------------------------------------------------------------
 
   document.addEventListener("input", (event) => {
