@@ -28,6 +28,7 @@ def need(present: bool, what: str) -> None:
 
 #: Modules whose tests start processes or wait for real: CI runs them, a plain run leaves them out.
 LONG = (
+    "tests/browser/test_link",
     "tests/crm/",
     "tests/delivery/backends/test_celery",
     "tests/delivery/backends/test_tasks",
