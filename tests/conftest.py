@@ -28,8 +28,10 @@ def need(present: bool, what: str) -> None:
 
 #: Modules whose tests start processes or wait for real: CI runs them, a plain run leaves them out.
 LONG = (
-    "tests/browser/test_link",
+    "tests/api/test_fuzz",
+    "tests/browser/",
     "tests/crm/",
+    "tests/crm_link/test_translations",
     "tests/delivery/backends/test_celery",
     "tests/delivery/backends/test_tasks",
     "tests/delivery/test_batching",
