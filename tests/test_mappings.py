@@ -159,8 +159,9 @@ def test_each_object_of_the_crm_is_described_once(
     ],
 )
 def test_an_event_of_a_document_does_what_it_would_do_in_force(given: Any, action: Any) -> None:
-    found = mappings.action_of({"deal": given}, "deal", "made")
-    assert (found and found.action) == action
+    xkit_crm.define({"deal": {"events": {"made": {"type": "create", "payloadSchema": {}}}}})
+    found = mappings.decision({"deal": given}, catalogue.event("deal", "made"))
+    assert (found and found.action.action) == action
 
 
 # -- drafts ---------------------------------------------------------------------------------------

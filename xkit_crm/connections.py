@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -32,9 +32,7 @@ def connect(
     that can't be, and the provider's `CRMError` where the CRM refuses the credentials; nothing is
     stored then.
     """
-    return _authorise(
-        id, provider, context, credentials, ConnectionStatus.ENABLED, after=propose_mapping
-    )
+    return _authorise(id, provider, context, credentials, ConnectionStatus.ENABLED, propose=True)
 
 
 def authorise(
@@ -63,7 +61,7 @@ def _authorise(
     credentials: Mapping[str, Any] | None,
     status: ConnectionStatus,
     *,
-    after: Callable[[Connection, Provider], None] = lambda connection, adapter: None,
+    propose: bool = False,
 ) -> Connection:
     provider_class(provider)
     using = router.db_for_write(Connection)
@@ -81,7 +79,8 @@ def _authorise(
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         with transaction.atomic(using=using):
             connection.save()
-            after(connection, adapter)
+            if propose:
+                propose_mapping(connection, adapter)
             _announce(connection, old_status, using=using)
         return connection
 

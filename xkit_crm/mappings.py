@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue
 from xkit_crm.delivery import backends
-from xkit_crm.delivery.decisions import Decision
+from xkit_crm.delivery.decisions import Decision, decided
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
@@ -26,13 +26,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.mapping import completeness, documents
 from xkit_crm.mapping.suggestions import likest, propose
-from xkit_crm.mapping.transformations import (
-    Action,
-    ActionType,
-    parse_action,
-    parse_object_map,
-    unknown_keys,
-)
+from xkit_crm.mapping.transformations import ActionType, unknown_keys
 from xkit_crm.models import (
     Connection,
     EventAction,
@@ -127,15 +121,16 @@ def with_proposals(provider: Provider, document: Mapping[str, Any]) -> Document:
     return filled
 
 
-def action_of(document: Mapping[str, Any], crm_object: str, event: str) -> Action | None:
-    """The action that a (checked) document has for an event, ready to be applied."""
-    given = document.get(crm_object, {})
-    data = given.get("events", {}).get(event)
-    if given.get("remote_object") == "" and (data or {}).get("action") != ActionType.WORKFLOW:
-        return parse_action({"action": "noop"})  # opted out of the object
-    if data is None:
-        return None
-    return parse_action({**data, "remote_object": given.get("remote_object", "")})
+def decision(document: Mapping[str, Any], event: catalogue.Event) -> Decision | None:
+    """What a (checked) document decides for an event, as `delivery/` carries it out; None: nothing
+    yet."""
+    given = document.get(event.crm_object, {})
+    action = given.get("events", {}).get(event.slug)
+    if action is None:
+        if given.get("remote_object") != "":
+            return None
+        action = {"action": ActionType.NOOP}
+    return decided(event.definition, given, action)
 
 
 # -- what is missing ------------------------------------------------------------------------------
@@ -156,21 +151,15 @@ class State:
 def state_of(
     provider: Provider, document: Mapping[str, Any], crm_object: catalogue.Object
 ) -> State:
-    """What one object of the document still lacks; its paths begin with the event's slug.
+    """What one object of the document still lacks, its events included: their paths begin with
+    the event's slug.
 
     Raises the provider's `CRMError` where the CRM can't be asked.
     """
-    given = document.get(crm_object.slug, {})
-    chosen = given.get("remote_object")
-    if chosen is None:
-        return State(undecided=(Problem("remote_object", "is not chosen yet"),))
-    if chosen == "":
-        return State()
-    if chosen not in {found.name for found in descriptions.objects(provider)}:
-        gone = f"the CRM has no object {chosen!r} (any more)"
-        return State(missing=(Problem("remote_object", gone),))
-    missing = list(_gone_fields(provider, chosen, given.get("fields", {})))
-    undecided = completeness.unread(crm_object.fields, given.get("fields", {}))
+    own = own_state(provider, document, crm_object)
+    if not is_there(provider, document, crm_object):
+        return own
+    missing, undecided = list(own.missing), list(own.undecided)
     for event in crm_object.events.values():
         of_event = event_state(provider, document, event)
         missing += [Problem(f"{event.slug}.{p.path}", p.error) for p in of_event.missing]
@@ -178,25 +167,43 @@ def state_of(
     return State(tuple(missing), tuple(undecided))
 
 
-def event_state(provider: Provider, document: Mapping[str, Any], event: catalogue.Event) -> State:
-    """The same of one event."""
-    action = action_of(document, event.crm_object, event.slug)
-    if action is None:
-        return State(undecided=(Problem("action", "is not chosen yet"),))
-    if action.action == ActionType.NOOP:
+def is_there(provider: Provider, document: Mapping[str, Any], crm_object: catalogue.Object) -> bool:
+    """Whether the object is mapped to one that the CRM has."""
+    chosen = document.get(crm_object.slug, {}).get("remote_object")
+    return bool(chosen) and chosen in {found.name for found in descriptions.objects(provider)}
+
+
+def own_state(
+    provider: Provider, document: Mapping[str, Any], crm_object: catalogue.Object
+) -> State:
+    """What an object lacks besides what its events do."""
+    given = document.get(crm_object.slug, {})
+    chosen, feeds = given.get("remote_object"), given.get("fields", {})
+    if chosen is None:
+        return State(undecided=(Problem("remote_object", "is not chosen yet"),))
+    if chosen == "":
         return State()
-    is_workflow = action.action == ActionType.WORKFLOW
-    known = action.remote_object and not is_workflow
-    missing = completeness.missing(
-        action,
-        event_type=event.type,
-        fields=descriptions.fields(provider, action.remote_object) if known else None,
-        workflow=descriptions.workflow(provider, action.workflow) if is_workflow else None,
-        payload_schema=event.payload_schema,
+    if not is_there(provider, document, crm_object):
+        gone = f"the CRM has no object {chosen!r} (any more)"
+        return State(missing=(Problem("remote_object", gone),))
+    return State(
+        tuple(_gone_fields(provider, chosen, feeds)),
+        tuple(completeness.unread(crm_object.fields, feeds)),
     )
+
+
+def event_state(provider: Provider, document: Mapping[str, Any], event: catalogue.Event) -> State:
+    """What one event lacks."""
+    found = decision(document, event)
+    if found is None:
+        return State(undecided=(Problem("action", "is not chosen yet"),))
+    if found.action.action == ActionType.NOOP:
+        return State()
     given = document[event.crm_object]["events"][event.slug]
-    undecided = completeness.undecided(action, event.payload_schema, given.get("ignored") or ())
-    return State(tuple(missing), (*_gone_keys(given, event), *undecided))
+    undecided = completeness.undecided(
+        found.action, event.payload_schema, given.get("ignored") or ()
+    )
+    return State(tuple(found.missing(provider)), (*_gone_keys(given, event), *undecided))
 
 
 def _gone_keys(given: Mapping[str, Any], event: catalogue.Event) -> Iterator[Problem]:
@@ -211,10 +218,9 @@ def targets(
     provider: Provider, document: Mapping[str, Any], event: catalogue.Event
 ) -> dict[str, RemoteField]:
     """What an event can write: the remote object's fields, or the inputs of its workflow."""
-    action = action_of(document, event.crm_object, event.slug)
-    if action is not None and action.action == ActionType.WORKFLOW:
-        workflow = descriptions.workflow(provider, action.workflow)
-        return {field.name: field for field in workflow.inputs} if workflow else {}
+    found = decision(document, event)
+    if found is not None and found.action.action == ActionType.WORKFLOW:
+        return found.inputs(provider)
     remote_object = document.get(event.crm_object, {}).get("remote_object")
     return descriptions.fields(provider, remote_object) if remote_object else {}
 
@@ -244,21 +250,6 @@ def refusals(
         if problem.path == "action"
         or (problem.path in writes - known and problem.path.partition(".")[2] not in required)
     ]
-
-
-def decision(document: Mapping[str, Any], event: catalogue.Event) -> Decision | None:
-    """What a document decides for an event, as `delivery/` carries it out; None: nothing yet."""
-    action = action_of(document, event.crm_object, event.slug)
-    if action is None:
-        return None
-    given = document.get(event.crm_object, {})
-    return Decision(
-        crm_object=event.definition.crm_object,
-        event_type=event.type,
-        action=action,
-        object_map=parse_object_map(given),
-        remote_object=given.get("remote_object") or "",
-    )
 
 
 def _gone_fields(

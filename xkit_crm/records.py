@@ -18,7 +18,7 @@ from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType, parse_object_map
 from xkit_crm.models import Connection
 from xkit_crm.models.invocation import Record
-from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.base import Provider, RecordRef
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.sync import echo
 
@@ -71,17 +71,22 @@ def preview(
 ) -> Preview:
     """What invoking the event now would send. Raises what `invoke` raises at the door."""
     request = read_request(connection, crm_object, event, payload, record)
-    return preview_of(connection, admit(request), request.payload, record)
+    decision = admit(request)
+    provider = provider_for(connection)
+    return preview_of(provider, connection, decision, request.payload, record)
 
 
 def preview_of(
-    connection: Connection, decision: Decision, payload: Mapping[str, Any], record: str | None
+    provider: Provider,
+    connection: Connection,
+    decision: Decision,
+    payload: Mapping[str, Any],
+    record: str | None,
 ) -> Preview:
     """What a decision, in force or drafted, makes of a valid payload. Raises `CRMError`."""
     action = decision.action
     if action.action == ActionType.NOOP:
         return Preview("noop", "")
-    provider = provider_for(connection)
     if action.action == ActionType.SEARCH:
         criteria = resolving.criteria(action, payload, fields=decision.fields(provider))
         return Preview(

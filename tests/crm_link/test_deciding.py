@@ -17,7 +17,7 @@ from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from xkit_crm import mappings
 from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
-from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+from xkit_crm.providers.sandbox.models import Misbehaviour, Object, Org, Record
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
 pytestmark = pytest.mark.django_db
@@ -407,6 +407,15 @@ def test_no_page_costs_more_than_twelve_queries(inside: Visitor) -> None:
     ):
         assert own_queries(lambda path=path: inside.part(path)) <= 12, path
     assert own_queries(lambda: inside.post(EVENT, rows(NAME, STAGE))) <= 12
+
+
+def test_an_object_that_the_crm_dropped_is_said_to_be_gone(inside: Visitor) -> None:
+    inside.part("steps")
+    Object.objects.get(name="Opportunity").delete()
+    steps = text(inside.part("steps"))
+    assert "needs mending" in steps
+    assert "objects/opportunity/choose/" in steps
+    assert "objects/contact/events/contact_deleted/" in steps
 
 
 def test_a_crm_that_is_down_is_said_to_be_and_can_be_tried_again(inside: Visitor) -> None:

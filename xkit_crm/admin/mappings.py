@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -96,8 +95,15 @@ class DecidingAdmin(XkitAdmin):
     """Rows by which a mapping is carried out: what is changed here is a version too, and what
     waited for it goes on."""
 
-    def connection_ids(self, rows: Iterable[Any]) -> set[str]:
-        raise NotImplementedError
+    #: Where a row's connection is, as a lookup names it.
+    connection_path: ClassVar[str]
+
+    def connection_ids(self, rows: QuerySet[Any]) -> set[str]:
+        return set(rows.order_by().values_list(self.connection_path, flat=True))
+
+    def _rows(self, row: Any) -> QuerySet[Any]:
+        found: QuerySet[Any] = self.model._default_manager.filter(pk=row.pk)
+        return found
 
     def save_related(
         self, request: HttpRequest, form: forms.ModelForm, formsets: Any, change: bool
@@ -105,17 +111,16 @@ class DecidingAdmin(XkitAdmin):
         super().save_related(request, form, formsets, change)
         # It may have been another connection's before.
         before: set[str] = form.xkit_connection_ids  # type: ignore[attr-defined]
-        self._record(request, before | self.connection_ids([form.instance]))
+        self._record(request, before | self.connection_ids(self._rows(form.instance)))
 
     def save_model(
         self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool
     ) -> None:
-        before = self.model._default_manager.filter(pk=obj.pk) if change else []
-        form.xkit_connection_ids = self.connection_ids(before)  # type: ignore[attr-defined]
+        form.xkit_connection_ids = self.connection_ids(self._rows(obj))  # type: ignore[attr-defined]
         super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        touched = self.connection_ids([obj])
+        touched = self.connection_ids(self._rows(obj))
         super().delete_model(request, obj)
         self._record(request, touched)
 
@@ -141,15 +146,13 @@ class EventActionInline(admin.TabularInline):
 
 @admin.register(ObjectMapping)
 class ObjectMappingAdmin(DecidingAdmin):
+    connection_path = "connection_id"
     list_display = ["crm_object", "remote_object", "connection_link", "updated_at"]
     list_filter = ["crm_object", "remote_object"]
     list_select_related = ["connection", "crm_object"]
     search_fields = ["connection__id", "remote_object", "crm_object__slug"]
     autocomplete_fields = ["connection", "crm_object"]
     inlines = [EventActionInline]
-
-    def connection_ids(self, rows: Iterable[ObjectMapping]) -> set[str]:
-        return {mapping.connection_id for mapping in rows}
 
     @admin.display(description=_("connection"), ordering="connection_id")
     def connection_link(self, mapping: ObjectMapping) -> str:
@@ -158,6 +161,7 @@ class ObjectMappingAdmin(DecidingAdmin):
 
 @admin.register(EventAction)
 class EventActionAdmin(DecidingAdmin):
+    connection_path = "mapping__connection_id"
     form = EventActionForm
     list_display = ["event", "action", "connection", "remote_object", "updated_at"]
     list_filter = ["action", "event"]
@@ -165,10 +169,6 @@ class EventActionAdmin(DecidingAdmin):
     search_fields = ["event__slug", "mapping__connection__id", "mapping__remote_object"]
     autocomplete_fields = ["mapping", "event"]
     readonly_fields = ["still_missing", "remote_fields"]
-
-    def connection_ids(self, rows: Iterable[EventAction]) -> set[str]:
-        of = ObjectMapping.objects.filter(pk__in={action.mapping_id for action in rows})
-        return set(of.values_list("connection_id", flat=True))
 
     @admin.display(description=_("connection"), ordering="mapping__connection_id")
     def connection(self, action: EventAction) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from django.db import models
 from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, mappings, schema
-from xkit_crm.crm_link import screens
+from xkit_crm.crm_link import changes, wording
+from xkit_crm.delivery.decisions import Decision
 from xkit_crm.exceptions import (
     CRMError,
     PayloadInvalid,
@@ -52,9 +53,12 @@ class Shown:
 
     action: str = ""
     target: str = ""
-    lines: tuple[screens.Line, ...] = ()
+    lines: tuple[changes.Line, ...] = ()
     problems: tuple[str, ...] = ()
     nothing: bool = False
+    #: By what decision, and the remote values.
+    decision: Decision | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def can_try(self) -> bool:
@@ -90,13 +94,17 @@ def _bindings(event: catalogue.Event) -> list[bindings.Binding]:
     ]
 
 
-def asked(data: Mapping[str, Any], event: catalogue.Event, connection: Connection) -> Asked:
-    """What is to be previewed: the row or the text that was given, else the newest row, else a
-    sample."""
+def asked(
+    data: Mapping[str, Any],
+    event: catalogue.Event,
+    connection: Connection,
+    offered: Sequence[tuple[str, str]],
+) -> Asked:
+    """What is to be previewed: the row or the text that was given, else the newest row that is
+    offered, else a sample."""
     text, row = str(data.get("payload", "")), str(data.get("row", ""))
     record_id = str(data.get("record", "")).strip()
     if row != "sample" and not text:
-        offered = recent(event, connection)
         row = row or (offered[0][0] if offered else "")
         if row in dict(offered):
             return _of_row(row, event, connection)
@@ -150,14 +158,14 @@ def show(
         return Shown(nothing=True)
     problems = list(asked.problems)
     state = mappings.event_state(provider, document, event)
-    problems += [screens.problem_text(problem, event) for problem in state.missing]
+    problems += [wording.problem_text(problem, event) for problem in state.missing]
     if problems:
         return Shown(str(decision.action.action), problems=tuple(problems))
     needs = decision.action.action in (ActionType.UPDATE, ActionType.DELETE)
     try:
         if asked.record_id:
             decision.record(asked.record_id)
-        found = preview_of(connection, decision, asked.payload, asked.record_id or None)
+        found = preview_of(provider, connection, decision, asked.payload, asked.record_id or None)
     except (UnknownRecord, PayloadInvalid) as error:
         return Shown(str(decision.action.action), problems=(error.message,))
     if needs and not asked.record_id:
@@ -166,8 +174,10 @@ def show(
     return Shown(
         found.action,
         found.target,
-        tuple(screens.lines(_values(found), found.current, fields)),
+        tuple(changes.lines(_values(found), found.current, fields)),
         tuple(problems),
+        decision=decision,
+        values=found.values,
     )
 
 
@@ -180,24 +190,23 @@ def _values(found: Preview) -> dict[str, Any]:
 def carry_out(
     connection: Connection,
     provider: Provider,
-    document: Mapping[str, Any],
     event: catalogue.Event,
     asked: Asked,
-) -> Tried | None:
-    """Do in the CRM what `show` says, once; None where there is nothing to do.
+    planned: Shown,
+) -> Tried:
+    """Do in the CRM what was shown (and can be tried), once.
 
     It makes no invocation, and links nothing: the mapping is a draft that nobody has confirmed.
     """
-    planned = show(connection, provider, document, event, asked)
-    if not planned.can_try:
-        return None
-    decision = mappings.decision(document, event)
+    decision, values = planned.decision, planned.values
     assert decision is not None
     key = str(new_uuid())
     logger.info("Connection %s: %s is tried out by hand (%s).", connection.pk, event.slug, key)
     try:
         ref = RecordRef.parse(asked.record_id) if asked.record_id else None
-        values = preview_of(connection, decision, asked.payload, asked.record_id or None).values
+        values = preview_of(
+            provider, connection, decision, asked.payload, asked.record_id or None
+        ).values
         match decision.action.action:
             case ActionType.CREATE:
                 ref = provider.create(decision.remote_object, values, key=key)
@@ -210,5 +219,5 @@ def carry_out(
         return Tried(str(ref or ""), provider.record_url(ref) if ref else "")
     except XkitError as raised:
         error = decision.explain(raised) if isinstance(raised, RejectedByCRM) else raised
-        text = screens.crm_trouble(error) if isinstance(error, CRMError) else error.message
+        text = wording.crm_trouble(error) if isinstance(error, CRMError) else error.message
         return Tried(error=text, errors=tuple(map(str, error.errors)))

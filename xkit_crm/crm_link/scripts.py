@@ -23,24 +23,14 @@ def _script(name: str) -> tuple[bytes, str]:
     return text, f'"{hashlib.sha256(text).hexdigest()[:32]}"'
 
 
-def _serve(name: str) -> HttpResponse:
+@require_GET
+@condition(etag_func=lambda request, name: _script(name)[1])
+def script(request: HttpRequest, name: str) -> HttpResponse:
+    """`crm-link.js`, for a script tag: gives the page a function `linkCRM`; or `crm-link.mjs`, for
+    `import { linkCRM } from ".../crm-link.mjs"`."""
     response = HttpResponse(_script(name)[0], content_type="text/javascript; charset=utf-8")
     response["Access-Control-Allow-Origin"] = "*"
     response["Cross-Origin-Resource-Policy"] = "cross-origin"
     response["Cache-Control"] = "public, max-age=300"
     response["X-Content-Type-Options"] = "nosniff"
     return response
-
-
-@require_GET
-@condition(etag_func=lambda request: _script("crm-link.js")[1])
-def classic(request: HttpRequest) -> HttpResponse:
-    """`<script src=".../crm-link.js">`: gives the page a function `linkCRM`."""
-    return _serve("crm-link.js")
-
-
-@require_GET
-@condition(etag_func=lambda request: _script("crm-link.mjs")[1])
-def module(request: HttpRequest) -> HttpResponse:
-    """`import { linkCRM } from ".../crm-link.mjs"`."""
-    return _serve("crm-link.mjs")

@@ -7,7 +7,7 @@ show it. It turns rows into what `mapping/` works with, and holds no mapping rul
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from xkit_crm.delivery.folding import Kind
@@ -41,7 +41,7 @@ class Decision:
     action: Action
     object_map: ObjectMap
     remote_object: str
-    payload_schema: Mapping[str, Any] = field(default_factory=dict)
+    payload_schema: Mapping[str, Any]
 
     @property
     def read_fields(self) -> tuple[str, ...]:
@@ -197,25 +197,26 @@ def decision_for(connection: Connection, event: EventDefinition) -> Decision:
                 hint="Open CRM Link on this connection, or add the event action in the admin.",
                 errors=[Problem(f"events.{event.slug}", "has no action yet")],
             )
-        return Decision(
-            event.crm_object,
-            event.type,
-            parse_action({"action": "noop"}),
-            parse_object_map({}),
-            "",
-        )
+        return decided(event, {"remote_object": ""}, {"action": ActionType.NOOP})
     mapping = row.mapping
-    data = row.as_data()
-    if not mapping.remote_object and row.action != ActionType.WORKFLOW:
+    given = {"remote_object": mapping.remote_object, "fields": mapping.fields}
+    return decided(event, given, row.as_data())
+
+
+def decided(
+    event: EventDefinition, given: Mapping[str, Any], action: Mapping[str, Any]
+) -> Decision:
+    """The decision that an action is: `given` is what a mapping has for the CRM object, its
+    `remote_object` and `fields`; both checked."""
+    data = {**action, "remote_object": given.get("remote_object")}
+    if data["remote_object"] == "" and data["action"] != ActionType.WORKFLOW:
         data["action"] = ActionType.NOOP  # the customer opted out of the object
     return Decision(
         crm_object=event.crm_object,
         event_type=event.type,
         action=parse_action(data),
-        object_map=parse_object_map(
-            {"remote_object": mapping.remote_object, "fields": mapping.fields}
-        ),
-        remote_object=mapping.remote_object,
+        object_map=parse_object_map(given),
+        remote_object=data["remote_object"] or "",
         payload_schema=event.payload_schema,
     )
 

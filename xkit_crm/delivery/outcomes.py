@@ -114,23 +114,21 @@ class _SomeAreOthers(Exception):
 def write_down_and_begin(tries: Sequence[Try], call: Sequence[Try], *, holder: str) -> int:
     """`write_down` those that are over and `begin` the next calls in one transaction: what makes
     it durable costs more than what it says."""
-    if not tries or any(this.refused for this in tries):
-        done = write_down(tries)
-        begin(call, holder=holder)
-        return done
-    counts = [this.invocation.tries for this in call]
-    try:
-        with transaction.atomic(using=router.db_for_write(Invocation)):
-            _store(tries)
-            begin(call, holder=holder)
-    except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
-        for this, count in zip(call, counts, strict=True):
-            this.begun, this.invocation.tries = False, count
-        done = write_down(tries)
-        begin(call, holder=holder)
-        return done
-    _note_stored(tries)
-    return len(tries)
+    if tries and not any(this.refused for this in tries):
+        counts = [this.invocation.tries for this in call]
+        try:
+            with transaction.atomic(using=router.db_for_write(Invocation)):
+                _store(tries)
+                begin(call, holder=holder)
+        except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
+            for this, count in zip(call, counts, strict=True):
+                this.begun, this.invocation.tries = False, count
+        else:
+            _note_stored(tries)
+            return len(tries)
+    done = write_down(tries)
+    begin(call, holder=holder)
+    return done
 
 
 def write_down(tries: Sequence[Try]) -> int:

@@ -121,18 +121,17 @@ def _rounds(calls: Iterable[list[Try]], line: Line) -> Iterator[list[list[Try]]]
     so one that could double and of which the CRM can't be asked goes alone."""
     together: list[list[Try]] = []
     known: set[RecordRef] = set()
+    closed = False
     for call in calls:
         refs = {this.ref for this in call if this.ref}
         alone = _requests(call) > 1 or (call[0].may_double and not line.provider.can_find_created)
         room = sum(map(len, together)) + len(call) <= ROUND and len(together) < line.calls_in(SPAN)
-        if together and (alone or not room or refs & known):
+        if together and (closed or alone or not room or refs & known):
             yield together
             together, known = [], set()
         together.append(call)
         known |= refs
-        if alone:
-            yield together
-            together, known = [], set()
+        closed = alone
     if together:
         yield together
 

@@ -1,10 +1,14 @@
-"""How commands show what they find and how far they are: tables of text, a line of progress."""
+"""How commands read what they are given and show what they find: files, tables, progress."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from django.apps import apps
 from django.core.management.base import CommandError, OutputWrapper
@@ -16,6 +20,17 @@ from xkit_crm.exceptions import XkitError
 UNSETTLED = 3
 #: The exit status of what Ctrl-C stopped.
 STOPPED = 130
+
+
+def read_json(name: str) -> Any:
+    """What a file holds, standard input where it is named `-`; raises `CommandError`."""
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        return json.loads(text)
+    except OSError as error:
+        raise CommandError(f"{name} can't be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise CommandError(f"{name} isn't JSON: {error}.") from error
 
 
 def model_named(label: str) -> type[models.Model]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from xkit_crm.mapping.suggestions import ENOUGH, field_likeness, likeness, words
+from xkit_crm.mapping.suggestions import ENOUGH, field_likeness, object_likeness, words
 from xkit_crm.providers.base import RemoteField, RemoteObject, RemoteType
 
 _TEXTS = frozenset({RemoteType.STRING, RemoteType.TEXT})
@@ -141,11 +141,5 @@ def objects_by_likeness(
     slug: str, label: str, found: Sequence[RemoteObject]
 ) -> list[tuple[RemoteObject, bool]]:
     """Every remote object with whether it is likely meant; those first, then by label."""
-    ours = (words(slug), words(label))
-
-    def is_likely(remote: RemoteObject) -> bool:
-        theirs = (words(remote.name), words(remote.label), words(remote.plural_label))
-        return max(likeness(one, other) for one in ours for other in theirs) >= ENOUGH
-
-    judged = [(remote, is_likely(remote)) for remote in found]
+    judged = [(remote, object_likeness(slug, label, remote) >= ENOUGH) for remote in found]
     return sorted(judged, key=lambda pair: (not pair[1], pair[0].label.casefold()))

@@ -119,17 +119,18 @@ def likest(slug: str, label: str, found: Iterable[RemoteObject]) -> RemoteObject
     best = max(
         found,
         key=lambda remote: (
-            _object_likeness(slug, label, remote),
+            object_likeness(slug, label, remote),
             _same_name((slug, label), (remote.name, remote.label)),
         ),
         default=None,
     )
-    if best is None or _object_likeness(slug, label, best) < ENOUGH:
+    if best is None or object_likeness(slug, label, best) < ENOUGH:
         return None
     return best
 
 
-def _object_likeness(slug: str, label: str, remote: RemoteObject) -> float:
+def object_likeness(slug: str, label: str, remote: RemoteObject) -> float:
+    """How much a remote object is meant by a CRM object, from 0 to 1."""
     theirs = (words(remote.name), words(remote.label), words(remote.plural_label))
     return max(likeness(ours, other) for ours in (words(slug), words(label)) for other in theirs)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from django import template
 from django.utils.translation import gettext as _
 
-from xkit_crm.crm_link import screens
+from xkit_crm.crm_link import wording
+from xkit_crm.crm_link.rows import Row
 from xkit_crm.mapping.transformations import WriteMode
 
 register = template.Library()
-register.filter("type_name", screens.type_name)
+register.filter("type_name", wording.type_name)
 
 
 @register.filter
-def key_kinds(row: screens.Row) -> list[tuple[str, str]]:
+def key_kinds(row: Row) -> list[tuple[str, str]]:
     """How a payload key can be sent."""
     return [
         ("direct", _("it is")),
@@ -23,7 +24,7 @@ def key_kinds(row: screens.Row) -> list[tuple[str, str]]:
 
 
 @register.filter
-def field_kinds(row: screens.Row, action: str) -> list[tuple[str, str]]:
+def field_kinds(row: Row, action: str) -> list[tuple[str, str]]:
     """What a remote field can get."""
     found = [
         ("static", _("a fixed value")),
@@ -36,11 +37,11 @@ def field_kinds(row: screens.Row, action: str) -> list[tuple[str, str]]:
 
 
 @register.filter
-def has_key(row: screens.Row, keys: list[tuple[str, str]]) -> bool:
+def has_key(row: Row, keys: list[tuple[str, str]]) -> bool:
     return row.key in dict(keys)
 
 
 @register.filter
-def modes(row: screens.Row) -> list[tuple[str, str]]:
+def modes(row: Row) -> list[tuple[str, str]]:
     """When the field is written."""
-    return [(str(mode), screens.mode_name(str(mode))) for mode in WriteMode]
+    return [(str(mode), wording.mode_name(str(mode))) for mode in WriteMode]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -13,6 +10,7 @@ from django.core.management.base import CommandError
 from xkit_crm.definitions import define
 from xkit_crm.exceptions import DefinitionInvalid
 from xkit_crm.management.base import XkitCommand
+from xkit_crm.management.showing import read_json
 
 
 class Command(XkitCommand):
@@ -34,7 +32,7 @@ class Command(XkitCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         check = options["check"]
         try:
-            changes = define(_read(options["file"]), prune=options["prune"], dry_run=check)
+            changes = define(read_json(options["file"]), prune=options["prune"], dry_run=check)
         except DefinitionInvalid as error:
             problems = "".join(f"\n  {problem}" for problem in error.errors)
             raise CommandError(f"{error.message}{problems}") from error
@@ -49,13 +47,3 @@ class Command(XkitCommand):
             raise CommandError(f"{len(changes)} change(s) to load.", returncode=1)
         else:
             self.stdout.write(f"{len(changes)} change(s) loaded.")
-
-
-def _read(name: str) -> Any:
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        return json.loads(text)
-    except OSError as error:
-        raise CommandError(f"{name} can't be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise CommandError(f"{name} isn't JSON: {error}.") from error

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -14,7 +12,7 @@ from django.db import router, transaction
 from xkit_crm import mappings
 from xkit_crm.exceptions import XkitError
 from xkit_crm.management.base import XkitCommand
-from xkit_crm.management.showing import as_command_error
+from xkit_crm.management.showing import as_command_error, read_json
 from xkit_crm.mapping.documents import differences
 from xkit_crm.models import Connection, MappingVersion
 
@@ -39,7 +37,7 @@ class Command(XkitCommand):
             document = mappings.in_force(connection)
             self.stdout.write(json.dumps(document, indent=2, ensure_ascii=False))
         else:
-            self._import(connection, _read(options["file"]), dry_run=options["dry_run"])
+            self._import(connection, read_json(options["file"]), dry_run=options["dry_run"])
 
     def _import(self, connection: Connection, document: Any, *, dry_run: bool) -> None:
         using = router.db_for_write(MappingVersion)
@@ -61,13 +59,3 @@ class Command(XkitCommand):
             self.stdout.write("Nothing was changed: this was a dry run.")
         else:
             self.stdout.write(f"In force as version {connection.mapping_version}.")
-
-
-def _read(name: str) -> Any:
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        return json.loads(text)
-    except OSError as error:
-        raise CommandError(f"{name} can't be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise CommandError(f"{name} isn't JSON: {error}.") from error
