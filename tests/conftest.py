@@ -4,7 +4,7 @@ absent it skips on a laptop and fails in CI."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from django.db import connection as database
@@ -15,6 +15,7 @@ from tests.objects import OBJECTS
 from tests.products.models import Customer, Deal
 from xkit_crm import catalogue
 from xkit_crm.models import Connection
+from xkit_crm.providers.base import RemoteField
 
 
 def need(present: bool, what: str) -> None:
@@ -99,3 +100,19 @@ def deal(customer: Customer) -> Deal:
 def sandbox(connection: Connection) -> Connection:
     """The same connection with a sandbox CRM behind it, mapped by default."""
     return xkit_crm.connect("acme", provider="sandbox", context="workspace-1")
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each remote object whose fields a sandbox CRM is asked for, in order."""
+    from xkit_crm.providers.sandbox.provider import SandboxProvider
+
+    asked: list[str] = []
+    describe = SandboxProvider.describe_fields
+
+    def counting(self: SandboxProvider, remote_object: str) -> Sequence[RemoteField]:
+        asked.append(remote_object)
+        return describe(self, remote_object)
+
+    monkeypatch.setattr(SandboxProvider, "describe_fields", counting)
+    return asked

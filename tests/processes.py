@@ -57,3 +57,19 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, list(Invocation.objects.values_list("id", "status"))
         time.sleep(0.05)
+
+
+def run(*command: str | Path, cwd: Path, stdin: str | None = None) -> str:
+    """The output of a command that is run without settings; fails with all of it where the command
+    fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -127,16 +127,8 @@ def test_proposals_for_an_object_are_of_the_one_that_is_chosen(sandbox: Connecti
 
 
 def test_each_object_of_the_crm_is_described_once(
-    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+    sandbox: Connection, described: list[str]
 ) -> None:
-    described: list[str] = []
-    describe = SandboxProvider.describe_fields
-
-    def counting(self: Any, remote_object: str) -> Any:
-        described.append(remote_object)
-        return describe(self, remote_object)
-
-    monkeypatch.setattr(SandboxProvider, "describe_fields", counting)
     mappings.with_proposals(provider_for(sandbox), {})
     assert len(described) == len(set(described)) > 0
 

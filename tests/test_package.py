@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.processes import run
+
 pytestmark = pytest.mark.package
 
 ROOT = Path(__file__).parent.parent
-
-
-def run(*command: str | Path, cwd: Path, stdin: str | None = None) -> str:
-    """The command's output; fails with all of it where the command fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def blocks(language: str) -> list[str]:

@@ -87,16 +87,22 @@ def test_what_waited_for_it_goes_on(
     assert states() == ["succeeded"]
 
 
-def test_an_object_that_is_changed_is_a_version(sandbox: Connection, admin_client: Client) -> None:
-    mapping = ObjectMapping.objects.get(crm_object__slug="contact")
-    changed = {
-        "connection": "acme",
+def of_object(mapping: ObjectMapping, **changes: str) -> dict[str, Any]:
+    """An object mapping's form, filled in as it is but for these changes."""
+    return {
+        "connection": mapping.connection_id,
         "crm_object": mapping.crm_object_id,
-        "remote_object": "",
+        "remote_object": mapping.remote_object,
         "fields": "{}",
         "actions-TOTAL_FORMS": "0",
         "actions-INITIAL_FORMS": "0",
+        **changes,
     }
+
+
+def test_an_object_that_is_changed_is_a_version(sandbox: Connection, admin_client: Client) -> None:
+    mapping = ObjectMapping.objects.get(crm_object__slug="contact")
+    changed = of_object(mapping, remote_object="")
     admin_client.post(page(ObjectMapping, "change", mapping.pk), changed)
     assert newest().document["contact"]["remote_object"] == ""
 
@@ -106,14 +112,7 @@ def test_an_object_that_moves_is_a_version_of_both_connections(
 ) -> None:
     other = ConnectionFactory.create(id="other")
     mapping = ObjectMapping.objects.get(crm_object__slug="contact")
-    moved = {
-        "connection": "other",
-        "crm_object": mapping.crm_object_id,
-        "remote_object": "Contact",
-        "fields": "{}",
-        "actions-TOTAL_FORMS": "0",
-        "actions-INITIAL_FORMS": "0",
-    }
+    moved = of_object(mapping, connection="other")
     admin_client.post(page(ObjectMapping, "change", mapping.pk), moved)
     assert "contact" not in sandbox.mapping_versions.all()[0].document
     assert list(other.mapping_versions.all()[0].document) == ["contact"]

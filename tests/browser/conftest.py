@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+import example_project
+import xkit_crm
+from example_project.documents.models import Workspace
 from tests.conftest import need
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -45,6 +50,14 @@ def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) ->
     yield opened
     context.close()
     assert complaints == [] or request.node.get_closest_marker("complains")
+
+
+@pytest.fixture
+def workspace(transactional_db: None) -> Workspace:
+    """A customer of the example product, with everything defined and nothing connected."""
+    document = Path(example_project.__file__).parent / "crm_objects.json"
+    xkit_crm.define(json.loads(document.read_text("utf-8")))
+    return Workspace.objects.create(name="Initech")
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gettext
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from django.utils import translation
 import xkit_crm
 from tests.conftest import need
 from tests.crm_link.conftest import Visitor, text
+from tests.processes import run
 
 LANGUAGES = ("de", "fr", "es")
 PACKAGE = Path(xkit_crm.__file__).parent
@@ -25,19 +24,6 @@ PLACES = ("crm_link", "templates/xkit_crm/link", "templatetags", "mapping/pickin
 
 #: A string of a catalogue: its msgid, or for a plural its msgid and the number of the form.
 Key = str | tuple[str, int]
-
-
-def run(*command: str | Path, cwd: Path) -> None:
-    """Run a command without settings; fails with its output where it fails."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def catalogue(compiled: Path) -> dict[Key, str]:

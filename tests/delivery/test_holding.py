@@ -19,7 +19,7 @@ from xkit_crm import mappings
 from xkit_crm.delivery import outcomes, shadow
 from xkit_crm.delivery.replay import replay
 from xkit_crm.invoking import put, read
-from xkit_crm.models import Attempt, Connection, EventAction, Invocation, MappingVersion
+from xkit_crm.models import Attempt, Connection, EventAction, Invocation
 from xkit_crm.models.invocation import Source
 from xkit_crm.providers.sandbox.models import Field, Flow, Object, Request
 from xkit_crm.testing import deliver
@@ -469,17 +469,8 @@ def test_what_waits_is_rehearsed_and_said_to_wait(sandbox: Connection, customer:
 
 @pytest.mark.parametrize("drift", [lambda: None, drop_amount], ids=["complete", "incomplete"])
 def test_it_costs_the_same_queries_and_calls_for_many_as_for_few(
-    sandbox: Connection, customer: Customer, drift: Callable[[], None]
+    sandbox: Connection, customer: Customer, drift: Callable[[], None], described: list[str]
 ) -> None:
-    from xkit_crm.providers.sandbox.provider import SandboxProvider
-
-    described: list[str] = []
-    describe = SandboxProvider.describe_fields
-
-    def counting(self: Any, remote_object: str) -> Any:
-        described.append(remote_object)
-        return describe(self, remote_object)
-
     def cost(count: int) -> int:
         DealFactory.create_batch(count, customer=customer)
         described.clear()
@@ -489,40 +480,7 @@ def test_it_costs_the_same_queries_and_calls_for_many_as_for_few(
         return sum(sql.startswith("SELECT") for sql in asked)
 
     drift()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SandboxProvider, "describe_fields", counting)
-        cost(1)
-        few, asked = cost(2), len(described)
-        assert cost(20) == few
-        assert len(described) == asked == 1
-
-
-# -- which version --------------------------------------------------------------------------------
-
-
-def test_each_try_says_which_version_of_the_mapping_it_carried_out(
-    sandbox: Connection, customer: Customer
-) -> None:
-    DealFactory.create(customer=customer)
-    deliver()
-    assert only().mapping_version == sandbox.mapping_version == 1
-    act("deal_created", transformations=[NAME])
-    mappings.record(sandbox)
-    DealFactory.create(customer=customer)
-
-    deliver()
-
-    versions = Invocation.objects.order_by("id").values_list("mapping_version", flat=True)
-    assert list(versions) == [1, 2]
-
-
-def test_a_mapping_that_was_never_put_in_force_is_no_version(
-    sandbox: Connection, customer: Customer
-) -> None:
-    MappingVersion.objects.all().delete()
-    Connection.objects.update(mapping_version=0)
-    DealFactory.create(customer=customer)
-
-    deliver()
-
-    assert only().mapping_version is None
+    cost(1)
+    few, asked = cost(2), len(described)
+    assert cost(20) == few
+    assert len(described) == asked == 1

@@ -12,11 +12,11 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm import signals
+from xkit_crm import mappings, signals
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, UnknownRecord
-from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.models import Attempt, Connection, Invocation, MappingVersion, RecordLink
 from xkit_crm.providers.base import Draft, RecordRef, RemoteRecord
 from xkit_crm.providers.sandbox.models import Flow, Request
 from xkit_crm.providers.sandbox.provider import SandboxProvider
@@ -420,3 +420,34 @@ def test_what_is_taken_back_with_the_next_call_is_stored_by_itself(
     assert states() == ["succeeded", "failed", "succeeded"]
     assert names() == ["Sales", "Pear"]
     assert "lease ran out" not in caplog.text
+
+
+# -- which version of the mapping ----------------------------------------------------------------
+
+
+def test_each_try_says_which_version_of_the_mapping_it_carried_out(
+    sandbox: Connection, customer: Customer
+) -> None:
+    DealFactory.create(customer=customer)
+    deliver()
+    assert only().mapping_version == sandbox.mapping_version == 1
+    act("deal_created", transformations=[{"field": "Name", "kind": "direct", "key": "name"}])
+    mappings.record(sandbox)
+    DealFactory.create(customer=customer)
+
+    deliver()
+
+    versions = Invocation.objects.order_by("id").values_list("mapping_version", flat=True)
+    assert list(versions) == [1, 2]
+
+
+def test_a_mapping_that_was_never_put_in_force_is_no_version(
+    sandbox: Connection, customer: Customer
+) -> None:
+    MappingVersion.objects.all().delete()
+    Connection.objects.update(mapping_version=0)
+    DealFactory.create(customer=customer)
+
+    deliver()
+
+    assert only().mapping_version is None

@@ -1,0 +1,119 @@
+"""Everything that can be decided in CRM Link, and what the CRM has of it afterwards."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from example_project.documents.models import Document, Workspace
+from tests.browser.link import (
+    choose,
+    confirm,
+    decide_the_rest,
+    go_to,
+    on,
+    opened,
+    pick,
+    row,
+    saved,
+    simple,
+)
+from xkit_crm.providers.sandbox.models import Flow, FlowStep, Org, Record
+from xkit_crm.testing import deliver
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def test_every_transformation_reaches_the_crm(page: Page, workspace: Workspace) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    row(frame, "Amount").get_by_label("as").select_option("default")
+    row(frame, "Amount").get_by_label("Where it is empty").fill("99")
+    row(frame, "Amount").get_by_label("Where it is empty").blur()
+    saved(frame)
+    pick(frame, "Document Status", "stage", "Stage")
+    choose(frame, "Document Status", "as", "value_map")
+    line = row(frame, "Document Status").locator("tr", has=frame.locator("[value=draft]"))
+    line.get_by_label("Value in your CRM").select_option("Proposal")
+    saved(frame)
+    choose(frame, "Document Status", "Any other value", "fixed")
+    choose(frame, "Document Status", "Value in your CRM", "Closed Won")
+    row(frame, "Signer's Email").get_by_label("don’t send it").check()
+    saved(frame)
+    pick(frame, "Fill another field", "description", "Description")
+    choose(frame, "Description", "gets", "template")
+    row(frame, "Description").get_by_label("Text", exact=True).fill("Contract ")
+    row(frame, "Description").get_by_role("button", name="Opportunity Name").click()
+    saved(frame)
+    pick(frame, "Fill another field", "tags", "Tags")
+    choose(frame, "Tags", "Always this value", ["New", "Upsell"])
+    pick(frame, "Fill another field", "probability", "Probability")
+    row(frame, "Probability").get_by_label("Always this value").fill("40")
+    row(frame, "Probability").get_by_label("Always this value").blur()
+    saved(frame)
+    pick(frame, "Fill another field", "close date", "Close Date")
+    choose(frame, "Close Date", "gets", "empty")
+    on(frame, "Continue")
+    decide_the_rest(frame)
+    confirm(frame, page)
+    workspace.crm_connection_id = f"workspace-{workspace.pk}"
+    workspace.save()
+    Document.objects.create(workspace=workspace, title="Lease", status="draft")
+    Document.objects.create(workspace=workspace, title="Sale", status="signed", value=7)
+    deliver()
+    first, second = (r.values for r in Record.objects.order_by("number"))
+    assert (first["Amount"], second["Amount"]) == (99, 7)
+    assert (first["StageName"], second["StageName"]) == ("Proposal", "Closed Won")
+    assert first["Description"] == "Contract Lease"
+    assert first["Tags"] == ["New", "Upsell"]
+    assert first["Probability"] == 40
+    assert first.get("CloseDate") is None
+
+
+def test_every_action_and_write_mode_reaches_the_crm(page: Page, workspace: Workspace) -> None:
+    connection = simple(workspace)
+    org = Org.objects.get(slug=connection.pk)
+    flow = Flow.objects.create(
+        org=org, name="intake", label="Take in a person", inputs=[{"name": "who", "required": True}]
+    )
+    FlowStep.objects.create(
+        flow=flow, position=1, action="create", object_name="Lead",
+        values={"LastName": "{who}", "Company": "?"},
+    )  # fmt: skip
+    frame = opened(page, workspace)
+    go_to(frame, "Create Contact")
+    frame.get_by_label("Run a workflow of yours").check()
+    saved(frame)
+    choose(frame, "who", "gets", "direct")
+    choose(frame, "who", "Which value", "name")
+    on(frame, "Continue")
+    go_to(frame, "Document Deleted")
+    frame.get_by_label("Update the record").check()
+    saved(frame)
+    pick(frame, "Fill another field", "stage", "Stage")
+    choose(frame, "Stage", "Always this value", "Closed Lost")
+    on(frame, "Continue")
+    go_to(frame, "Document Updated")
+    choose(frame, "Document Name", "Written", "when_empty")
+    pick(frame, "Document Last Update Time", "close", "Close Date")
+    choose(frame, "Amount", "Written", "protect")
+    on(frame, "Continue")
+    decide_the_rest(frame)
+    confirm(frame, page)
+    workspace.crm_connection_id = connection.pk
+    workspace.save()
+    workspace.contacts.create(full_name="Ada Lovelace")
+    document = Document.objects.create(workspace=workspace, title="Lease", value=5)
+    deliver()
+    assert Record.objects.get(object__name="Lead").values["LastName"] == "Ada Lovelace"
+    document.title, document.value = "Renamed", 6
+    document.save()
+    deliver()
+    record = Record.objects.get(object__name="Opportunity")
+    assert (record.values["Name"], record.values["Amount"]) == ("Lease", 6)
+    assert record.values["CloseDate"] == document.modified_at.date().isoformat()
+    document.delete()
+    deliver()
+    record.refresh_from_db()
+    assert record.values["StageName"] == "Closed Lost"
