@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -53,6 +54,8 @@ class Object:
 
 _lock = threading.Lock()
 _objects: dict[str, Object] | None = None
+#: Every event definition by its id, those switched off too.
+_definitions: dict[int, EventDefinition] = {}
 #: Object and event slugs of what is defined and was switched off.
 _switched_off: frozenset[tuple[str, str]] = frozenset()
 _stamp: object = None
@@ -87,13 +90,15 @@ def refresh_if_stale(**_: object) -> None:
 
 
 def _load() -> dict[str, Object]:
-    global _objects, _switched_off, _stamp, _looked_at
+    global _objects, _definitions, _switched_off, _stamp, _looked_at
     with _lock:
         stamp = _current_stamp()
+        definitions: dict[int, EventDefinition] = {}
         events: dict[int, dict[str, Event]] = {}
         switched_off: set[tuple[str, str]] = set()
         for row in EventDefinition.objects.select_related("crm_object"):
             crm_object = row.crm_object
+            definitions[row.pk] = row
             if not (row.active and crm_object.active):
                 switched_off.add((crm_object.slug, row.slug))
                 continue
@@ -116,7 +121,8 @@ def _load() -> dict[str, Object]:
             row.slug: Object(row.pk, row.slug, row.label, row.fields, events.get(row.pk, {}))
             for row in CRMObject.objects.filter(active=True)
         }
-        _objects, _switched_off = loaded, frozenset(switched_off)
+        _objects, _definitions = loaded, definitions
+        _switched_off = frozenset(switched_off)
         _stamp, _looked_at = stamp, time.monotonic()
         return loaded
 
@@ -149,6 +155,15 @@ def event(object_slug: str, event_slug: str) -> Event:
             hint=_known("Its events", event_slug, crm_object(object_slug).events),
         )
     return found
+
+
+def definitions(ids: Collection[int]) -> dict[int, EventDefinition]:
+    """The event definitions with these ids, each with its CRM object: shared, so not to be
+    changed. Those of what was switched off too."""
+    objects()
+    if not _definitions.keys() >= set(ids):
+        _load()  # somebody defined it a moment ago
+    return {event_id: _definitions[event_id] for event_id in ids}
 
 
 def is_switched_off(object_slug: str, event_slug: str) -> bool:

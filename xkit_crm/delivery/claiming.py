@@ -1,14 +1,14 @@
 """Claiming: which invocations of a lane come next, folded with what else waits for their records.
 
 `drain.py` asks while it holds the lane, so nobody else folds or carries out in it meanwhile; rows
-may be added at any time. Costs four queries for a window of any size, a few more where something
-is folded, and is not slowed down by history, by what waits for later, or by a record with a long
+may be added at any time. Costs one query for a window of any size, a few more where something is
+folded, and is not slowed down by history, by what waits for later, or by a record with a long
 queue, which is folded once.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,13 @@ from django.db import router, transaction
 from django.db.models import Min, QuerySet
 from django.utils import timezone
 
-from xkit_crm import signals
+from xkit_crm import catalogue, signals
 from xkit_crm.conf import settings
+from xkit_crm.delivery import statements
 from xkit_crm.delivery.decisions import Decisions
 from xkit_crm.delivery.folding import Stage, Waiting, fold
 from xkit_crm.delivery.rows import update_each
-from xkit_crm.models import EventDefinition, Invocation
+from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
 
 #: Open invocations read at once for the records of a window.
@@ -47,11 +48,10 @@ class Window:
 
     invocations: list[Invocation]
     folded: int = 0
-    #: Whether others may be due behind those that have to wait.
+    #: How many were put off, since they stand behind one that has to wait.
+    put_off: int = 0
+    #: Whether others may be due by now.
     more: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.invocations or self.folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +76,26 @@ def claim(
     Each is the first of its record; without `in_order` all of them are given that are due.
     """
     now = timezone.now()
-    chosen = _due(connection_id, now, size, record_key)
-    shared = _shared(connection_id, chosen)
+    chosen, shared = statements.next_due(connection_id, now, size=size, record_key=record_key)
+    is_full = len(chosen) == size
     if not shared:
-        return Window(chosen)
+        return Window(_with_events(chosen), more=is_full)
     heads, folded = _fold(connection_id, shared, decisions)
     if not in_order:
-        return Window(_read_again([row.pk for row in chosen]) if folded else chosen, folded)
+        window = _read_again([row.pk for row in chosen]) if folded else _with_events(chosen)
+        return Window(window, folded, more=is_full)
     ready = {row.pk for row in chosen if row.record_key not in shared}
     ready |= {head.id for head in heads.values() if _may_go(head, now)}
     known = {row.pk: row for row in chosen}
     if folded or not ready <= known.keys():
         # Some have more to say now, and a head may be of a lower priority than what follows it.
-        known = {row.pk: row for row in _read_again(ready)}
+        window = _read_again(ready)
+    else:
+        window = _with_events([row for row in chosen if row.pk in ready])
     put_off = _put_off([row for row in chosen if row.record_key in shared], heads, now)
-    window = [row for row in known.values() if row.pk in ready]
-    return Window(window, folded, more=bool(put_off))
+    # What stands behind one that goes now may be due as soon as that is settled.
+    waits = len(chosen) > len(window) + put_off
+    return Window(window, folded, put_off, more=is_full or waits)
 
 
 def is_first(invocation: Invocation) -> bool:
@@ -122,19 +126,6 @@ def unfold(invocation: Invocation) -> int:
     return restored
 
 
-def _shared(connection_id: str, chosen: Iterable[Invocation]) -> set[str]:
-    """The records of these for which more than one waits: mostly there are none."""
-    # One that makes a record which nobody else knows has a key of its own, and nothing beside it.
-    keys = {row.record_key for row in chosen if row.record_key != str(row.uuid)}
-    if not keys:
-        return keys
-    rows = Invocation.objects.open().filter(connection_id=connection_id, record_key__in=keys)
-    found = Counter(rows.order_by().values_list("record_key", flat=True)[:GROUP])
-    if found.total() == GROUP:
-        return keys  # there is a long queue, and no telling whose else
-    return {key for key, count in found.items() if count > 1}
-
-
 def _may_go(head: _Open, now: Any) -> bool:
     return bool(head.status == InvocationStatus.PENDING and head.due_at <= now)
 
@@ -145,30 +136,11 @@ def _read_again(ids: Iterable[int]) -> list[Invocation]:
 
 
 def _with_events(invocations: list[Invocation]) -> list[Invocation]:
-    """They share their few events, which are read once rather than with each row."""
-    events = EventDefinition.objects.select_related("crm_object").in_bulk(
-        {one.event_id for one in invocations}
-    )
+    """They share their few events, which are in memory."""
+    events = catalogue.definitions({one.event_id for one in invocations})
     for one in invocations:
         one.event = events[one.event_id]
     return invocations
-
-
-def _due(connection_id: str, now: Any, size: int, record_key: str | None) -> list[Invocation]:
-    found: list[Invocation] = []
-    of_one = {} if record_key is None else {"record_key": record_key}
-    # Each priority by itself, so that the index gives them in order and nothing is sorted.
-    for priority in Priority:
-        if len(found) >= size:
-            break
-        found += Invocation.objects.filter(
-            status=InvocationStatus.PENDING,
-            connection_id=connection_id,
-            priority=priority,
-            due_at__lte=now,
-            **of_one,
-        ).order_by("due_at", "id")[: size - len(found)]
-    return _with_events(found)
 
 
 def _fold(connection_id: str, keys: set[str], decisions: Decisions) -> tuple[dict[str, _Open], int]:

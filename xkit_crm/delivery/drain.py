@@ -62,9 +62,9 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
             in_order=not connection.shadow,
         )
         worked = window.folded + _act(line, window.invocations)
-        if not worked and not window.more:
-            break
         done += worked
+        if not window.more or not (worked or window.put_off):
+            break
     return done
 
 

@@ -17,19 +17,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
-from xkit_crm.delivery import heartbeat, rate
+from xkit_crm.delivery import heartbeat, rate, statements
 from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
-from xkit_crm.models.connection import ConnectionStatus
-from xkit_crm.models.invocation import InvocationStatus, Priority
+from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.models.lane import LaneQuerySet
-
-#: Ids of one IN (...).
-CHUNK = 500
 
 
 def me() -> str:
@@ -196,69 +192,17 @@ def paused_until(connection_id: str) -> datetime | None:
 def with_work() -> list[str]:
     """The connections in whose lanes something can be done now, in no order of preference.
 
-    Costs one step in an index for each lane where anything waits, and is not slowed down by what
-    lies in the log or in a backlog.
+    Costs one query, and is not slowed down by what lies in the log or in a backlog.
     """
-    now = timezone.now()
-    waiting = _waiting()
-    found: list[str] = []
-    for start in range(0, len(waiting), CHUNK):
-        found += (
-            Connection.objects.filter(
-                Q(lane__isnull=True)
-                | Q(lane__paused_until__isnull=True)
-                | Q(lane__paused_until__lte=now),
-                _has_due(now, OuterRef("pk")),
-                pk__in=waiting[start : start + CHUNK],
-                status=ConnectionStatus.ENABLED,
-            )
-            .order_by()
-            .values_list("pk", flat=True)
-        )
-    orphaned = Lane.objects.exclude(holder="").filter(leased_until__lt=now)
-    found = list(dict.fromkeys([*found, *orphaned.values_list("pk", flat=True)]))
+    found = statements.with_work(timezone.now())
     # Several workers look at the same time: they shall not all begin with the same lane.
     random.shuffle(found)
     return found
 
 
-def _waiting() -> list[str]:
-    """The connections where anything is pending, found by leaping through the index from one to
-    the next: DISTINCT would read all of the backlog. One statement that all databases have."""
-    connection = connections[router.db_for_read(Invocation)]
-    quote = connection.ops.quote_name
-    table = quote(Invocation._meta.db_table)
-    link, status = quote("connection_id"), f"{quote('status')} = '{InvocationStatus.PENDING.value}'"
-    statement = (
-        f"WITH RECURSIVE lanes (id) AS ("  # noqa: S608 - names of our own columns only
-        f"SELECT MIN({link}) FROM {table} WHERE {status} UNION ALL "
-        f"SELECT (SELECT MIN({link}) FROM {table} WHERE {status} AND {link} > lanes.id) "
-        f"FROM lanes WHERE lanes.id IS NOT NULL) "
-        f"SELECT id FROM lanes WHERE id IS NOT NULL"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _has_due(now: datetime, connection_id: object) -> Q:
-    """Whether a connection has something due; each priority by itself is one step in the index."""
-    due = Invocation.objects.filter(
-        status=InvocationStatus.PENDING, connection_id=connection_id, due_at__lte=now
-    )
-    found = Q()
-    for priority in Priority:
-        found |= Q(Exists(due.filter(priority=priority)))
-    return found
-
-
 def has_work(connection_id: str) -> bool:
     """Whether something may be carried out in this lane, or was left half done in it."""
-    now = timezone.now()
-    enabled = Connection.objects.filter(pk=connection_id, status=ConnectionStatus.ENABLED)
-    if enabled.filter(_has_due(now, connection_id)).exists():
-        return True
-    return _lane(connection_id, leased_until__lt=now).exists()
+    return statements.has_work(connection_id, timezone.now())
 
 
 def release(keys: Iterable[tuple[str, str]]) -> None:

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 TURN = 1.0
 #: Looking for work takes this share of the time at most, however many lanes there are.
 LOOKING = 0.1
+#: Where there was work lately there is more in a moment: seconds between two looks then, and for
+#: how long.
+EAGER = 0.01
+EAGER_FOR = 1.0
 
 
 class Worker:
@@ -59,12 +63,17 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
+        eager_until = -inf
         while not self._stopping:
-            triggers.take_in_for()
+            taken_in = triggers.take_in_for()
             began = time.monotonic()
-            self._look_and_queue()
-            took = time.monotonic() - began
-            self._rest(max(self.poll_interval, took / LOOKING - took))
+            found = self._look_and_queue()
+            now = time.monotonic()
+            if found or taken_in:
+                eager_until = now + EAGER_FOR
+            pause = min(EAGER, self.poll_interval) if now < eager_until else self.poll_interval
+            took = now - began
+            self._rest(max(pause, took / LOOKING - took))
         for _ in threads:
             self._queue.put(None)
         for thread in threads:
@@ -83,7 +92,8 @@ class Worker:
             done += worked
         return done
 
-    def _look_and_queue(self) -> None:
+    def _look_and_queue(self) -> bool:
+        """Whether there is work in lanes that nobody holds."""
         close_old_connections()
         try:
             found = self._look()
@@ -92,13 +102,14 @@ class Worker:
             logger.exception("The worker goes on in %s s.", self.poll_interval)
             self.pulse.beat(well=False)
             connections.close_all()
-            return
+            return False
         self.pulse.beat(well=True)
         with self._lock:
             for connection_id in found:
                 if connection_id not in self._taken:
                     self._taken.add(connection_id)
                     self._queue.put(connection_id)
+        return bool(found)
 
     def _look(self) -> list[str]:
         """The lanes where there is work."""

@@ -31,7 +31,7 @@ class Command(XkitCommand):
             type=float,
             default=0.05,
             metavar="SECONDS",
-            help="How long to wait between two looks for work (default: 0.05).",
+            help="How long to wait between two looks while there is no work (default: 0.05).",
         )
         parser.add_argument(
             "--health-file",
