@@ -118,7 +118,7 @@ def write_down_and_begin(tries: Sequence[Try], call: Sequence[Try], *, holder: s
         counts = [this.invocation.tries for this in call]
         try:
             with transaction.atomic(using=router.db_for_write(Invocation)):
-                _store(tries)
+                _store(tries, savepoint=False)  # the two stand or fall together
                 begin(call, holder=holder)
         except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
             for this, count in zip(call, counts, strict=True):
@@ -175,11 +175,11 @@ def _is_away(raised: Exception) -> bool:
     return not connections[router.db_for_write(Invocation)].is_usable()
 
 
-def _store(tries: Sequence[Try]) -> None:
+def _store(tries: Sequence[Try], *, savepoint: bool = True) -> None:
     using = router.db_for_write(Invocation)
     for this in tries:
         _make_storable(this.invocation)
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using, savepoint=savepoint):
         _look_again_where_decided([this for this in tries if this.held])
         same = [this for this in tries if this.is_same_event]
         other = [this for this in tries if not this.is_same_event]

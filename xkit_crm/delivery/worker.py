@@ -10,9 +10,9 @@ import logging
 import threading
 import time
 from math import inf
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
-from django.db import close_old_connections, connections
+from django.db import connections
 
 from xkit_crm import catalogue
 from xkit_crm.conf import settings
@@ -31,6 +31,8 @@ LOOKING = 0.1
 #: how long.
 EAGER = 0.01
 EAGER_FOR = 1.0
+#: Seconds that a thread without work keeps its connections to databases.
+KEEP = 60.0
 
 
 class Worker:
@@ -71,7 +73,9 @@ class Worker:
             now = time.monotonic()
             if found or taken_in:
                 eager_until = now + EAGER_FOR
-            pause = min(EAGER, self.poll_interval) if now < eager_until else self.poll_interval
+            # While lanes queue for a thread, finding more of them helps nobody.
+            is_eager = now < eager_until and self._queue.empty()
+            pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
             took = now - began
             self._rest(max(pause, took / LOOKING - took))
         for _ in threads:
@@ -94,7 +98,7 @@ class Worker:
 
     def _look_and_queue(self) -> bool:
         """Whether there is work in lanes that nobody holds."""
-        close_old_connections()
+        _close_broken()
         try:
             found = self._look()
             retention.prune_if_due()
@@ -119,9 +123,9 @@ class Worker:
 
     def _serve(self) -> None:
         """Work in one lane after the other."""
-        while (connection_id := self._queue.get()) is not None:
+        while (connection_id := self._next()) is not None:
             worked = 0 if self._stopping else self._turn(connection_id)
-            close_old_connections()
+            _close_broken()
             with self._lock:
                 self._done += worked
                 if worked and not self._stopping:
@@ -129,6 +133,14 @@ class Worker:
                 else:
                     self._taken.discard(connection_id)
         connections.close_all()
+
+    def _next(self) -> str | None:
+        """The next lane to work in, waited for; None at the end."""
+        try:
+            return self._queue.get(timeout=KEEP)
+        except Empty:
+            connections.close_all()
+            return self._queue.get()
 
     def _turn(self, connection_id: str, *, seconds: float = TURN) -> int:
         """Work in the lane for a while. One lane's trouble is no other's."""
@@ -150,3 +162,14 @@ class Worker:
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.1))
+
+
+def _close_broken() -> None:
+    """Close the connections on which something went wrong.
+
+    The others are kept while there is work, whatever `CONN_MAX_AGE` says: that is meant for a
+    process that may not be asked again soon, and to connect costs more than most turns.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred:
+            connection.close()

@@ -54,7 +54,7 @@ def _measure(table: Table, what: str) -> None:
 
     def next_hundred() -> None:
         found = claim_next("org-0", decisions, size=100)
-        assert found, "nothing was claimed"
+        assert found.invocations or found.folded, "nothing was claimed"
 
     first = _took(next_hundred)
     with connection.cursor() as cursor:  # as autovacuum does in the background
