@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 import requests
 from django.db import DatabaseError
+from django.db import connection as database
+from django.db.backends.signals import connection_created
 
 import xkit_crm
 from tests.delivery.conftest import names, states
@@ -136,6 +139,48 @@ def test_a_worker_outlives_a_database_that_goes_away(
     monkeypatch.setattr(Worker, "_look", looked)
     assert worker.run() == 1
     assert states() == ["succeeded"]
+
+
+def test_a_worker_keeps_its_database_connections_from_turn_to_turn(sandbox: Connection) -> None:
+    opened: list[int] = []
+
+    def note(**_: object) -> None:
+        opened.append(threading.get_ident())
+
+    worker, thread = working(threads=1)
+    connection_created.connect(note)
+    try:
+        for number in range(5):
+            put(f"Number {number}")
+            until(lambda done=number + 1: states().count("succeeded") == done)
+    finally:
+        connection_created.disconnect(note)
+        worker.stop()
+        thread.join(20)
+    # One of the thread that looks, one of the thread that works.
+    assert max(Counter(opened).values()) == 1
+    assert len(opened) <= 2
+
+
+@pytest.mark.postgresql
+def test_a_worker_whose_connections_the_database_closed_opens_new_ones(
+    sandbox: Connection,
+) -> None:
+    worker, thread = working(threads=1)
+    try:
+        put("Before")
+        until(lambda: states() == ["succeeded"])
+        with database.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.fetchone() > (0,)
+        put("After")
+        until(lambda: states() == ["succeeded", "succeeded"])
+    finally:
+        worker.stop()
+        thread.join(20)
 
 
 # -- many lanes -----------------------------------------------------------------------------------
