@@ -109,9 +109,9 @@ class Line:
 
     def calls_in(self, seconds: float) -> int:
         """How many calls are made in that time, if the CRM is as fast as it was last; 1 at
-        least, and some few where that is not known yet."""
+        least, and no more where that is not known yet."""
         last = self.hold.call_seconds
-        return CALLS if last is None else max(int(seconds / max(last, 0.001)), 1)
+        return 1 if last is None else max(int(seconds / max(last, 0.001)), 1)
 
     def fields(self, decision: Decision) -> dict[str, RemoteField]:
         """The fields of the decision's remote object, asked for once."""
