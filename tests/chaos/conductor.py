@@ -261,8 +261,9 @@ class Conductor:
         token = f"{TOKEN}-{self.tokens[org]}"
         self.crm.authorise(org, token)
         credentials = self.crm.credentials(org, token, timeout=TIMEOUT)
+        provider = Connection.objects.get(pk=org).provider
         try:
-            xkit_crm.connect(org, provider="loopback", credentials=credentials)
+            xkit_crm.connect(org, provider=provider, credentials=credentials)
         except XkitError as error:
             logger.debug("%s is not connected yet: %s", org, error)
             return False

@@ -37,9 +37,9 @@ def prepare(options: Options, crm: CRMControl) -> None:
     xkit_crm.define(OBJECTS)
     for number in range(options.connections):
         org = f"org-{number}"
-        xkit_crm.connect(
-            org, provider="loopback", credentials=crm.credentials(org, timeout=TIMEOUT)
-        )
+        # One of them has a CRM that takes a record a call: its calls are made in rounds.
+        provider = "loopback" if number else "loopback-single"
+        xkit_crm.connect(org, provider=provider, credentials=crm.credentials(org, timeout=TIMEOUT))
         Customer.objects.create(name=org, connection_id=org)
     customers = list(Customer.objects.order_by("pk"))
     writing = journal.Writing(options.directory / "journal-0.jsonl")
