@@ -49,7 +49,7 @@ def engine() -> str:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_doubled_or_out_of_order_whatever_is_killed(seed: str, engine: str) -> None:
-    proof("tests.chaos", "--seed", seed, "--engine", engine, "--changes", "2000", "--kills", "15")
+    proof("tests.chaos", "--seed", seed, "--engine", engine, "--changes", "1500", "--kills", "10")
 
 
 def test_a_worker_may_die_at_any_point() -> None:

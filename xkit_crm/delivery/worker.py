@@ -73,8 +73,8 @@ class Worker:
             now = time.monotonic()
             if found or taken_in:
                 eager_until = now + EAGER_FOR
-            # While lanes queue for a thread, finding more of them helps nobody.
-            is_eager = now < eager_until and self._queue.empty()
+            # While no thread is free, finding more lanes helps nobody.
+            is_eager = now < eager_until and len(self._taken) < self.threads
             pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
             took = now - began
             self._rest(max(pause, took / LOOKING - took))
