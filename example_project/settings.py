@@ -100,4 +100,4 @@ USE_TZ = True
 STATIC_URL = "static/"
 LOGIN_URL = "admin:login"
 
-XKIT_CRM: dict[str, Any] = {"LINK_NAME": "Signet"}
+XKIT_CRM: dict[str, Any] = {"LINK_NAME": "Signet", "LINK_CRMS": ["sandbox"]}

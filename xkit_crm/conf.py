@@ -27,6 +27,13 @@ class Settings:
     TASKS_QUEUE: str = "default"
     #: Providers besides the built-in ones: slug -> dotted path of a `Provider`.
     PROVIDERS: dict[str, str] = field(default_factory=dict)
+    #: What a provider is told of this site, by slug: "client_id" and "client_secret" of the
+    #: registration with the vendor, "scopes", and "base_url", "authorize_url", "token_url" to go
+    #: elsewhere.
+    PROVIDER_OPTIONS: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Hosts inside your own network, by name, that customers may name as their CRM; plain HTTP is
+    #: allowed to them.
+    PRIVATE_HOSTS: tuple[str, ...] = ()
     #: Keys for credentials at rest, newest first; the last ones are only read. Empty: derived
     #: from SECRET_KEY and SECRET_KEY_FALLBACKS.
     ENCRYPTION_KEYS: tuple[str, ...] = ()
@@ -66,6 +73,8 @@ class Settings:
     #: Whether the `objects` that a page passes to linkCRM() are loaded as definitions, for all
     #: customers; None: when DEBUG is on.
     LINK_DEFINES: bool | None = None
+    #: The CRMs that customers can choose, by slug and in this order; None: all that there are.
+    LINK_CRMS: tuple[str, ...] | None = None
     #: The product's name, as CRM Link shows it.
     LINK_NAME: str = ""
     #: Seconds between looks for bindings and definitions that others changed; None: never.

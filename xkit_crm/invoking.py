@@ -22,7 +22,7 @@ from xkit_crm import catalogue, schema
 from xkit_crm.conf import settings
 from xkit_crm.delivery import backends
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
-from xkit_crm.delivery.drain import deliver, in_transaction
+from xkit_crm.delivery.drain import deliver
 from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
     ConfigurationError,
@@ -38,7 +38,7 @@ from xkit_crm.exceptions import (
     WrongEventType,
 )
 from xkit_crm.models import Connection, Invocation, Lane
-from xkit_crm.models.base import new_uuid
+from xkit_crm.models.base import in_transaction, new_uuid
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority, Source
 from xkit_crm.providers.base import RecordRef

@@ -169,10 +169,10 @@ def test_a_refused_token_of_the_crm_is_told_and_nothing_is_made(visitor: Visitor
 def test_the_only_crm_or_the_preselected_one_needs_no_choosing(
     visitor: Visitor, settings: Any
 ) -> None:
+    settings.XKIT_CRM = {"LINK_CRMS": ["sandbox"]}
     visitor.start()
     assert visitor.get("crms/").headers["Location"].endswith("crms/sandbox/")
-    providers = {"other": "xkit_crm.providers.sandbox.provider.SandboxProvider"}
-    settings.XKIT_CRM = {"PROVIDERS": providers}
+    settings.XKIT_CRM = {}
     assert visitor.get("crms/").status_code == 200
     visitor.start(preselectCRMSlug="sandbox")
     assert visitor.get("crms/").headers["Location"].endswith("crms/sandbox/")

@@ -23,13 +23,13 @@ RENAMED = f"{__name__}.Renamed"
 
 def test_the_sandbox_is_there_without_any_setting(settings: Any) -> None:
     settings.XKIT_CRM = {}
-    assert list(available()) == ["sandbox"]
+    assert "sandbox" in available()
     assert provider_class("sandbox") is SandboxProvider
 
 
 def test_a_product_adds_providers_and_may_replace_a_built_in_one(settings: Any) -> None:
     settings.XKIT_CRM = {"PROVIDERS": {"renamed": RENAMED}}
-    assert list(available()) == ["sandbox", "renamed"]
+    assert list(available())[-1] == "renamed"
     assert provider_class("renamed") is Renamed
     settings.XKIT_CRM = {"PROVIDERS": {"sandbox": RENAMED}}
     assert provider_class("sandbox") is Renamed

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from django.db import transaction
-
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.claiming import claim, is_first
 from xkit_crm.delivery.line import Line
@@ -124,13 +122,3 @@ def _is_worth_waiting_for(invocation: Invocation) -> bool:
     if invocation.status == InvocationStatus.RUNNING:
         return True
     return lanes.is_due(invocation) and not lanes.paused_until(invocation.connection_id)
-
-
-def in_transaction(using: str) -> bool:
-    """Whether a transaction is open that the caller may still roll back.
-
-    The one that Django's `TestCase` wraps around a test doesn't count, as it doesn't for
-    `atomic(durable=True)`.
-    """
-    blocks = transaction.get_connection(using).atomic_blocks
-    return any(not block._from_testcase for block in blocks)

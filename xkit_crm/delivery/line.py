@@ -123,6 +123,18 @@ class Line:
         workflow: Workflow | None = _told(self._workflow(decision))
         return {field.name: field for field in workflow.inputs} if workflow else {}
 
+    def can_be_asked(self, operation: str, remote_object: str) -> bool:
+        """Whether the CRM can say what an earlier create or workflow has made, found out once.
+
+        True where that can't be told now: then it has to answer before anything is made again.
+        """
+        if operation == ActionType.WORKFLOW:
+            return self.provider.can_find_created
+        found = self._described(
+            f"created {remote_object}", lambda: self.provider.finds_created(remote_object)
+        )
+        return found is not False
+
     def missing(self, decision: Decision) -> list[Problem]:
         """What the customer has still to decide before this may be carried out, found out once.
 

@@ -124,7 +124,7 @@ def _rounds(calls: Iterable[list[Try]], line: Line) -> Iterator[list[list[Try]]]
     closed = False
     for call in calls:
         refs = {this.ref for this in call if this.ref}
-        alone = _requests(call) > 1 or (call[0].may_double and not line.provider.can_find_created)
+        alone = _requests(call) > 1 or (call[0].may_double and not call[0].can_be_asked)
         room = sum(map(len, together)) + len(call) <= ROUND and len(together) < line.calls_in(SPAN)
         if together and (closed or alone or not room or refs & known):
             yield together
@@ -240,7 +240,7 @@ def _not_made_before(line: Line, call: list[Try]) -> list[Try]:
     doubtful = [this for this in call if this.invocation.doubtful]
     for this in doubtful:
         guarded(this, partial(_require_answer, line, this))
-    asked = [this for this in doubtful if not this.over and line.provider.can_find_created]
+    asked = [this for this in doubtful if not this.over and this.can_be_asked]
     if asked:
         target, keys = asked[0].target, [str(this.invocation.uuid) for this in asked]
         provider = line.provider
@@ -264,7 +264,7 @@ def _require_answer(line: Line, this: Try) -> None:
     """Raise where nobody can tell whether an earlier try has written. Where the CRM can't be
     asked, only a person who replays it says that it shall be done again."""
     invocation = this.invocation
-    if line.provider.can_find_created:
+    if this.can_be_asked:
         return
     if not invocation.replays or invocation.tries - invocation.forgiven > 1:
         raise CRMUnavailable(

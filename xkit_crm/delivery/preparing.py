@@ -105,6 +105,8 @@ def _target(line: Line, this: Try) -> None:
         # The operator's to mend: until then the lane waits, as for a customer's credentials.
         raise CRMUnauthorized(error.message, hint=error.hint) from error
     this.target = decision.remote_object
+    if this.may_double:
+        this.can_be_asked = line.can_be_asked(this.operation, this.target)
     if this.operation == ActionType.WORKFLOW:
         this.target = decision.action.workflow
         this.ref = RecordRef.parse(invocation.record_id) if invocation.record_id else None

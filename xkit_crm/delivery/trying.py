@@ -34,7 +34,6 @@ from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus, Record
 from xkit_crm.providers.base import Criterion, RecordRef
-from xkit_crm.providers.registry import provider_class
 from xkit_crm.redaction import redact
 from xkit_crm.sync.retarget import NothingToDo
 
@@ -55,6 +54,8 @@ class Try:
     operation: str = ""
     target: str = ""
     ref: RecordRef | None = None
+    #: Whether the CRM can say what an earlier try has made.
+    can_be_asked: bool = True
     #: Remote fields that have to be known before an update, and what they hold.
     needs: tuple[str, ...] = ()
     current: dict[str, Any] | None = None
@@ -180,7 +181,7 @@ def fail(this: Try, error: XkitError) -> None:
     wait = _wait(this, error)
     once_more = invocation.retry and (wait is not None or bool(this.refused))
     invocation.doubtful = invocation.doubtful or error.outcome_unknown
-    if invocation.doubtful and this.may_double and not (once_more and _can_be_asked(invocation)):
+    if invocation.doubtful and this.may_double and not (once_more and this.can_be_asked):
         invocation.status = InvocationStatus.UNKNOWN
     elif once_more:
         invocation.status = InvocationStatus.PENDING
@@ -211,14 +212,6 @@ def _wait(this: Try, error: XkitError) -> timedelta | None:
         return longest  # and no longer than until `mappings.release`
     policy = Policy(settings.MAX_ATTEMPTS, timedelta(seconds=settings.RETRY_BASE), longest)
     return policy.wait(error, max(this.number - this.invocation.forgiven, 1))
-
-
-def _can_be_asked(invocation: Invocation) -> bool:
-    """Whether the CRM can say what an earlier try has made."""
-    try:
-        return provider_class(invocation.connection.provider).can_find_created
-    except ConfigurationError:
-        return False
 
 
 def _credentials_of(invocation: Invocation) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, OperationalError, models
+from django.db import IntegrityError, OperationalError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
@@ -94,6 +94,16 @@ def again_on_conflict(step: Callable[[], _Result]) -> _Result:
         except (IntegrityError, OperationalError):
             continue
     return step()
+
+
+def in_transaction(using: str) -> bool:
+    """Whether a transaction is open that the caller may still roll back.
+
+    The one that Django's `TestCase` wraps around a test doesn't count, as it doesn't for
+    `atomic(durable=True)`.
+    """
+    blocks = transaction.get_connection(using).atomic_blocks
+    return any(not block._from_testcase for block in blocks)
 
 
 def raise_problems(problems: list[Problem], field: str) -> None:

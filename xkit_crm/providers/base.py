@@ -69,6 +69,8 @@ class RemoteField:
     #: Names of the remote objects a reference may point to.
     references: tuple[str, ...] = ()
     max_length: int | None = None
+    #: Whether no two records may have the same value.
+    unique: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +188,25 @@ class CredentialField:
     required: bool = True
 
 
+#: Credentials, by name.
+Credentials = Mapping[str, Any]
+
+
+def _renew_alone(used: Credentials, ask: Callable[[Credentials], Credentials]) -> Credentials:
+    return ask(used)
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a provider is given to work with: which connection, and its decrypted credentials."""
 
     connection_id: str
-    credentials: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    credentials: Credentials = field(default_factory=dict, repr=False)
+    #: Gives new credentials in place of those that were `used`. `ask` fetches them from the vendor,
+    #: and isn't called where somebody else has fetched them meanwhile.
+    renew: Callable[[Credentials, Callable[[Credentials], Credentials]], Credentials] = field(
+        default=_renew_alone, repr=False
+    )
 
 
 def outcome_of(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -212,7 +227,8 @@ class Provider(ABC):
 
     slug: ClassVar[str]
     label: ClassVar[str]
-    #: Whether `find_created` can be answered; where not, a doubtful create stops as `unknown`.
+    #: Whether `find_created` can be answered; where not, a doubtful create stops as `unknown`. One
+    #: whose answer depends on the object overrides `finds_created`.
     can_find_created: ClassVar[bool] = True
     #: What a customer is asked for in CRM Link; nothing: it is enough that they choose this CRM.
     credential_fields: ClassVar[Sequence[CredentialField]] = ()
@@ -229,6 +245,10 @@ class Provider(ABC):
         self.usage = Usage()
         #: What this adapter has been told of the CRM already; see `descriptions.py`.
         self.described: dict[str, Any] = {}
+
+    def finds_created(self, remote_object: str) -> bool:
+        """Whether `find_created` can be answered for records of this object."""
+        return self.can_find_created
 
     @abstractmethod
     def describe_objects(self) -> Sequence[RemoteObject]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, partial
+from importlib.metadata import entry_points
 
 from django.apps import apps
 from django.utils.module_loading import import_string
@@ -11,17 +13,36 @@ from xkit_crm.conf import settings
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import Access, Provider
+from xkit_crm.providers.renewing import renew
 
-BUILT_IN: Mapping[str, str] = {"sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider"}
+BUILT_IN: Mapping[str, str] = {
+    "sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider",
+    "hubspot": "xkit_crm.providers.hubspot.HubSpotProvider",
+}
+
+
+#: Where installed packages name providers of their own, as slug = module:Class.
+ENTRY_POINTS = "xkit_crm.providers"
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {
+        point.name: f"{point.module}.{point.attr}" for point in entry_points(group=ENTRY_POINTS)
+    }
 
 
 def available() -> dict[str, str]:
-    """Every provider's slug with the dotted path of its class, those of the settings last."""
-    return {**BUILT_IN, **settings.PROVIDERS}
+    """Every provider's slug with the dotted path of its class: the built-in ones, those of
+    installed packages, and those of the settings. The last one that has a slug is meant by it."""
+    return {**BUILT_IN, **_installed(), **settings.PROVIDERS}
 
 
 def offered() -> list[str]:
-    """The providers that customers can choose: all but a sandbox that isn't installed."""
+    """The providers that customers can choose: those of `LINK_CRMS`, or else all that there are
+    but a sandbox that isn't installed."""
+    if settings.LINK_CRMS is not None:
+        return list(settings.LINK_CRMS)
     return [
         slug
         for slug in available()
@@ -53,4 +74,5 @@ def provider_class(slug: str) -> type[Provider]:
 
 def provider_for(connection: Connection) -> Provider:
     """The adapter of this connection, with its credentials."""
-    return provider_class(connection.provider)(Access(connection.pk, connection.credentials))
+    access = Access(connection.pk, connection.credentials, partial(renew, connection))
+    return provider_class(connection.provider)(access)

@@ -1,0 +1,58 @@
+"""New credentials for old ones: fetched once, whoever needs them, and never lost.
+
+A vendor that rotates refresh tokens takes each of them once. So the connection's row is locked
+while the vendor is asked; who waited for it finds that others are stored by now, and takes those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connections, router, transaction
+from django.db.models import F
+
+from xkit_crm.models import Connection
+from xkit_crm.models.base import in_transaction
+from xkit_crm.providers.base import Credentials
+
+Ask = Callable[[Credentials], Credentials]
+
+
+def renew(connection: Connection, used: Credentials, ask: Ask) -> Credentials:
+    """The credentials of the connection that are to be used in place of those that were `used`.
+
+    They are committed when this returns, also within a transaction that is rolled back later.
+    Raises what `ask` raises; then nothing has changed.
+    """
+    using = router.db_for_write(Connection)
+    if in_transaction(using):
+        with ThreadPoolExecutor(1, "xkit_crm renew") as apart:
+            found = apart.submit(_renew_apart, connection.pk, used, ask).result()
+    else:
+        found = _renew(connection.pk, used, ask)
+    connection.credentials = found
+    return found
+
+
+def _renew_apart(pk: str, used: Credentials, ask: Ask) -> Credentials:
+    try:
+        return _renew(pk, used, ask)
+    finally:
+        connections.close_all()
+
+
+def _renew(pk: str, used: Credentials, ask: Ask) -> Credentials:
+    using = router.db_for_write(Connection)
+    rows = Connection.objects.using(using).filter(pk=pk)
+    with transaction.atomic(using=using):
+        # Written to before it is read: SQLite locks nothing for a SELECT.
+        rows.update(credentials_cipher=F("credentials_cipher"))
+        stored = rows.select_for_update().first()
+        if stored is None:  # it is being made, and has no row yet
+            return ask(used)
+        if stored.credentials != used:
+            return stored.credentials
+        stored.credentials = ask(used)
+        stored.save(update_fields=["credentials_cipher"])
+    return stored.credentials
