@@ -20,4 +20,4 @@ def at_work(fake: _Fake, slug: str, settings: Any) -> Iterator[_Fake]:
             "PROVIDER_OPTIONS": {slug: fake.options},
         }
         yield fake
-    assert fake.violations == []
+    assert not fake.violations, fake.violations

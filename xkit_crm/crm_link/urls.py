@@ -5,7 +5,14 @@ from __future__ import annotations
 from django.urls import path
 
 from xkit_crm.crm_link import scripts
-from xkit_crm.crm_link.views import coming_in, confirming, connecting, deciding, versions
+from xkit_crm.crm_link.views import (
+    coming_in,
+    confirming,
+    connecting,
+    deciding,
+    signing_in,
+    versions,
+)
 
 app_name = "xkit_crm_link"
 
@@ -20,6 +27,9 @@ urlpatterns = [
     path("s/<str:sealed>/steps", deciding.show_steps, name="steps"),
     path("s/<str:sealed>/crms/", connecting.crms, name="crms"),
     path("s/<str:sealed>/crms/<slug:provider>/", connecting.authorise, name="authorise"),
+    path("s/<str:sealed>/crms/<slug:provider>/leave", signing_in.leave, name="leave"),
+    path("s/<str:sealed>/crms/<slug:provider>/arrived", signing_in.arrived, name="arrived"),
+    path("oauth/callback", signing_in.callback, name="callback"),
     path("s/<str:sealed>/disconnect", connecting.disconnect, name="disconnect"),
     path("s/<str:sealed>/refresh", connecting.refresh, name="refresh"),
     path("s/<str:sealed>/review/", confirming.review, name="review"),

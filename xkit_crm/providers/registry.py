@@ -40,16 +40,18 @@ def available() -> dict[str, str]:
 
 def offered() -> list[str]:
     """The providers that customers can choose: those of `LINK_CRMS`, or else all that there are
-    but a sandbox that isn't installed."""
+    but those that can't be connected here."""
     if settings.LINK_CRMS is not None:
         return list(settings.LINK_CRMS)
-    return [
-        slug
-        for slug in available()
-        if slug != "sandbox"
-        or slug in settings.PROVIDERS
-        or apps.is_installed("xkit_crm.providers.sandbox")
-    ]
+    return [slug for slug in available() if slug in settings.PROVIDERS or _is_ready(slug)]
+
+
+def _is_ready(slug: str) -> bool:
+    """Whether a customer can connect this one here, as the site is set up."""
+    if slug == "sandbox":
+        return apps.is_installed("xkit_crm.providers.sandbox")
+    registered = settings.PROVIDER_OPTIONS.get(slug, {}).get("client_id")
+    return bool(registered or provider_class(slug).credential_fields)
 
 
 def provider_class(slug: str) -> type[Provider]:

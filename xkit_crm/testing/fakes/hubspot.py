@@ -138,7 +138,7 @@ _LONGEST = 65_536
 
 class HubSpotFake(FakeCRM):
     contract_file = "hubspot.json"
-    open_operations: ClassVar[frozenset[str]] = frozenset({"give_token"})
+    open_operations: ClassVar[frozenset[str]] = frozenset({"consent", "give_token"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,8 +190,9 @@ class HubSpotFake(FakeCRM):
     def give_token(self, request: Request) -> Response:
         if request.body.get("client_secret") != "a-client-secret":
             return Response(400, {"error": "invalid_client", "error_description": "unknown client"})
-        given = request.body.get("refresh_token") or request.body.get("code")
-        if given not in (self.refresh_token, "a-code"):
+        is_new = request.body["grant_type"] == "authorization_code"
+        known = request.body.get("refresh_token") == self.refresh_token
+        if not (self.takes_code(request.body) if is_new else known):
             return Response(400, {"error": "invalid_grant", "error_description": "not valid"})
         self.expire()
         self.renewals += 1

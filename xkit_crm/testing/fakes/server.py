@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import enum
+import hashlib
 import inspect
 import json
 import secrets
@@ -11,10 +13,11 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from xkit_crm.testing.fakes.contract import Contract, Request
 
@@ -69,6 +72,7 @@ class FakeCRM:
         #: How often tokens were given.
         self.renewals = 0
         self.lock = threading.RLock()
+        self._code = self._challenge = ""
         self._faults: deque[Misbehaviour] = deque()
         self._ids = iter(range(10_001, 10**9))
 
@@ -116,6 +120,26 @@ class FakeCRM:
 
     # For a vendor's fake.
 
+    def consent(self, request: Request) -> Response:
+        """The page where a person says yes or no; the code that they bring back is good once."""
+        self._challenge = request.query.get("code_challenge", "")
+        self._code = secrets.token_urlsafe(16)
+        back, state = request.query["redirect_uri"], request.query.get("state", "")
+        yes = escape(f"{back}?{urlencode({'code': self._code, 'state': state})}")
+        no = escape(f"{back}?{urlencode({'error': 'access_denied', 'state': state})}")
+        return Response(
+            200,
+            f'<!doctype html><html lang="en"><title>{type(self).__name__}</title>'
+            f'<h1>Let them in?</h1><p><a href="{yes}">Allow</a> <a href="{no}">Deny</a></p></html>',
+        )
+
+    def takes_code(self, form: Mapping[str, str]) -> bool:
+        """Whether a form has the code of the last consent, and proves that it began there."""
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        proof = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        code, self._code = self._code, ""
+        return bool(code) and form.get("code") == code and self._challenge in ("", proof)
+
     def new_id(self) -> str:
         return str(next(self._ids))
 
@@ -139,6 +163,8 @@ class FakeCRM:
 
     def answer(self, request: Request) -> Response:
         """Check it, carry it out."""
+        if request.path == "/favicon.ico":  # a browser's own wish
+            return Response(204)
         self.requests.append(request)
         found = self.contract.find(request)
         if found is None:

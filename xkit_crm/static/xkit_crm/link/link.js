@@ -18,6 +18,8 @@
   function greet() {
     const told = document.querySelector("[data-message]");
     say(told ? JSON.parse(told.dataset.message) : { type: "ready" });
+    // A window that was opened for signing in: the page that waits goes on by itself.
+    if (document.querySelector("[data-leave]")) setTimeout(() => window.close(), 1500);
   }
 
   document.addEventListener("click", (event) => {

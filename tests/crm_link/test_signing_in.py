@@ -1,0 +1,163 @@
+"""Signing in at the vendor's: away in a window of its own, and back with what lets us in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+import time_machine
+from django.test import Client
+
+import xkit_crm
+from tests.crm_link.conftest import Visitor
+from tests.providers.vendors import at_work
+from xkit_crm.models import Connection
+from xkit_crm.testing.fakes.hubspot import HubSpotFake
+
+
+@pytest.fixture
+def crm(settings: Any) -> Iterator[HubSpotFake]:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "LINK_CRMS": ["hubspot"]}
+    with at_work(HubSpotFake(), "hubspot", settings) as fake:
+        yield fake
+
+
+@pytest.fixture
+def at_the_door(visitor: Visitor, crm: HubSpotFake) -> Visitor:
+    """Somebody who looks at the page where they can sign in."""
+    visitor.start()
+    return visitor
+
+
+def leave(visitor: Visitor) -> str:
+    """Go to the vendor; gives the address there."""
+    answer = visitor.get("crms/hubspot/leave")
+    assert answer.status_code == 302
+    return str(answer.headers["Location"])
+
+
+def says(url: str, word: str) -> str:
+    """What a person does at the vendor's; gives the path that they are sent back to."""
+    page = requests.get(url, timeout=5).text
+    links = [part.partition('"')[0] for part in page.split('href="')[1:]]
+    chosen = next(link for link in links if ("code=" in link) is (word == "Allow"))
+    parts = urlsplit(unescape(chosen))
+    return f"{parts.path}?{parts.query}"
+
+
+def test_the_page_offers_to_sign_in_and_waits(at_the_door: Visitor) -> None:
+    page = at_the_door.get("crms/hubspot/").content.decode()
+    assert "Sign in to HubSpot" in page
+    assert 'target="_blank"' in page
+    assert "Use a key instead" in page
+    assert at_the_door.part("crms/hubspot/arrived", since="").status_code == 204
+
+
+def test_who_says_yes_is_connected_and_the_page_goes_on(
+    at_the_door: Visitor, crm: HubSpotFake
+) -> None:
+    back = says(leave(at_the_door), "Allow")
+    answer = at_the_door.client.get(back)
+    assert answer.status_code == 200
+    assert "You are signed in" in answer.content.decode()
+    connection = Connection.objects.get(pk="acme")
+    assert (connection.context, connection.provider) == ("workspace-1", "hubspot")
+    assert connection.credentials["access_token"] == crm.token
+    assert connection.credentials["hub_id"] == "7"
+    assert crm.token not in connection.credentials_cipher
+    waiting = at_the_door.part("crms/hubspot/arrived", since="2026-01-01")
+    assert waiting.headers["HX-Redirect"].endswith(at_the_door.at)
+    assert at_the_door.get().status_code == 200
+
+
+def test_the_vendor_is_told_no_more_than_it_needs(at_the_door: Visitor) -> None:
+    url = leave(at_the_door)
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(url).query).items()}
+    assert asked["redirect_uri"] == "http://testserver/crm-link/oauth/callback"
+    assert asked["code_challenge_method"] == "S256"
+    assert "acme" not in url
+    assert "workspace-1" not in url
+    assert "secret" not in url
+
+
+def test_who_says_no_is_told_and_nothing_is_stored(at_the_door: Visitor) -> None:
+    answer = at_the_door.client.get(says(leave(at_the_door), "Deny"))
+    assert answer.status_code == 400
+    assert "You did not let us in" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+def test_another_browser_is_not_let_in(at_the_door: Visitor) -> None:
+    """Who is sent somebody else's address would give them their own CRM."""
+    back = says(leave(at_the_door), "Allow")
+    answer = Client().get(back)
+    assert answer.status_code == 401
+    assert "another browser" in answer.content.decode()
+    assert not Connection.objects.exists()
+
+
+@pytest.mark.parametrize("state", ["", "made-up", "gAAAAABmade-up"])
+def test_a_state_that_is_not_ours_is_refused(at_the_door: Visitor, state: str) -> None:
+    answer = at_the_door.client.get("/crm-link/oauth/callback", {"state": state, "code": "x"})
+    assert answer.status_code == 401
+    assert not Connection.objects.exists()
+
+
+def test_who_takes_too_long_begins_anew(at_the_door: Visitor) -> None:
+    with time_machine.travel("2026-11-02T08:00:00Z", tick=False) as now:
+        back = says(leave(at_the_door), "Allow")
+        now.shift(timedelta(minutes=16))
+        answer = at_the_door.client.get(back)
+    assert answer.status_code == 401
+    assert "took too long" in answer.content.decode()
+
+
+def test_a_code_is_good_once(at_the_door: Visitor) -> None:
+    at_the_door.get("crms/hubspot/leave")
+    cookies = dict(at_the_door.client.cookies)
+    back = says(leave(at_the_door), "Allow")
+    assert at_the_door.client.get(back).status_code == 200
+    assert at_the_door.client.get(back).status_code == 401
+    assert cookies
+
+
+def test_a_session_of_another_context_can_not_take_a_connection(
+    crm: HubSpotFake, visitor: Visitor
+) -> None:
+    visitor.start()
+    url = leave(visitor)
+    xkit_crm.connect("acme", provider="sandbox", context="workspace-2")
+    answer = visitor.client.get(says(url, "Allow"))
+    assert answer.status_code in (401, 404)
+    assert Connection.objects.get(pk="acme").provider == "sandbox"
+
+
+def test_a_wrong_client_secret_is_the_operators_to_mend(
+    at_the_door: Visitor, crm: HubSpotFake, settings: Any
+) -> None:
+    options = {**crm.options, "client_secret": "a-wrong-secret"}
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDER_OPTIONS": {"hubspot": options}}
+    answer = at_the_door.client.get(says(leave(at_the_door), "Allow"))
+    page = answer.content.decode()
+    assert "invalid_client" in page
+    assert "a-wrong-secret" not in page
+    assert not Connection.objects.exists()
+
+
+def test_without_a_registration_there_is_only_the_key(
+    at_the_door: Visitor, crm: HubSpotFake, settings: Any
+) -> None:
+    settings.XKIT_CRM = {
+        **settings.XKIT_CRM,
+        "PROVIDER_OPTIONS": {"hubspot": {"base_url": crm.url}},
+    }
+    page = at_the_door.get("crms/hubspot/").content.decode()
+    assert "Sign in to HubSpot" not in page
+    assert at_the_door.get("crms/hubspot/leave").status_code == 404
+    at_the_door.post("crms/hubspot/", {"token": crm.token})
+    assert Connection.objects.get(pk="acme").credentials == {"token": crm.token}
