@@ -262,8 +262,6 @@ def request(
             hint="Correct its address, or its certificate.",
         ) from error
     except requests.exceptions.RequestException as error:
-        if refused := _cause(error, _Private):
-            raise ConfigurationError(str(refused), hint=_PRIVATE_HINT) from error
         raise CRMUnavailable(
             f"no answer: {type(error).__name__}.", outcome_unknown=not _never_arrived(error)
         ) from error
@@ -310,22 +308,11 @@ def _read(response: requests.Response, until: float) -> bytes:
 
 def _never_arrived(error: requests.exceptions.RequestException) -> bool:
     """Whether no connection was made, so that nothing can have been written."""
-    return isinstance(error, requests.exceptions.ConnectTimeout) or bool(
-        _cause(error, NewConnectionError)
-    )
-
-
-def _cause(error: BaseException | None, kind: type[Exception]) -> Exception | None:
-    """The exception of this kind among those that led to it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, kind):
-            return error
-        inner = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
-        error = getattr(error, "reason", None) or inner or error.__cause__ or error.__context__
-        error = error if isinstance(error, BaseException) else None
-    return None
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    # requests wraps what urllib3 gave up on, which names its reason.
+    gave_up = error.args[0] if error.args else None
+    return isinstance(getattr(gave_up, "reason", None), NewConnectionError)
 
 
 def _reason(status: int) -> str:
@@ -361,10 +348,6 @@ def seconds_until(said: str | None) -> float | None:
 _PRIVATE_HINT = 'A CRM in your own network has to be named in XKIT_CRM["PRIVATE_HOSTS"].'
 
 
-class _Private(Exception):
-    """The host turned out to be inside the operator's own network."""
-
-
 def require_allowed(url: str) -> None:
     """Raise `ConfigurationError` for an address that may not be called: tokens are sent over
     HTTPS only, except to hosts that the operator named."""
@@ -383,10 +366,13 @@ def _is_named(host: str) -> bool:
 
 
 def _require_public(connection: HTTPConnection, peer: str) -> None:
-    """Judged by the address that was in fact connected to, before anything is said to it: what a
-    name resolves to may change between two looks."""
+    """Raise `ConfigurationError` for an address inside the operator's own network. Judged is what
+    was in fact connected to, before anything is said to it: what a name resolves to may change
+    between two looks."""
     if not ip_address(peer.partition("%")[0]).is_global and not _is_named(connection.host):
-        raise _Private(f"{connection.host} is inside a private network.")
+        raise ConfigurationError(
+            f"{connection.host} is inside a private network.", hint=_PRIVATE_HINT
+        )
 
 
 class _HTTPConnection(HTTPConnection):
