@@ -9,7 +9,8 @@ import pytest
 
 from tests.factories import ConnectionFactory
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.providers.registry import available, provider_class, provider_for
+from xkit_crm.providers import registry
+from xkit_crm.providers.registry import available, offered, provider_class, provider_for
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 
@@ -33,6 +34,33 @@ def test_a_product_adds_providers_and_may_replace_a_built_in_one(settings: Any) 
     assert provider_class("renamed") is Renamed
     settings.XKIT_CRM = {"PROVIDERS": {"sandbox": RENAMED}}
     assert provider_class("sandbox") is Renamed
+
+
+def test_an_installed_package_adds_providers_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    dist = tmp_path / "their_crm-1.0.dist-info"
+    dist.mkdir()
+    (dist / "METADATA").write_text("Metadata-Version: 2.1\nName: their-crm\nVersion: 1.0\n")
+    (dist / "entry_points.txt").write_text(
+        f"[xkit_crm.providers]\ntheirs = {RENAMED.rpartition('.')[0]}:Renamed\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._installed.cache_clear()
+    try:
+        assert provider_class("theirs") is Renamed
+        settings.XKIT_CRM = {}
+        assert "theirs" in offered()
+    finally:
+        monkeypatch.undo()
+        registry._installed.cache_clear()
+
+
+def test_a_crm_that_can_not_be_connected_here_is_not_offered(settings: Any) -> None:
+    settings.XKIT_CRM = {"LINK_CRMS": ["sandbox"]}
+    assert offered() == ["sandbox"]
+    settings.XKIT_CRM = {}
+    assert {"sandbox", "hubspot"} <= set(offered())
 
 
 def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
