@@ -152,7 +152,7 @@ def understand(request: Request) -> Operation:
     match request.method, request.path[2:]:
         case "GET", ["objects"]:
             return Operation("describe", "", [])
-        case "GET", ["objects", name, "fields"]:
+        case "GET", ["objects", name, "fields"] if name in OBJECTS:
             return Operation("describe", name, [])
         case "POST", ["objects", name]:
             return Operation("create", name, [request.body])
