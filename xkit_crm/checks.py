@@ -67,6 +67,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "LINK_CRMS": ((list, tuple, type(None)), "a list of providers or None"),
     "LINK_NAME": ((str,), "a string"),
     "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
+    "WEBHOOK": ((dict, type(None)), "a dict or None"),
     "REMOTE": ((dict, type(None)), "a dict or None"),
 }
 
@@ -93,6 +94,13 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
                     f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
                     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 )
+    webhook = None if "WEBHOOK" in wrong else settings.WEBHOOK
+    if webhook is not None and set(webhook) != {"url", "secret"}:
+        yield _error(
+            "E009",
+            f'{SETTING}["WEBHOOK"] does not have exactly url and secret.',
+            "Give both, or None to tell nobody.",
+        )
     remote = None if "REMOTE" in wrong else settings.REMOTE
     if remote is not None and set(remote) != {"base_url", "publishable_key", "secret_key"}:
         yield _error(

@@ -79,6 +79,8 @@ class Settings:
     LINK_NAME: str = ""
     #: Seconds between looks for bindings and definitions that others changed; None: never.
     REFRESH_INTERVAL: float | None = 5.0
+    #: Your endpoint that is told when a connection changes its status: {"url", "secret"}.
+    WEBHOOK: dict[str, str] | None = None
     #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.
     REMOTE: dict[str, str] | None = None
 

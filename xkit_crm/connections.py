@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
-from xkit_crm import mappings, signals
+from xkit_crm import mappings, notifications, signals
 from xkit_crm.delivery import backends
 from xkit_crm.exceptions import ConfigurationError, Problem, UnknownConnection
 from xkit_crm.models import Connection, ObjectMapping
@@ -151,6 +151,7 @@ def _announce(connection: Connection, old_status: str, *, using: str) -> None:
     if connection.is_enabled:
         backends.poke_on_commit([connection.pk], using=using)
     if connection.status != old_status:
+        notifications.notify(connection)
         signals.send_on_commit(
             signals.connection_status_changed,
             Connection,

@@ -1,5 +1,21 @@
 """The Django admin: one file per area. It shows and edits rows, and calls the layer below."""
 
-from xkit_crm.admin import bindings, connections, definitions, invocations, keys, mappings
+from xkit_crm.admin import (
+    bindings,
+    connections,
+    definitions,
+    invocations,
+    keys,
+    mappings,
+    notifications,
+)
 
-__all__ = ["bindings", "connections", "definitions", "invocations", "keys", "mappings"]
+__all__ = [
+    "bindings",
+    "connections",
+    "definitions",
+    "invocations",
+    "keys",
+    "mappings",
+    "notifications",
+]

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from xkit_crm import catalogue
+from xkit_crm import catalogue, notifications
 from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention
 from xkit_crm.delivery.drain import drain
@@ -31,6 +31,8 @@ LOOKING = 0.1
 #: how long.
 EAGER = 0.01
 EAGER_FOR = 1.0
+#: Seconds between two looks for notifications.
+NOTIFY = 1.0
 #: Seconds that a thread without work keeps its connections to databases.
 KEEP = 60.0
 
@@ -63,6 +65,8 @@ class Worker:
             threading.Thread(target=self._serve, name=f"xkit_crm lane {n}", daemon=True)
             for n in range(self.threads)
         ]
+        # Beside the lanes, so that an endpoint which doesn't answer holds up none of them.
+        threads.append(threading.Thread(target=self._notify, name="xkit_crm webhook", daemon=True))
         for thread in threads:
             thread.start()
         eager_until = -inf
@@ -88,6 +92,7 @@ class Worker:
     def run_once(self) -> int:
         """Carry out everything that is due now, and what becomes due by that; then end."""
         done = 0
+        notifications.send_due()
         triggers.take_in_for(float("inf"))
         while not self._stopping and (found := self._look()):
             worked = sum(self._turn(connection_id, seconds=inf) for connection_id in found)
@@ -132,6 +137,17 @@ class Worker:
                     self._queue.put(connection_id)  # there may be more; the others come first
                 else:
                     self._taken.discard(connection_id)
+        connections.close_all()
+
+    def _notify(self) -> None:
+        """Tell the product's endpoint what it has to be told."""
+        while not self._stopping and settings.WEBHOOK is not None:
+            try:
+                notifications.send_due()
+            except Exception:
+                logger.exception("Notifications are sent in %s s.", NOTIFY)
+                connections.close_all()
+            self._rest(NOTIFY)
         connections.close_all()
 
     def _next(self) -> str | None:

@@ -212,6 +212,25 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Notification',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('uuid', models.UUIDField(default=xkit_crm.models.base.new_uuid, editable=False, unique=True, verbose_name='id')),
+                ('event_type', models.CharField(max_length=100, verbose_name='event type')),
+                ('payload', models.JSONField(verbose_name='payload')),
+                ('status', models.CharField(choices=[('pending', 'pending'), ('delivered', 'delivered'), ('failed', 'failed: given up')], default='pending', max_length=10, verbose_name='status')),
+                ('tries', models.PositiveSmallIntegerField(default=0, verbose_name='tries')),
+                ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
+                ('error', models.TextField(blank=True, verbose_name='error')),
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
+            ],
+            options={
+                'verbose_name': 'notification',
+                'verbose_name_plural': 'notifications',
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
             name='ObjectMapping',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -352,6 +371,10 @@ class Migration(migrations.Migration):
             model_name='modelbinding',
             name='on_update',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='xkit_crm.eventdefinition', verbose_name='on update'),
+        ),
+        migrations.AddIndex(
+            model_name='notification',
+            index=models.Index(fields=['status', 'due_at'], name='xkit_notification_due_idx'),
         ),
         migrations.AddField(
             model_name='objectmapping',

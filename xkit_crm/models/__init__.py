@@ -11,6 +11,7 @@ from xkit_crm.models.lane import Lane
 from xkit_crm.models.mapping_version import MappingDraft, MappingVersion
 from xkit_crm.models.marked_row import MarkedRow
 from xkit_crm.models.model_binding import ModelBinding
+from xkit_crm.models.notification import Notification
 from xkit_crm.models.object_mapping import ObjectMapping
 from xkit_crm.models.record_link import RecordLink
 
@@ -27,6 +28,7 @@ __all__ = [
     "MappingVersion",
     "MarkedRow",
     "ModelBinding",
+    "Notification",
     "ObjectMapping",
     "RecordLink",
 ]
