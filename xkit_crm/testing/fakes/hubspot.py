@@ -142,6 +142,8 @@ class HubSpotFake(FakeCRM):
 
     def __init__(self) -> None:
         super().__init__()
+        #: What each object has; a test may take some away or add some.
+        self.properties = {name: list(found) for name, found in _PROPERTIES.items()}
         self.records: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in _PROPERTIES}
         #: Who was enrolled in which workflow.
         self.enrolled: list[tuple[str, str]] = []
@@ -215,9 +217,9 @@ class HubSpotFake(FakeCRM):
         return Response(200, found[0]) if found else _not_found()
 
     def list_properties(self, request: Request, object_type: str) -> Response:
-        if object_type not in _PROPERTIES:
+        if object_type not in self.properties:
             return _error(400, "VALIDATION_ERROR", f"Unable to infer object type: {object_type}")
-        return Response(200, {"results": _PROPERTIES[object_type]})
+        return Response(200, {"results": self.properties[object_type]})
 
     def create(self, request: Request, object_type: str) -> Response:
         if wrong := self._refusal(object_type, request.body["properties"]):
@@ -343,7 +345,7 @@ class HubSpotFake(FakeCRM):
         """What HubSpot says to values that it doesn't take."""
         if object_type not in self.records:
             return _error(400, "VALIDATION_ERROR", f"Unable to infer object type: {object_type}")
-        fields = {one["name"]: one for one in _PROPERTIES[object_type]}
+        fields = {one["name"]: one for one in self.properties[object_type]}
         problems = []
         for name, text in properties.items():
             if error := _problem(fields.get(name), name, text):

@@ -1,0 +1,112 @@
+"""What is saved reaches HubSpot, once: the engine and the adapter together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import xkit_crm
+from tests.factories import CustomerFactory
+from tests.products.models import Deal
+from tests.providers.vendors import at_work
+from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.testing import deliver
+from xkit_crm.testing.fakes import Misbehaviour
+from xkit_crm.testing.fakes.hubspot import HubSpotFake
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def crm(settings: Any) -> Iterator[HubSpotFake]:
+    with at_work(HubSpotFake(), "hubspot", settings) as fake:
+        yield fake
+
+
+@pytest.fixture
+def acme(definitions: None, crm: HubSpotFake) -> Connection:
+    return xkit_crm.connect("acme", provider="hubspot", credentials=crm.signed_in)
+
+
+def save(*titles: str) -> None:
+    customer = CustomerFactory.create(connection_id="acme")
+    Deal.synced.bulk_create([Deal(customer=customer, title=title) for title in titles])
+
+
+def names(crm: HubSpotFake) -> list[str]:
+    return sorted(r["properties"]["dealname"] for r in crm.records["deals"].values())
+
+
+def states() -> set[str]:
+    return set(Invocation.objects.values_list("status", flat=True))
+
+
+def test_what_is_saved_arrives_in_one_call(acme: Connection, crm: HubSpotFake) -> None:
+    save("First", "Second", "Third")
+    before = len(crm.requests)
+    assert deliver() == 3
+    assert names(crm) == ["First", "Second", "Third"]
+    writes = [r for r in crm.requests[before:] if "batch/create" in r.path]
+    assert len(writes) == 1
+    assert RecordLink.objects.count() == 3
+
+
+@pytest.mark.parametrize("titles", [["Only"], ["First", "Second", "Third"]])
+def test_a_lost_answer_doubles_nothing(
+    acme: Connection, crm: HubSpotFake, titles: list[str]
+) -> None:
+    save(*titles)
+    crm.misbehave(Misbehaviour.LOST)
+    while deliver():
+        pass
+    assert names(crm) == sorted(titles)
+    assert states() == {"succeeded"}
+
+
+def test_without_the_key_field_a_lost_create_is_left_to_a_person(
+    definitions: None, crm: HubSpotFake
+) -> None:
+    crm.properties["deals"] = [p for p in crm.properties["deals"] if p["name"] != "xkit_key"]
+    xkit_crm.connect("acme", provider="hubspot", credentials=crm.signed_in)
+    save("Only")
+    crm.misbehave(Misbehaviour.LOST)
+    while deliver():
+        pass
+    assert names(crm) == ["Only"]
+    assert states() == {"unknown"}
+
+
+def test_an_ended_token_is_renewed_and_kept(acme: Connection, crm: HubSpotFake) -> None:
+    crm.expire()
+    save("Only")
+    assert deliver() == 1
+    assert states() == {"succeeded"}
+    assert crm.renewals == 1
+    assert Connection.objects.get().credentials["access_token"] == crm.token
+
+
+def test_a_revoked_sign_in_breaks_the_connection_off(acme: Connection, crm: HubSpotFake) -> None:
+    crm.expire()
+    crm.refresh_token = "another"
+    save("Only")
+    deliver()
+    connection = Connection.objects.get()
+    assert connection.status == "errored"
+    assert "invalid_grant" in connection.status_reason
+    assert states() == {"pending"}
+
+
+def test_no_token_is_told_or_logged(
+    acme: Connection, crm: HubSpotFake, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    save("Only")
+    crm.misbehave(Misbehaviour.HTML, Misbehaviour.UNAVAILABLE)
+    while deliver():
+        pass
+    secrets = (crm.token, crm.refresh_token, "a-client-secret")
+    log = caplog.text
+    attempts = str(list(Invocation.objects.values("error_detail", "result", "attempts__error")))
+    assert not [secret for secret in secrets if secret in log or secret in attempts]
