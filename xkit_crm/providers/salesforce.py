@@ -16,19 +16,13 @@ from urllib.parse import quote
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
-    CRMUnauthorized,
-    CRMUnavailable,
     Problem,
-    RateLimited,
-    RecordLocked,
     RejectedByCRM,
     RemoteRecordNotFound,
     XkitError,
 )
-from xkit_crm.mapping.conversion import as_datetime
 from xkit_crm.providers import descriptions, soql
 from xkit_crm.providers.base import (
-    Choice,
     CredentialField,
     Criterion,
     Draft,
@@ -38,65 +32,32 @@ from xkit_crm.providers.base import (
     RemoteField,
     RemoteObject,
     RemoteRecord,
-    RemoteType,
     Workflow,
     outcome_of,
 )
 from xkit_crm.providers.http import KEY_FIELD, Answer
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
-
-_TYPES = {
-    "textarea": RemoteType.TEXT,
-    "int": RemoteType.INTEGER,
-    "integer": RemoteType.INTEGER,
-    "long": RemoteType.INTEGER,
-    "double": RemoteType.NUMBER,
-    "number": RemoteType.NUMBER,
-    "currency": RemoteType.NUMBER,
-    "percent": RemoteType.NUMBER,
-    "boolean": RemoteType.BOOLEAN,
-    "date": RemoteType.DATE,
-    "datetime": RemoteType.DATETIME,
-    "email": RemoteType.EMAIL,
-    "url": RemoteType.URL,
-    "phone": RemoteType.PHONE,
-    "picklist": RemoteType.PICKLIST,
-    "combobox": RemoteType.PICKLIST,
-    "multipicklist": RemoteType.MULTIPICKLIST,
-    "reference": RemoteType.REFERENCE,
-}
-#: Their values are no single ones; what an address is made of has fields of its own.
-_COMPOUND = frozenset({"address", "location", "base64", "complexvalue", "json", "anyType"})
-_PICKS = (RemoteType.PICKLIST, RemoteType.MULTIPICKLIST)
-_TEXTS = frozenset({"string", "textarea", "email", "url", "phone", "encryptedstring"})
-
-#: What the vendor says of a record that isn't there, unless it names a field that points to it.
-_GONE = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID", "NOT_FOUND"})
-_LATER = frozenset(
-    {"SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG", "UNKNOWN_EXCEPTION"}
+from xkit_crm.providers.salesforce_errors import (
+    error_of,
+    errors_in,
+    known_error,
+    problems_in,
+    sentence,
 )
-_SHUT = frozenset(
-    {
-        "API_CURRENTLY_DISABLED",
-        "API_DISABLED_FOR_ORG",
-        "INVALID_OPERATION_WITH_EXPIRED_PASSWORD",
-        "INVALID_SESSION_ID",
-    }
+from xkit_crm.providers.salesforce_fields import (
+    COMPOUND,
+    RECORD_INPUTS,
+    field_of,
+    fits,
+    handed,
+    input_of,
+    spelt,
+    value_of,
 )
-#: Seconds to leave it alone when the day's calls are used up. They are counted over the last 24
-#: hours, so that some come back all the time.
-_USED_UP = 3600.0
 
 _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?", re.ASCII)
 _USAGE = re.compile(r"(?:^|[;,\s])api-usage=(\d+)/(\d+)", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)", re.ASCII)
-#: Where a message names a field that `fields` doesn't.
-_FIELD_IN_MESSAGE = re.compile(
-    r"No such column '(\w+)'|duplicate value found: (\w+) duplicates", re.ASCII
-)
-
-#: An input of a flow that is filled with the id of the record that the event is about.
-_RECORD_INPUTS = ("recordId", "sObjectId")
 
 
 class SalesforceProvider(OAuthProvider):
@@ -133,9 +94,7 @@ class SalesforceProvider(OAuthProvider):
 
     def _path(self, *parts: str) -> str:
         version = str(self.options.get("version") or self.version).removeprefix("v")
-        return "/".join(
-            ["/services/data", f"v{version}", *(quote(part, safe="") for part in parts)]
-        )
+        return "/".join(["/services/data", f"v{version}", *map(_part, parts)])
 
     # -- describing ---------------------------------------------------------------------------
 
@@ -152,7 +111,7 @@ class SalesforceProvider(OAuthProvider):
     def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
         path = self._path("sobjects", soql.object_name(remote_object), "describe")
         found = self.call("GET", path).body["fields"]
-        return [_field(one) for one in found if one["type"] not in _COMPOUND]
+        return [field_of(one) for one in found if one["type"] not in COMPOUND]
 
     def key_field(self, remote_object: str) -> str:
         """Nobody can be sure of a key that this user may not write or search by."""
@@ -228,7 +187,7 @@ class SalesforceProvider(OAuthProvider):
 
         def ask(some: Sequence[Any]) -> Iterator[RecordRef | XkitError]:
             for result in self._save("POST", [_typed(remote_object, one) for one in some]):
-                error = _problem_of(result)
+                error = error_of(result)
                 yield _refused(error) if error else RecordRef(remote_object, result["id"])
 
         return _each(records, ask)
@@ -248,7 +207,7 @@ class SalesforceProvider(OAuthProvider):
 
         def ask(some: Sequence[Any]) -> list[XkitError | None]:
             results = self._save("PATCH", [_typed(remote_object, one) for one in some])
-            return [_problem_of(result) for result in results]
+            return [error_of(result) for result in results]
 
         return _each(records, ask)
 
@@ -256,7 +215,7 @@ class SalesforceProvider(OAuthProvider):
         def ask(ids: Sequence[str]) -> list[XkitError | None]:
             asked = {"ids": ",".join(ids), "allOrNone": "false"}
             answer = self.call("DELETE", self._path("composite", "sobjects"), params=asked)
-            return [_problem_of(result) for result in _results(answer, len(ids))]
+            return [error_of(result) for result in _results(answer, len(ids))]
 
         return _each([outcome_of(_id, ref) for ref in refs], ask)
 
@@ -299,7 +258,9 @@ class SalesforceProvider(OAuthProvider):
 
     def _inputs(self, flow: str) -> tuple[RemoteField, ...]:
         found = self.call("GET", self._path("actions", "custom", "flow", flow)).body["inputs"]
-        return tuple(_input(one) for one in found if one["type"].lower() not in ("sobject", "apex"))
+        return tuple(
+            input_of(one) for one in found if one["type"].lower() not in ("sobject", "apex")
+        )
 
     def run_workflow(
         self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
@@ -310,10 +271,10 @@ class SalesforceProvider(OAuthProvider):
         if flow is None:
             raise RejectedByCRM(f"Salesforce has no active autolaunched flow {name!r}.")
         kinds = {one.name: one for one in flow.inputs}
-        given = {n: _spelt(v, kinds.get(n)) for n, v in inputs.items() if v is not None}
+        given = {n: handed(v, kinds.get(n)) for n, v in inputs.items() if v is not None}
         if KEY_FIELD in kinds:
             given.setdefault(KEY_FIELD, key)
-        for one in _RECORD_INPUTS:
+        for one in RECORD_INPUTS:
             if ref is not None and one in kinds:
                 given.setdefault(one, ref.crm_id)
         path = self._path("actions", "custom", "flow", name)
@@ -337,20 +298,20 @@ class SalesforceProvider(OAuthProvider):
             self.usage.quota_left = max(int(used[2]) - int(used[1]), 0)
 
     def refusal(self, answer: Answer) -> CRMError | None:
-        errors = _errors(answer.body)
+        errors = errors_in(answer.body)
         if not errors or answer.status >= 500 or (answer.ok and not _is_failed_run(answer.body)):
             return None
         said, problems = self.words(answer)
         message = f"Salesforce answered {answer.status}: {said}"
-        if known := _known(message, errors):
+        if known := known_error(message, errors):
             return known
         if answer.ok or (answer.status == 404 and problems):
             return RejectedByCRM(message, errors=problems)
         return None
 
     def words(self, answer: Answer) -> tuple[str, tuple[Problem, ...]]:
-        if errors := _errors(answer.body):
-            return _sentence(errors), tuple(_problems(errors))
+        if errors := errors_in(answer.body):
+            return sentence(errors), tuple(problems_in(errors))
         return super().words(answer)
 
     # -- values -------------------------------------------------------------------------------
@@ -369,16 +330,16 @@ class SalesforceProvider(OAuthProvider):
         if problems := [
             Problem(name, f"The value is no {kinds[name].type}.")
             for name, value in values.items()
-            if name in kinds and not _fits(value, kinds[name].type)
+            if name in kinds and not fits(value, kinds[name].type)
         ]:
             raise RejectedByCRM("Salesforce takes no such values.", errors=problems)
-        return {name: _spelt(value, kinds.get(name)) for name, value in values.items()}
+        return {name: spelt(value, kinds.get(name)) for name, value in values.items()}
 
     def _record(
         self, remote_object: str, row: Mapping[str, Any], fields: Sequence[str]
     ) -> RemoteRecord:
         kinds = self.fields(remote_object)
-        values = {name: _value(row.get(name), kinds.get(name)) for name in fields}
+        values = {name: value_of(row.get(name), kinds.get(name)) for name in fields}
         return RemoteRecord(RecordRef(remote_object, row["Id"]), values)
 
 
@@ -420,80 +381,6 @@ def _no_record(ref: RecordRef) -> RemoteRecordNotFound:
     return RemoteRecordNotFound(f"Salesforce has no record {ref}.")
 
 
-# -- fields ---------------------------------------------------------------------------------------
-
-
-def _field(found: Mapping[str, Any]) -> RemoteField:
-    kind = _TYPES.get(found["type"], RemoteType.STRING)
-    needed = found["createable"] and not (found["nillable"] or found["defaultedOnCreate"])
-    return RemoteField(
-        name=found["name"],
-        label=found["label"] or found["name"],
-        type=kind,
-        required=needed and kind is not RemoteType.BOOLEAN,
-        createable=found["createable"],
-        updateable=found["updateable"],
-        searchable=found["filterable"],
-        choices=_choices(found) if kind in _PICKS else (),
-        references=tuple(found.get("referenceTo") or ()) if kind is RemoteType.REFERENCE else (),
-        max_length=(found.get("length") or None) if found["type"] in _TEXTS else None,
-        unique=bool(found.get("unique")),
-    )
-
-
-def _choices(found: Mapping[str, Any]) -> tuple[Choice, ...]:
-    return tuple(
-        Choice(one["value"], one["label"] or one["value"])
-        for one in found.get("picklistValues") or ()
-        if one.get("active", True)
-    )
-
-
-def _input(found: Mapping[str, Any]) -> RemoteField:
-    """An input of a flow."""
-    name, several = found["name"], (found.get("maxOccurs") or 1) > 1
-    kind = _TYPES.get(found["type"].lower(), RemoteType.STRING)
-    return RemoteField(
-        name=name,
-        label=found.get("label") or name,
-        # A collection takes a list, as a picklist of several does.
-        type=RemoteType.MULTIPICKLIST if several else kind,
-        required=bool(found.get("required")) and name not in (KEY_FIELD, *_RECORD_INPUTS),
-    )
-
-
-# -- values ---------------------------------------------------------------------------------------
-
-
-def _fits(value: Any, kind: RemoteType) -> bool:
-    return value in (None, "") or soql.literal(value, kind) is not None
-
-
-def _spelt(value: Any, field: RemoteField | None) -> Any:
-    """As it goes out: several are one text, and a checkbox never holds nothing."""
-    kind = field.type if field else None
-    if kind is RemoteType.MULTIPICKLIST and isinstance(value, list):
-        return soql.joined(value) or None
-    if kind is RemoteType.BOOLEAN and value in (None, ""):
-        return False
-    if kind is RemoteType.DATETIME and value:
-        return soql.moment(value) or value
-    return value
-
-
-def _value(value: Any, field: RemoteField | None) -> Any:
-    """As it comes in."""
-    if field is None or value is None:
-        return value
-    if isinstance(value, str) and field.type is RemoteType.MULTIPICKLIST:
-        return value.split(";")
-    if field.type is RemoteType.DATETIME:
-        return as_datetime(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
 # -- answers --------------------------------------------------------------------------------------
 
 
@@ -516,15 +403,6 @@ def _results(answer: Answer, count: int) -> list[Mapping[str, Any]]:
     return found
 
 
-def _problem_of(result: Mapping[str, Any]) -> CRMError | None:
-    """What went wrong with one of many."""
-    if result["success"]:
-        return None
-    errors = _errors([result])
-    message = f"Salesforce answered: {_sentence(errors)}"
-    return _known(message, errors) or RejectedByCRM(message, errors=tuple(_problems(errors)))
-
-
 def _refused(error: CRMError) -> CRMError:
     """Of a record that is being made: what isn't there is something that its values name."""
     if isinstance(error, RemoteRecordNotFound):
@@ -534,50 +412,6 @@ def _refused(error: CRMError) -> CRMError:
 
 def _is_of_this_one(error: XkitError) -> bool:
     return isinstance(error, RejectedByCRM | RemoteRecordNotFound)
-
-
-def _errors(body: Any) -> list[Mapping[str, Any]]:
-    """The single errors: a list of them, or of results that have some."""
-    found: list[Mapping[str, Any]] = []
-    for one in body if isinstance(body, list) else ():
-        if isinstance(one, Mapping):
-            found += [one] if "errorCode" in one else one.get("errors") or []
-    return found
-
-
-def _code(error: Mapping[str, Any]) -> str:
-    return str(error.get("errorCode") or error.get("statusCode") or "")
-
-
-def _sentence(errors: Sequence[Mapping[str, Any]]) -> str:
-    return "; ".join(f"{one.get('message', '')} ({_code(one)})" for one in errors)
-
-
-def _problems(errors: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    """The fields at fault, unless it is the record's own id."""
-    for one in errors:
-        said = str(one.get("message") or _code(one))
-        names = list(one.get("fields") or ())
-        if not names and (found := _FIELD_IN_MESSAGE.search(said)):
-            names = [found[1] or found[2]]
-        yield from (Problem(name, said) for name in names if name.lower() != "id")
-
-
-def _known(message: str, errors: Sequence[Mapping[str, Any]]) -> CRMError | None:
-    """The typed error, where the vendor's code says more than that it refuses."""
-    code = _code(errors[0]) if errors else ""
-    if code == "UNABLE_TO_LOCK_ROW":
-        return RecordLocked(message)
-    if code == "REQUEST_LIMIT_EXCEEDED":
-        # The other one is of too many long requests at this moment.
-        return RateLimited(message, retry_after=None if "Concurrent" in message else _USED_UP)
-    if code in _LATER:
-        return CRMUnavailable(message)
-    if code in _SHUT:
-        return CRMUnauthorized(message)
-    if code in _GONE and not any(_problems(errors)):
-        return RemoteRecordNotFound(message)
-    return None
 
 
 def _is_failed_run(body: Any) -> bool:
