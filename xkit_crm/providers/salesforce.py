@@ -63,6 +63,7 @@ _HOST = re.compile(r"(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)", re.ASCII)
 class SalesforceProvider(OAuthProvider):
     slug = "salesforce"
     label = "Salesforce"
+    #: Of the API; the operator's option of this name goes before it.
     version: ClassVar[str] = "v68.0"
     sign_in_fields = (
         CredentialField(
@@ -212,12 +213,23 @@ class SalesforceProvider(OAuthProvider):
         return _each(records, ask)
 
     def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
+        # This call takes ids of any object, so that of another one would be deleted as well.
+        prefix = self._id_prefix(refs[0].remote_object)
+
         def ask(ids: Sequence[str]) -> list[XkitError | None]:
             asked = {"ids": ",".join(ids), "allOrNone": "false"}
             answer = self.call("DELETE", self._path("composite", "sobjects"), params=asked)
             return [error_of(result) for result in _results(answer, len(ids))]
 
-        return _each([outcome_of(_id, ref) for ref in refs], ask)
+        return _each([outcome_of(_id, ref, prefix) for ref in refs], ask)
+
+    def _id_prefix(self, remote_object: str) -> str:
+        """What every id of this object begins with, remembered."""
+        known = f"prefix {remote_object}"
+        if known not in self.described:
+            path = self._path("sobjects", soql.object_name(remote_object))
+            self.described[known] = self.call("GET", path).body["objectDescribe"]["keyPrefix"]
+        return str(self.described[known] or "")
 
     def get_many(
         self, refs: Sequence[RecordRef], fields: Sequence[str]
@@ -226,12 +238,10 @@ class SalesforceProvider(OAuthProvider):
         path = self._path("composite", "sobjects", soql.object_name(remote_object))
 
         def ask(ids: Sequence[str]) -> list[RemoteRecord | XkitError]:
-            body = {"ids": list(ids), "fields": ["Id", *(one for one in fields if one != "Id")]}
-            rows = self.call("POST", path, body, writes=False).body
+            body = {"ids": list(ids), "fields": _with_id(fields)}
             # Those that aren't there are nulls. The first 15 characters are the whole id.
-            found = {
-                row["Id"][:15]: self._record(remote_object, row, fields) for row in rows if row
-            }
+            rows = filter(None, self.call("POST", path, body, writes=False).body)
+            found = {row["Id"][:15]: self._record(remote_object, row, fields) for row in rows}
             return [found.get(one[:15]) or _no_record(RecordRef(remote_object, one)) for one in ids]
 
         return _each([outcome_of(_id, ref) for ref in refs], ask)
@@ -366,9 +376,9 @@ def _part(text: str) -> str:
     return quote(text, safe="")
 
 
-def _id(ref: RecordRef) -> str:
+def _id(ref: RecordRef, prefix: str = "") -> str:
     """Its id, which may stand in an address or a list."""
-    if not _ID.fullmatch(ref.crm_id):
+    if not (_ID.fullmatch(ref.crm_id) and ref.crm_id.startswith(prefix)):
         raise _no_record(ref)
     return ref.crm_id
 

@@ -19,9 +19,7 @@ from xkit_crm.exceptions import (
 
 #: What the vendor says of a record that isn't there, unless it names a field that points to it.
 _GONE = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID", "NOT_FOUND"})
-_LATER = frozenset(
-    {"SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG", "UNKNOWN_EXCEPTION"}
-)
+_LATER = frozenset({"SERVER_UNAVAILABLE", "QUERY_TIMEOUT", "REQUEST_RUNNING_TOO_LONG"})
 _SHUT = frozenset(
     {
         "API_CURRENTLY_DISABLED",

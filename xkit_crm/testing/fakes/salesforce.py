@@ -163,7 +163,10 @@ class SalesforceFake(FakeCRM):
         self.ran: list[tuple[str, Mapping[str, Any]]] = []
         #: Flows that are no longer active, and still listed where somebody remembers them.
         self.inactive: set[str] = set()
+        #: Whether a refresh token is good for one use only.
         self.rotates = True
+        #: What the next token request is refused with, and why.
+        self.token_refusal: tuple[str, str] | None = None
         self.allowed_a_day = 15_000
         self.clock = datetime(2026, 11, 1, 9, 30, tzinfo=UTC)
         self._cursors: dict[str, list[dict[str, Any]]] = {}
@@ -209,6 +212,8 @@ class SalesforceFake(FakeCRM):
 
     def give_token(self, request: Request) -> Response:
         form = request.body
+        if self.token_refusal:
+            return _oauth_error(*self.token_refusal)
         if form["client_id"] != "a-client":
             return _oauth_error("invalid_client_id", "client identifier invalid")
         if form.get("client_secret") != "a-client-secret":
@@ -256,6 +261,12 @@ class SalesforceFake(FakeCRM):
         if sobject not in _FIELDS:
             return _no_resource()
         return Response(200, {"name": sobject, "fields": _FIELDS[sobject]})
+
+    def outline(self, request: Request, sobject: str) -> Response:
+        if sobject not in _FIELDS:
+            return _no_resource()
+        described = {"name": sobject, "keyPrefix": _PREFIXES[sobject]}
+        return Response(200, {"objectDescribe": described, "recentItems": []})
 
     def create(self, request: Request, sobject: str) -> Response:
         if sobject not in _FIELDS:
