@@ -177,14 +177,21 @@ def _asked(
     except AuthlibBaseError as error:
         # Said by the vendor: invalid_grant is an old or revoked token, invalid_client is ours.
         said = f"{provider.label} refused to sign in: {error.error} {error.description or ''}"
-        if error.error == "invalid_client":
+        if error.error in ("invalid_client", "invalid_client_id"):
             raise ConfigurationError(said.strip(), hint=_CLIENT_HINT) from error
+        if error.error in _FOR_NOW or _BUSY in (error.description or ""):
+            raise CRMUnavailable(said.strip()) from error
         raise CRMUnauthorized(said.strip()) from error
     except RequestException as error:
         raise CRMUnavailable(f"{provider.label}: no answer: {type(error).__name__}.") from error
     except ValueError as error:
         raise CRMError(f"{provider.label}: its token answer can't be read.") from error
 
+
+#: What says nothing against the token: it may be asked again in a moment.
+_FOR_NOW = frozenset({"server_error", "temporarily_unavailable", "unknown_error"})
+#: Salesforce's word, with invalid_grant, where another one asks with this token at the same time.
+_BUSY = "token request is already being processed"
 
 _CLIENT_HINT = (
     "Correct client_id and client_secret in XKIT_CRM['PROVIDER_OPTIONS'], and the redirect address "
