@@ -31,7 +31,7 @@ from xkit_crm.providers.base import (
     RemoteType,
 )
 from xkit_crm.providers.oauth import exchanged, sign_in_url
-from xkit_crm.providers.salesforce import SalesforceProvider
+from xkit_crm.providers.salesforce.provider import SalesforceProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes import Misbehaviour
 from xkit_crm.testing.fakes.salesforce import SalesforceFake

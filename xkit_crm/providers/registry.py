@@ -17,6 +17,7 @@ from xkit_crm.providers.renewing import renew
 
 BUILT_IN: Mapping[str, str] = {
     "sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider",
+    "salesforce": "xkit_crm.providers.salesforce.provider.SalesforceProvider",
     "hubspot": "xkit_crm.providers.hubspot.HubSpotProvider",
 }
 

@@ -21,7 +21,7 @@ from xkit_crm.exceptions import (
     RemoteRecordNotFound,
     XkitError,
 )
-from xkit_crm.providers import descriptions, soql
+from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import (
     CredentialField,
     Criterion,
@@ -37,14 +37,15 @@ from xkit_crm.providers.base import (
 )
 from xkit_crm.providers.http import KEY_FIELD, Answer
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
-from xkit_crm.providers.salesforce_errors import (
+from xkit_crm.providers.salesforce import soql
+from xkit_crm.providers.salesforce.errors import (
     error_of,
     errors_in,
     known_error,
     problems_in,
     sentence,
 )
-from xkit_crm.providers.salesforce_fields import (
+from xkit_crm.providers.salesforce.fields import (
     COMPOUND,
     RECORD_INPUTS,
     field_of,

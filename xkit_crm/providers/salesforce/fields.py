@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from xkit_crm.mapping.conversion import as_datetime
-from xkit_crm.providers import soql
 from xkit_crm.providers.base import Choice, RemoteField, RemoteType
 from xkit_crm.providers.http import KEY_FIELD
+from xkit_crm.providers.salesforce import soql
 
 _TYPES = {
     "textarea": RemoteType.TEXT,

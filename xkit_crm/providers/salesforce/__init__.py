@@ -1,0 +1,1 @@
+"""Salesforce: the adapter, its query language, its fields and its errors."""
