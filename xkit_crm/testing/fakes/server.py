@@ -197,14 +197,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self) -> Request:
         parts = urlsplit(self.path)
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        is_form = (self.headers.get("Content-Type") or "").startswith(
-            "application/x-www-form-urlencoded"
-        )
+        kind = self.headers.get("Content-Type") or ""
+        is_form = kind.startswith("application/x-www-form-urlencoded")
         body: Any = None
-        if content:
+        if content and is_form:
             body = dict(parse_qsl(content.decode(), keep_blank_values=True))
-            if not is_form:
-                body = json.loads(content)
+        elif content:
+            body = content.decode() if kind.startswith("multipart/") else json.loads(content)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         return Request(
             self.command, parts.path, query, dict(self.headers.items()), body, is_form=is_form
