@@ -226,7 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
                 response = Response(200, "x" * (10 * 1024 * 1024))
             case _:
                 response = self.fake.answer(request)
-        if fault is Misbehaviour.LOST:
+        # Half of an answer without a body is none.
+        cut = fault is Misbehaviour.TRUNCATED and response.body is None
+        if fault is Misbehaviour.LOST or cut:
             raise _Gone
         is_page = isinstance(response.body, str)
         content = b"" if response.body is None else _encoded(response.body)
