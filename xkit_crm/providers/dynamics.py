@@ -8,15 +8,11 @@ three. Many records at once go as one `$batch` without change sets, where each f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
-
-from requests.structures import CaseInsensitiveDict
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
@@ -28,16 +24,13 @@ from xkit_crm.exceptions import (
     RemoteRecordNotFound,
     XkitError,
 )
-from xkit_crm.mapping.conversion import as_text
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import (
-    Choice,
     CredentialField,
     Criterion,
     Draft,
     Edit,
     Limits,
-    Operator,
     RecordRef,
     RemoteField,
     RemoteObject,
@@ -46,8 +39,26 @@ from xkit_crm.providers.base import (
     Workflow,
     outcome_of,
 )
+from xkit_crm.providers.dynamics_tables import (
+    TARGETS,
+    Table,
+    at_fault,
+    condition_of,
+    custom_api_of,
+    label_of,
+    merged_into,
+    navigation_of,
+    questions,
+    record_of,
+    selected,
+    table_of,
+    unfit,
+    workflow_of,
+    written,
+)
 from xkit_crm.providers.http import KEY_FIELD, Answer
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
+from xkit_crm.providers.odata import GUID, Part, multipart, parts_of, query_of, quoted
 
 API = "/api/data/v9.2"
 
@@ -61,101 +72,6 @@ _CLOUDS = {
 }
 _ORGANISATION = re.compile(r"[a-z0-9][a-z0-9-]*(\.api)?\.crm\d*")
 _ODATA = {"OData-Version": "4.0", "OData-MaxVersion": "4.0"}
-#: Which table a reference leads to, where it may be one of several.
-_TARGETS = {"Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.lookuplogicalname"'}
-_LEADS_TO = "@Microsoft.Dynamics.CRM.lookuplogicalname"
-
-_TYPES = {
-    "StringType": RemoteType.STRING,
-    "MemoType": RemoteType.TEXT,
-    "IntegerType": RemoteType.INTEGER,
-    "BigIntType": RemoteType.INTEGER,
-    "DecimalType": RemoteType.NUMBER,
-    "DoubleType": RemoteType.NUMBER,
-    "MoneyType": RemoteType.NUMBER,
-    "BooleanType": RemoteType.BOOLEAN,
-    "DateTimeType": RemoteType.DATETIME,
-    "PicklistType": RemoteType.PICKLIST,
-    "StateType": RemoteType.PICKLIST,
-    "StatusType": RemoteType.PICKLIST,
-    "MultiSelectPicklistType": RemoteType.MULTIPICKLIST,
-    "LookupType": RemoteType.REFERENCE,
-    "CustomerType": RemoteType.REFERENCE,
-    "OwnerType": RemoteType.REFERENCE,
-    "UniqueidentifierType": RemoteType.STRING,
-}
-_FORMATS = {
-    "Email": RemoteType.EMAIL,
-    "Phone": RemoteType.PHONE,
-    "Url": RemoteType.URL,
-    "TextArea": RemoteType.TEXT,
-}
-#: What Dataverse fills by itself, however much it is required.
-_FILLED = frozenset(
-    {"BooleanType", "PicklistType", "StateType", "StatusType", "OwnerType", "UniqueidentifierType"}
-)
-#: What each kind of column says beside what all do; a query has to ask for each kind apart.
-_MORE = {
-    "String": "$select=LogicalName,MaxLength,FormatName",
-    "Memo": "$select=LogicalName,MaxLength",
-    "DateTime": "$select=LogicalName,DateTimeBehavior",
-    "Lookup": "$select=LogicalName,Targets",
-    **dict.fromkeys(
-        ("Picklist", "MultiSelectPicklist", "State", "Status"),
-        "$select=LogicalName&$expand=OptionSet($select=Options),GlobalOptionSet($select=Options)",
-    ),
-}
-_COLUMNS = (
-    "$select=LogicalName,DisplayName,AttributeTypeName,AttributeOf,RequiredLevel,"
-    "IsValidForCreate,IsValidForUpdate,IsValidForRead"
-)
-_NUMBERS = frozenset({RemoteType.INTEGER, RemoteType.NUMBER, RemoteType.PICKLIST})
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_LITERALS = {
-    **dict.fromkeys(_NUMBERS, re.compile(r"-?\d+(\.\d+)?")),
-    RemoteType.BOOLEAN: re.compile(r"true|false"),
-    RemoteType.DATE: re.compile(r"\d{4}-\d\d-\d\d"),
-    RemoteType.DATETIME: re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"),
-}
-#: The inputs that a custom API may have, by the number of their type: others have no values here.
-_INPUTS = {
-    0: RemoteType.BOOLEAN,
-    1: RemoteType.DATETIME,
-    2: RemoteType.NUMBER,
-    6: RemoteType.NUMBER,
-    7: RemoteType.INTEGER,
-    8: RemoteType.NUMBER,
-    9: RemoteType.INTEGER,
-    10: RemoteType.STRING,
-    12: RemoteType.STRING,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """What a table is called where, and its columns."""
-
-    name: str
-    entity_set: str
-    key: str
-    fields: Mapping[str, RemoteField]
-    #: How a reference is written: the navigation property by column and the table it leads to.
-    navigation: Mapping[tuple[str, str], str]
-
-    @property
-    def merges(self) -> bool:
-        """Whether a record of it can be merged into another, which it names from then on."""
-        return "masterid" in self.fields
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One request of a batch."""
-
-    method: str
-    path: str
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class DynamicsProvider(OAuthProvider):
@@ -213,8 +129,8 @@ class DynamicsProvider(OAuthProvider):
         return [
             RemoteObject(
                 one["LogicalName"],
-                _label(one.get("DisplayName")) or one["LogicalName"],
-                _label(one.get("DisplayCollectionName")),
+                label_of(one.get("DisplayName")) or one["LogicalName"],
+                label_of(one.get("DisplayCollectionName")),
             )
             for one in found
         ]
@@ -225,50 +141,17 @@ class DynamicsProvider(OAuthProvider):
     def fields(self, remote_object: str) -> dict[str, RemoteField]:
         return dict(self._table(remote_object).fields)
 
-    def _table(self, remote_object: str) -> _Table:
+    def _table(self, remote_object: str) -> Table:
         found = descriptions.remembered(
             self, f"table {remote_object}", lambda: [self._described(remote_object)]
         )
         return found[0]
 
-    def _described(self, remote_object: str) -> _Table:
+    def _described(self, remote_object: str) -> Table:
         """All of a table in one batch: no single query tells all that there is to know."""
-        about = f"EntityDefinitions(LogicalName={_text(remote_object)})"
-        cast = "Microsoft.Dynamics.CRM"
-        asked = [
-            f"{about}?$select=EntitySetName,PrimaryIdAttribute",
-            f"{about}/Attributes?{_COLUMNS}",
-            f"{about}/Keys?$select=KeyAttributes,EntityKeyIndexStatus",
-            f"{about}/ManyToOneRelationships?$select=ReferencingAttribute,ReferencedEntity,"
-            "ReferencingEntityNavigationPropertyName",
-            *(f"{about}/Attributes/{cast}.{kind}AttributeMetadata?{_MORE[kind]}" for kind in _MORE),
-        ]
-        answers = self._batch([_Part("GET", path) for path in asked], writes=False)
-        bodies = [_good(answer).body for answer in answers]
-        own, columns, keys, relations = bodies[0], *(body["value"] for body in bodies[1:4])
-        more = {one["LogicalName"]: one for body in bodies[4:] for one in body["value"]}
-        unique = {
-            key["KeyAttributes"][0]
-            for key in keys
-            if len(key["KeyAttributes"]) == 1 and key["EntityKeyIndexStatus"] == "Active"
-        }
-        fields = [
-            _field(one, more.get(one["LogicalName"], {}), unique)
-            for one in columns
-            if _is_told(one, own["PrimaryIdAttribute"])
-        ]
-        return _Table(
-            name=remote_object,
-            entity_set=own["EntitySetName"],
-            key=own["PrimaryIdAttribute"],
-            fields={one.name: one for one in fields},
-            navigation={
-                (one["ReferencingAttribute"], one["ReferencedEntity"]): one[
-                    "ReferencingEntityNavigationPropertyName"
-                ]
-                for one in relations
-            },
-        )
+        asked = [Part("GET", path) for path in questions(remote_object)]
+        answers = self._batch(asked, writes=False)
+        return table_of(remote_object, [_good(answer).body for answer in answers])
 
     def _entity_set(self, remote_object: str) -> str:
         """The name in addresses of a table that a reference leads to."""
@@ -284,9 +167,9 @@ class DynamicsProvider(OAuthProvider):
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
         table = self._table(ref.remote_object)
         body = self._do(_reading(table, ref, fields)).body
-        if kept := _kept(table, body):
+        if kept := merged_into(table, body):
             return self.get(kept, fields)
-        return _record(table, body, fields)
+        return record_of(table, body, fields)
 
     def search(
         self,
@@ -297,14 +180,14 @@ class DynamicsProvider(OAuthProvider):
         limit: int,
     ) -> Sequence[RemoteRecord]:
         table = self._table(remote_object)
-        query = {"$select": _selected(table, fields)}
+        query = {"$select": selected(table, fields)}
         if criteria:
-            query["$filter"] = " and ".join(_condition(table, one) for one in criteria)
+            query["$filter"] = " and ".join(condition_of(table, one) for one in criteria)
         if "createdon" in table.fields:
             query["$orderby"] = "createdon desc"
-        path = f"{table.entity_set}?{_query({**query, '$top': str(limit)})}"
-        found = self._send("GET", path, headers=_TARGETS).body["value"]
-        return [_record(table, one, fields) for one in found]
+        path = f"{table.entity_set}?{query_of({**query, '$top': str(min(limit, 5000))})}"
+        found = self._send("GET", path, headers=TARGETS).body["value"]
+        return [record_of(table, one, fields) for one in found]
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
         table = self._table(remote_object)
@@ -324,7 +207,7 @@ class DynamicsProvider(OAuthProvider):
             answer = self._do(self._writing(table, ref, values))
         except CRMError as error:
             raise _blamed(error, table, values, ref) from None
-        if kept := _kept(table, answer.body):
+        if kept := merged_into(table, answer.body):
             self.update(kept, values)
 
     def delete(self, ref: RecordRef) -> None:
@@ -358,7 +241,7 @@ class DynamicsProvider(OAuthProvider):
         for edit, answer in zip(edits, self._each(parts), strict=True):
             if isinstance(answer, XkitError):
                 outcomes.append(_blamed(answer, table, edit.values, edit.ref))
-            elif kept := _kept(table, answer.body):
+            elif kept := merged_into(table, answer.body):
                 outcomes.append(outcome_of(self.update, kept, edit.values))
             else:
                 outcomes.append(None)
@@ -378,10 +261,10 @@ class DynamicsProvider(OAuthProvider):
         for answer in self._each(parts, writes=False):
             if isinstance(answer, XkitError):
                 found.append(answer)
-            elif kept := _kept(table, answer.body):
+            elif kept := merged_into(table, answer.body):
                 found.append(outcome_of(self.get, kept, fields))
             else:
-                found.append(_record(table, answer.body, fields))
+                found.append(record_of(table, answer.body, fields))
         return found
 
     # -- workflows ----------------------------------------------------------------------------
@@ -399,8 +282,8 @@ class DynamicsProvider(OAuthProvider):
             " and ismanaged eq false",
             "$expand": "CustomAPIRequestParameters($select=uniquename,displayname,type,isoptional)",
         }
-        found = [_workflow(one) for one in self._pages(f"workflows?{_query(workflows)}")]
-        asked = [_custom_api(one) for one in self._pages(f"customapis?{_query(apis)}")]
+        found = [workflow_of(one) for one in self._pages(f"workflows?{query_of(workflows)}")]
+        asked = [custom_api_of(one) for one in self._pages(f"customapis?{query_of(apis)}")]
         return [*found, *(one for one in asked if one)]
 
     def run_workflow(
@@ -409,11 +292,11 @@ class DynamicsProvider(OAuthProvider):
         # Only what is listed: an action of any other name might be one of Dataverse's own.
         if descriptions.workflow(self, name) is None:
             raise RejectedByCRM(f"{self.label} has no workflow named {name!r}.")
-        if not _GUID.fullmatch(name):
+        if not GUID.fullmatch(name):
             self._send("POST", quote(name, safe=""), dict(inputs))
             return ref
         about = str(inputs.get("EntityId") or (ref.crm_id if ref else "")).rpartition(":")[2]
-        if not _GUID.fullmatch(about):
+        if not GUID.fullmatch(about):
             raise RejectedByCRM(
                 "A workflow of Dynamics 365 runs for a record, and there is none.",
                 errors=[Problem("EntityId", "is needed")],
@@ -429,7 +312,7 @@ class DynamicsProvider(OAuthProvider):
 
     def record_url(self, ref: RecordRef) -> str:
         page = {"pagetype": "entityrecord", "etn": ref.remote_object, "id": ref.crm_id}
-        return f"{self.base_url}/main.aspx?{_query(page)}"
+        return f"{self.base_url}/main.aspx?{query_of(page)}"
 
     # -- what it says of itself ---------------------------------------------------------------
 
@@ -461,7 +344,7 @@ class DynamicsProvider(OAuthProvider):
         said = {**_ODATA, **fresh, **(headers or {})}
         return self.call(method, f"{API}/{path}", body, headers=said, writes=writes)
 
-    def _do(self, part: _Part) -> Answer:
+    def _do(self, part: Part) -> Answer:
         return self._send(part.method, part.path, part.body, headers=part.headers)
 
     def _pages(self, path: str) -> Iterator[Mapping[str, Any]]:
@@ -472,23 +355,23 @@ class DynamicsProvider(OAuthProvider):
             path = str(body.get("@odata.nextLink") or "").partition(f"{API}/")[2]
 
     def _each(
-        self, parts: Sequence[_Part | XkitError], *, writes: bool = True
+        self, parts: Sequence[Part | XkitError], *, writes: bool = True
     ) -> Sequence[Answer | XkitError]:
         """The answer to each part in a batch, or why there is none; those that can't be asked for
         are left out of it."""
-        sent = [one for one in parts if isinstance(one, _Part)]
+        sent = [one for one in parts if isinstance(one, Part)]
         answers = iter(self._batch(sent, writes=writes) if sent else ())
-        return [next(answers) if isinstance(one, _Part) else one for one in parts]
+        return [next(answers) if isinstance(one, Part) else one for one in parts]
 
-    def _batch(self, parts: Sequence[_Part], *, writes: bool) -> list[Answer | XkitError]:
+    def _batch(self, parts: Sequence[Part], *, writes: bool) -> list[Answer | XkitError]:
         boundary = f"batch_{uuid4()}"
         headers = {
             "Content-Type": f'multipart/mixed; boundary="{boundary}"',
             "Prefer": "odata.continue-on-error",
         }
-        body = _multipart(parts, boundary)
+        body = multipart(parts, boundary, root=API)
         answer = self._send("POST", "$batch", body, headers=headers, writes=writes)
-        answers = _parts(answer)
+        answers = parts_of(answer)
         found = [self._judged(one, writes=writes) for one in answers[: len(parts)]]
         return found + [
             CRMUnavailable(f"{self.label} left out the answer.", outcome_unknown=writes)
@@ -502,51 +385,51 @@ class DynamicsProvider(OAuthProvider):
         error.outcome_unknown = error.outcome_unknown and writes
         return error
 
-    def _creating(self, table: _Table, values: Mapping[str, Any], key: str) -> _Part:
+    def _creating(self, table: Table, values: Mapping[str, Any], key: str) -> Part:
         column = self.key_field(table.name)
         given = {name: value for name, value in values.items() if value is not None}
         body = self._body(table, {**given, **({column: key} if column else {})})
-        return _Part("POST", table.entity_set, body)
+        return Part("POST", table.entity_set, body)
 
-    def _finding(self, table: _Table, key: str) -> _Part:
-        condition = f"{self.key_field(table.name)} eq {_quoted(key)}"
+    def _finding(self, table: Table, key: str) -> Part:
+        condition = f"{self.key_field(table.name)} eq {quoted(key)}"
         query = {"$select": table.key, "$filter": condition, "$top": "1"}
-        return _Part("GET", f"{table.entity_set}?{_query(query)}")
+        return Part("GET", f"{table.entity_set}?{query_of(query)}")
 
-    def _writing(self, table: _Table, ref: RecordRef, values: Mapping[str, Any]) -> _Part:
+    def _writing(self, table: Table, ref: RecordRef, values: Mapping[str, Any]) -> Part:
         path, headers = _path(table, ref), {"If-Match": "*"}  # without it, a PATCH creates
         if table.merges:
             # It takes a write to a record that was merged away: have it say so.
-            path += f"?{_query({'$select': f'{table.key},_masterid_value'})}"
+            path += f"?{query_of({'$select': f'{table.key},_masterid_value'})}"
             headers["Prefer"] = "return=representation"
-        return _Part("PATCH", path, self._body(table, values), headers)
+        return Part("PATCH", path, self._body(table, values), headers)
 
-    def _body(self, table: _Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _body(self, table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = {}
         for name, value in values.items():
             column = table.fields.get(name)
             if column is not None and column.type is RemoteType.REFERENCE:
                 body |= self._reference(table, column, value)
             else:
-                body[name] = _written(column, value)
+                body[name] = written(column, value)
         return body
 
-    def _reference(self, table: _Table, column: RemoteField, value: Any) -> dict[str, Any]:
+    def _reference(self, table: Table, column: RemoteField, value: Any) -> dict[str, Any]:
         """By its navigation property. An id alone will do where there is one table to lead to."""
         if value is None:
             leads_to = column.references[0] if column.references else ""
-            return {_navigation(table, column.name, leads_to): None}
+            return {navigation_of(table, column.name, leads_to): None}
         said, _, crm_id = str(value).rpartition(":")
         leads_to = said or (column.references[0] if len(column.references) == 1 else "")
         entity_set = self._entity_set(leads_to) if leads_to in column.references else ""
-        if not entity_set or not _GUID.fullmatch(crm_id):
+        if not entity_set or not GUID.fullmatch(crm_id):
             wanted = " or ".join(f"{one}:<id>" for one in column.references)
-            raise _unfit(column.name, f"{value!r} is no reference; it is written as {wanted}.")
-        name = _navigation(table, column.name, leads_to)
+            raise unfit(column.name, f"{value!r} is no reference; it is written as {wanted}.")
+        name = navigation_of(table, column.name, leads_to)
         return {f"{name}@odata.bind": f"/{entity_set}({crm_id.lower()})"}
 
 
-# -- where an organisation is ---------------------------------------------------------------------
+# -- where an organisation is ----------------------------------------------------------------------
 
 
 def _organisation(given: Mapping[str, Any]) -> str:
@@ -568,126 +451,24 @@ def _organisation(given: Mapping[str, Any]) -> str:
     return f"https://{host}"
 
 
-# -- addresses and queries ------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 
-def _query(given: Mapping[str, str]) -> str:
-    return "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
-
-
-def _quoted(text: str) -> str:
-    """A text of the query language, where a quote is doubled."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _text(text: str) -> str:
-    """The same in a path."""
-    return quote(_quoted(text), safe="'")
-
-
-def _path(table: _Table, ref: RecordRef) -> str:
-    if not _GUID.fullmatch(ref.crm_id):
+def _path(table: Table, ref: RecordRef) -> str:
+    if not GUID.fullmatch(ref.crm_id):
         raise RemoteRecordNotFound(f"Dynamics 365 has no record {ref}.")
     return f"{table.entity_set}({ref.crm_id.lower()})"
 
 
-def _reading(table: _Table, ref: RecordRef, fields: Sequence[str]) -> _Part:
+def _reading(table: Table, ref: RecordRef, fields: Sequence[str]) -> Part:
     names = [*fields, "masterid"] if table.merges else fields
-    return _Part(
-        "GET", f"{_path(table, ref)}?{_query({'$select': _selected(table, names)})}", None, _TARGETS
+    return Part(
+        "GET", f"{_path(table, ref)}?{query_of({'$select': selected(table, names)})}", None, TARGETS
     )
 
 
-def _deleting(table: _Table, ref: RecordRef) -> _Part:
-    return _Part("DELETE", _path(table, ref))
-
-
-def _selected(table: _Table, fields: Sequence[str]) -> str:
-    """What there is of the asked fields; never nothing, for that would be all."""
-    names = [_property(table.fields[name]) for name in fields if name in table.fields]
-    return ",".join(dict.fromkeys([table.key, *names]))
-
-
-def _property(column: RemoteField) -> str:
-    return f"_{column.name}_value" if column.type is RemoteType.REFERENCE else column.name
-
-
-def _navigation(table: _Table, name: str, leads_to: str) -> str:
-    # An owner is a user or a team, by one property for both.
-    known = table.navigation
-    return known.get((name, leads_to)) or known.get((name, "owner")) or name
-
-
-def _condition(table: _Table, one: Criterion) -> str:
-    column = table.fields.get(one.field)
-    if column is None or not column.searchable:
-        raise _unfit(one.field, "There is no such field to search by.")
-    name, value = _property(column), one.value
-    if value is None:
-        return f"{name} eq null"
-    text = as_text(value)
-    if column.type is RemoteType.REFERENCE:
-        text = text.rpartition(":")[2]
-        return f"{name} eq {_literal(column.name, text, _GUID)}"
-    if column.type is RemoteType.MULTIPICKLIST:
-        values = value if isinstance(value, list) else [value]
-        listed = ",".join(_quoted(as_text(each)) for each in values)
-        function = "Microsoft.Dynamics.CRM.ContainValues"
-        return f"{function}(PropertyName={_quoted(name)},PropertyValues=[{listed}])"
-    if pattern := _LITERALS.get(column.type):
-        return f"{name} eq {_literal(column.name, text, pattern)}"
-    if one.operator is Operator.CONTAINS:
-        # Its wildcards stand for themselves in brackets.
-        literal = re.sub(r"[%_[]", r"[\g<0>]", text)
-        return f"contains({name},{_quoted(literal)})"
-    return f"{name} eq {_quoted(text)}"
-
-
-def _literal(name: str, text: str, pattern: re.Pattern[str]) -> str:
-    if not pattern.fullmatch(text):
-        raise _unfit(name, f"{text!r} can't be searched for.")
-    return text
-
-
-def _unfit(name: str, error: str) -> RejectedByCRM:
-    return RejectedByCRM("Dynamics 365 can't take this.", errors=[Problem(name, error)])
-
-
-# -- batches --------------------------------------------------------------------------------------
-
-
-def _multipart(parts: Sequence[_Part], boundary: str) -> bytes:
-    """Each request in full, in a part of its own. Lines have to end with both characters."""
-    lines: list[str] = []
-    for part in parts:
-        lines += [f"--{boundary}", "Content-Type: application/http"]
-        lines += ["Content-Transfer-Encoding: binary", ""]
-        lines.append(f"{part.method} {API}/{part.path.replace(' ', '%20')} HTTP/1.1")
-        lines += [f"{name}: {value}" for name, value in part.headers.items()]
-        if part.body is not None:
-            lines += ["Content-Type: application/json; type=entry", "", json.dumps(part.body)]
-        else:
-            lines += ["Accept: application/json", "", ""]
-    return "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
-
-
-def _parts(answer: Answer) -> list[Answer]:
-    """What stands in an answer of several parts: those that are whole, in order."""
-    said = re.search(r'boundary="?([^";]+)', answer.headers.get("Content-Type", ""))
-    if said is None or not isinstance(answer.body, str):
-        return []
-    found = answer.body.split(f"--{said[1].strip()}")[1:-1]
-    return [_part_answer(one) for one in found]
-
-
-def _part_answer(text: str) -> Answer:
-    sections = re.split(r"\r?\n\r?\n", text.lstrip(), maxsplit=2)
-    status, *lines = sections[1].splitlines()
-    headers = CaseInsensitiveDict(
-        (name.strip(), value.strip()) for name, _, value in (one.partition(":") for one in lines)
-    )
-    content = sections[2].strip() if len(sections) > 2 else ""
-    return Answer(int(status.split()[1]), headers, json.loads(content) if content else None)
+def _deleting(table: Table, ref: RecordRef) -> Part:
+    return Part("DELETE", _path(table, ref))
 
 
 def _good(answer: Answer | XkitError) -> Answer:
@@ -696,135 +477,17 @@ def _good(answer: Answer | XkitError) -> Answer:
     return answer
 
 
-# -- what a table says of its columns -------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------
 
 
-def _label(found: Any) -> str:
-    said = (found or {}).get("UserLocalizedLabel") or {}
-    return str(said.get("Label") or "")
-
-
-def _is_told(found: Mapping[str, Any], key: str) -> bool:
-    """Whether a column is one of its own, with values that we know."""
-    kind = (found.get("AttributeTypeName") or {}).get("Value")
-    is_id = kind == "UniqueidentifierType" and found["LogicalName"] != key
-    return kind in _TYPES and not found.get("AttributeOf") and not is_id
-
-
-def _field(
-    found: Mapping[str, Any], more: Mapping[str, Any], unique: frozenset[str] | set[str]
-) -> RemoteField:
-    name, kind = found["LogicalName"], found["AttributeTypeName"]["Value"]
-    is_id = kind == "UniqueidentifierType"
-    creates = bool(found.get("IsValidForCreate")) and not is_id
-    level = (found.get("RequiredLevel") or {}).get("Value")
-    return RemoteField(
-        name=name,
-        label=_label(found.get("DisplayName")) or name,
-        type=_type(kind, more),
-        # What is merely required by an app's forms is not asked for here.
-        required=level == "SystemRequired" and creates and kind not in _FILLED,
-        createable=creates,
-        updateable=bool(found.get("IsValidForUpdate")) and not is_id,
-        readable=bool(found.get("IsValidForRead", True)),
-        searchable=bool(found.get("IsValidForRead", True)) and not is_id,
-        choices=tuple(_choices(more)),
-        references=tuple(more.get("Targets") or ()),
-        max_length=more.get("MaxLength"),
-        unique=name in unique or is_id,
-    )
-
-
-def _type(kind: str, more: Mapping[str, Any]) -> RemoteType:
-    if kind == "StringType":
-        return _FORMATS.get((more.get("FormatName") or {}).get("Value"), RemoteType.STRING)
-    if kind == "DateTimeType" and (more.get("DateTimeBehavior") or {}).get("Value") == "DateOnly":
-        return RemoteType.DATE
-    return _TYPES[kind]
-
-
-def _choices(more: Mapping[str, Any]) -> Iterator[Choice]:
-    options = more.get("OptionSet") or more.get("GlobalOptionSet") or {}
-    for one in options.get("Options") or ():
-        value = str(one["Value"])
-        yield Choice(value, _label(one.get("Label")) or value)
-
-
-def _workflow(found: Mapping[str, Any]) -> Workflow:
-    about = found["primaryentity"]
-    record = RemoteField("EntityId", "Record", RemoteType.REFERENCE, references=(about,))
-    return Workflow(found["workflowid"], found.get("name") or found["workflowid"], (record,))
-
-
-def _custom_api(found: Mapping[str, Any]) -> Workflow | None:
-    """None for one that wants what we have no values for."""
-    asked = found.get("CustomAPIRequestParameters") or ()
-    if any(one["type"] not in _INPUTS and not one.get("isoptional") for one in asked):
-        return None
-    inputs = tuple(
-        RemoteField(
-            one["uniquename"],
-            one.get("displayname") or one["uniquename"],
-            _INPUTS[one["type"]],
-            required=not one.get("isoptional"),
-        )
-        for one in asked
-        if one["type"] in _INPUTS
-    )
-    return Workflow(found["uniquename"], found.get("displayname") or found["uniquename"], inputs)
-
-
-# -- values ---------------------------------------------------------------------------------------
-
-
-def _written(column: RemoteField | None, value: Any) -> Any:
-    """As Dataverse takes it: choices are numbers, and several of them one text."""
-    if column is None or value is None:
-        return value
-    if column.type is RemoteType.MULTIPICKLIST:
-        values = value if isinstance(value, list) else [value]
-        return ",".join(map(as_text, values)) or None
-    if column.type is RemoteType.PICKLIST and isinstance(value, str):
-        return int(value) if re.fullmatch(r"-?\d+", value) else value
-    return value
-
-
-def _record(table: _Table, body: Mapping[str, Any], fields: Sequence[str]) -> RemoteRecord:
-    values = {name: _value(table.fields.get(name), body) for name in fields}
-    return RemoteRecord(RecordRef(table.name, body[table.key]), values)
-
-
-def _value(column: RemoteField | None, body: Mapping[str, Any]) -> Any:
-    if column is None:
-        return None
-    name = _property(column)
-    value = body.get(name)
-    if value is None:
-        return None
-    match column.type:
-        case RemoteType.MULTIPICKLIST:
-            return str(value).split(",")
-        case RemoteType.PICKLIST:
-            return str(value)
-        case RemoteType.REFERENCE if len(column.references) > 1:
-            return f"{body.get(f'{name}{_LEADS_TO}', '')}:{value}"
-    return value
-
-
-def _kept(table: _Table, body: Any) -> RecordRef | None:
-    """The record that this one was merged into."""
-    found = body.get("_masterid_value") if table.merges and isinstance(body, dict) else None
-    return RecordRef(table.name, found) if found else None
-
-
-def _made(table: _Table, answer: Answer) -> RecordRef:
-    found = _GUID.search(answer.headers.get("OData-EntityId", "").rpartition("(")[2])
+def _made(table: Table, answer: Answer) -> RecordRef:
+    found = GUID.search(answer.headers.get("OData-EntityId", "").rpartition("(")[2])
     if found is None:
         raise CRMUnavailable("Dynamics 365 didn't say what it has made.", outcome_unknown=True)
     return RecordRef(table.name, found[0].lower())
 
 
-def _first(table: _Table, answer: Answer) -> RecordRef | None:
+def _first(table: Table, answer: Answer) -> RecordRef | None:
     found = answer.body["value"]
     return RecordRef(table.name, found[0][table.key]) if found else None
 
@@ -836,7 +499,7 @@ def _number(said: str | None) -> float | None:
         return None
 
 
-# -- what went wrong ------------------------------------------------------------------------------
+# -- what went wrong -------------------------------------------------------------------------------
 
 
 def _sentence(message: str) -> str:
@@ -846,10 +509,10 @@ def _sentence(message: str) -> str:
 
 
 def _blamed(
-    error: XkitError, table: _Table, values: Mapping[str, Any], ref: RecordRef | None = None
+    error: XkitError, table: Table, values: Mapping[str, Any], ref: RecordRef | None = None
 ) -> XkitError:
-    """The error with the fields at fault: Dataverse quotes them in its sentence, or else the value
-    that it can't read."""
+    """The error with the fields at fault. A record that is referred to and isn't there comes with
+    the same status as one that is written to and isn't there."""
     said = error.message
     if isinstance(error, RemoteRecordNotFound):
         # What it writes to is there where what it refers to is not.
@@ -858,24 +521,11 @@ def _blamed(
         missing = [
             name
             for name, value in values.items()
-            if (crm_id := _GUID.search(str(value))) and crm_id[0].lower() in said.lower()
+            if (crm_id := GUID.search(str(value))) and crm_id[0].lower() in said.lower()
         ]
         if not missing and ref is not None:
             return error
         return RejectedByCRM(said, errors=[Problem(name, said) for name in missing])
     if isinstance(error, RejectedByCRM) and not error.errors:
-        error.errors = tuple(Problem(name, said) for name in _at_fault(said, table, values))
+        error.errors = tuple(Problem(name, said) for name in at_fault(said, table, values))
     return error
-
-
-def _at_fault(said: str, table: _Table, values: Mapping[str, Any]) -> list[str]:
-    quoted = set(re.findall(r"'([^']*)'", said))
-    by_navigation = {nav: name for (name, _), nav in table.navigation.items()}
-    quoted |= {by_navigation[one] for one in quoted if one in by_navigation}
-    if named := [name for name in table.fields if name in quoted]:
-        return named
-    if literal := re.search(r"literal '([^']*)'", said):
-        return [name for name, value in values.items() if as_text(value) == literal[1]]
-    # A key that would be there twice is called by its columns' labels.
-    labels = {table.fields[name].label: name for name in values if name in table.fields}
-    return [name for label, name in labels.items() if f"value for {label} " in said]

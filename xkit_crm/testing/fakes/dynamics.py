@@ -441,9 +441,7 @@ class DynamicsFake(FakeCRM):
         entity_set, record_id = value.strip("/)").split("(")
         there = _table(entity_set)
         if there is None or leads_to not in (there, "owner"):
-            said = (
-                f"Microsoft.OData.ODataException: '{entity_set}' is not of '{column}'."
-            )
+            said = f"Microsoft.OData.ODataException: '{entity_set}' is not of '{column}'."
             return _payload(table, said)
         if record_id not in self.records[there]:
             return _missing(there, record_id)
@@ -492,8 +490,8 @@ class DynamicsFake(FakeCRM):
             return _error(400, "0x80048d19", "Stream was not readable.")
         mine = f"batchresponse_{uuid4()}"
         lines: list[str] = []
-        for section in sections[: self.answers_at_most]:
-            answered = self._answer_part(_inner(section))
+        done = [self._answer_part(_inner(section)) for section in sections]
+        for answered in done[: self.answers_at_most]:
             lines += [f"--{mine}", "Content-Type: application/http"]
             lines += ["Content-Transfer-Encoding: binary", "", f"HTTP/1.1 {answered.status} Said"]
             lines += [f"{name}: {value}" for name, value in answered.headers.items()]
