@@ -85,8 +85,10 @@ class DynamicsProvider(OAuthProvider):
         ),
     )
     can_find_created = False  # but for tables with a column `<publisher>_xkit_key`
-    #: It takes 1,000, one after the other: more than these may not be done within the `timeout`.
+    #: It takes 1,000, one after the other, and gives up after two minutes: these are done by then
+    #: even where plug-ins of the customer's take a second for each.
     batch_size = 100
+    timeout = (5.0, 120.0)
     #: Of each user on each web server. A batch counts as one, and by how long it takes.
     limits = Limits(calls=6000, per=300.0)
 
@@ -121,11 +123,11 @@ class DynamicsProvider(OAuthProvider):
     # -- describing ---------------------------------------------------------------------------
 
     def describe_objects(self) -> Sequence[RemoteObject]:
-        query = (
-            "$select=LogicalName,DisplayName,DisplayCollectionName"
-            "&$filter=IsPrivate eq false and IsIntersect eq false"
-        )
-        found = self._send("GET", f"EntityDefinitions?{query}").body["value"]
+        query = {
+            "$select": "LogicalName,DisplayName,DisplayCollectionName",
+            "$filter": "IsPrivate eq false and IsIntersect eq false",
+        }
+        found = self._send("GET", f"EntityDefinitions?{query_of(query)}").body["value"]
         return [
             RemoteObject(
                 one["LogicalName"],
@@ -448,7 +450,7 @@ def _organisation(given: Mapping[str, Any]) -> str:
             f"{said!r} is no address of a Dynamics 365 organisation.",
             hint="It is such as https://contoso.crm4.dynamics.com.",
         )
-    return f"https://{host}"
+    return f"https://{host.replace('.api.crm', '.crm')}"
 
 
 # -- requests --------------------------------------------------------------------------------------

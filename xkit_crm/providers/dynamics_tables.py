@@ -242,7 +242,8 @@ def navigation_of(table: Table, name: str, leads_to: str) -> str:
 
 def selected(table: Table, fields: Sequence[str]) -> str:
     """What there is of the asked fields; never nothing, for that would be all."""
-    names = [_property(table.fields[name]) for name in fields if name in table.fields]
+    columns = [table.fields[name] for name in fields if name in table.fields]
+    names = [_property(column) for column in columns if column.readable]
     return ",".join(dict.fromkeys([table.key, *names]))
 
 

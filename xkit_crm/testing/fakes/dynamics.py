@@ -15,6 +15,7 @@ from xkit_crm.testing.fakes.server import FakeCRM, Response
 
 _API = "/api/data/v9.2"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOTHING = "00000000-0000-0000-0000-000000000000"
 _LEADS_TO = "@Microsoft.Dynamics.CRM.lookuplogicalname"
 #: How many rows of a list stand on a page.
 _PAGE = 2
@@ -195,6 +196,8 @@ class DynamicsFake(FakeCRM):
         self.started: list[tuple[str, Any]] = []
         self.left = 6000
         self.seconds_left = "1,200.00"
+        #: Where the links to further pages lead; nothing: here.
+        self.pages_at = ""
         #: Everything of a batch after so many of its requests is left unanswered.
         self.answers_at_most = _MOST
 
@@ -463,7 +466,7 @@ class DynamicsFake(FakeCRM):
         if start + _PAGE < len(rows):
             asked = "&".join(f"{n}={v}" for n, v in request.query.items() if n != "$skiptoken")
             asked = asked.replace(" ", "%20")
-            there = f"{self.url}{request.path}?{asked}&$skiptoken={start + _PAGE}"
+            there = f"{self.pages_at or self.url}{request.path}?{asked}&$skiptoken={start + _PAGE}"
             page["@odata.nextLink"] = there
         return Response(200, page)
 
@@ -597,9 +600,8 @@ def _missing(table: str, record_id: str) -> Response:
 
 
 def _no_entity(name: str) -> Response:
-    message = (
-        f"Could not find an entity with name {name} and id 00000000-0000-0000-0000-000000000000."
-    )
+    said = name.replace("''", "'")
+    message = f"Could not find an entity with name {said} and id {_NOTHING}."
     return _error(404, "0x80060888", message)
 
 
