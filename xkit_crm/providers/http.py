@@ -60,7 +60,8 @@ KEY_FIELD = "xkit_key"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a CRM answered: the status, the headers (any case), and the JSON; None: no body."""
+    """What a CRM answered: the status, the headers (any case), and the JSON; None: no body; the
+    text of one in several parts (`multipart/`), which only a vendor's module can read."""
 
     status: int
     headers: Mapping[str, str]
@@ -148,8 +149,9 @@ class HTTPProvider(Provider):
     ) -> Answer:
         """Make a request and give its good answer; raises the `CRMError` that it was.
 
-        `path` is put behind `base_url`; `body` is sent as JSON. `writes` says whether it may change
-        something in the CRM; by default every method but GET does.
+        `path` is put behind `base_url`; `body` is sent as JSON, or as it is where it is `bytes`,
+        and the headers say what it is. `writes` says whether it may change something in the CRM;
+        by default every method but GET does.
         """
         writes = method != "GET" if writes is None else writes
         answer = self._ask(method, path, body, params, headers, writes=writes)
@@ -232,7 +234,8 @@ def request(
     headers: Mapping[str, str] | None = None,
     timeout: tuple[float, float] = HTTPProvider.timeout,
 ) -> Answer:
-    """Ask, and give the answer whatever its status; `body` goes as JSON, `form` as a form.
+    """Ask, and give the answer whatever its status; `body` goes as JSON (`bytes`: as they are),
+    `form` as a form.
 
     Raises `ConfigurationError` for an address that may not be called, `CRMUnavailable` where no
     whole answer came, and `CRMError` for one that is none. `outcome_unknown` is set where the
@@ -241,7 +244,7 @@ def request(
     require_allowed(url)
     connect, patience = timeout
     until = time.monotonic() + connect + patience
-    data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+    data = body if body is None or isinstance(body, bytes) else _encoded(body)
     typed = {"Content-Type": "application/json"} if data is not None else {}
     try:
         with _session().request(
@@ -268,6 +271,10 @@ def request(
     return _answer(response, content)
 
 
+def _encoded(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
 def _answer(response: requests.Response, content: bytes) -> Answer:
     status = response.status_code
     if response.is_redirect:
@@ -278,6 +285,8 @@ def _answer(response: requests.Response, content: bytes) -> Answer:
         )
     if not content.strip():
         return Answer(status, response.headers)
+    if response.headers.get("Content-Type", "").lower().startswith("multipart/"):
+        return Answer(status, response.headers, content.decode(errors="replace"))
     try:
         return Answer(status, response.headers, json.loads(content))
     except ValueError:

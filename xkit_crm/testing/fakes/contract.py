@@ -21,7 +21,8 @@ import jsonschema_rs
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What came in. `body` is JSON, or a form's fields by name; None: there was none."""
+    """What came in. `body` is JSON, or a form's fields by name, or the text of several parts
+    (`multipart/`); None: there was none."""
 
     method: str
     path: str

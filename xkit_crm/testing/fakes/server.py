@@ -223,14 +223,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self) -> Request:
         parts = urlsplit(self.path)
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        is_form = (self.headers.get("Content-Type") or "").startswith(
-            "application/x-www-form-urlencoded"
-        )
+        kind = self.headers.get("Content-Type") or ""
+        is_form = kind.startswith("application/x-www-form-urlencoded")
         body: Any = None
-        if content:
+        if content and is_form:
             body = dict(parse_qsl(content.decode(), keep_blank_values=True))
-            if not is_form:
-                body = json.loads(content)
+        elif content:
+            body = content.decode() if kind.startswith("multipart/") else json.loads(content)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         return Request(
             self.command, parts.path, query, dict(self.headers.items()), body, is_form=is_form
@@ -253,7 +252,9 @@ class _Handler(BaseHTTPRequestHandler):
                 response = Response(200, "x" * (10 * 1024 * 1024))
             case _:
                 response = self.fake.answer(request)
-        if fault is Misbehaviour.LOST:
+        # Half of an answer without a body is none.
+        cut = fault is Misbehaviour.TRUNCATED and response.body is None
+        if fault is Misbehaviour.LOST or cut:
             raise _Gone
         is_page = isinstance(response.body, str)
         content = b"" if response.body is None else _encoded(response.body)
