@@ -29,6 +29,7 @@ from xkit_crm.providers.base import (
     RecordRef,
     RemoteType,
 )
+from xkit_crm.providers.http import Answer
 from xkit_crm.providers.zoho import ZohoProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes.zoho import ZohoFake
@@ -235,7 +236,7 @@ def test_what_every_layout_wants_is_required(provider: ZohoProvider) -> None:
 def test_moments_travel_with_an_offset_and_come_back_in_utc(
     provider: ZohoProvider, crm: ZohoFake
 ) -> None:
-    ref = lead(provider, Last_Visit="2026-11-02T08:15:30Z")
+    ref = lead(provider, Last_Visit="2026-11-02T08:15:30.250Z")
     assert crm.records["Leads"][ref.crm_id]["Last_Visit"] == "2026-11-02T13:45:30+05:30"
     assert provider.get(ref, ["Last_Visit"]).values == {"Last_Visit": "2026-11-02T08:15:30Z"}
 
@@ -282,10 +283,13 @@ def test_an_id_with_a_comma_is_one_record_and_none(provider: ZohoProvider, crm: 
     assert crm.records["Leads"].keys() == {other.crm_id}
 
 
-def test_an_id_stays_within_its_part_of_the_address(provider: ZohoProvider, crm: ZohoFake) -> None:
+@pytest.mark.parametrize("crm_id", ["..", "1/2", "1?fields=x", "٤٢", ""])
+def test_what_is_no_id_is_not_asked_for(provider: ZohoProvider, crm: ZohoFake, crm_id: str) -> None:
     with pytest.raises(RemoteRecordNotFound):
-        provider.get(RecordRef("Leads", "1/../../Deals?x=1"), ["Last_Name"])
-    assert crm.requests[-1].path == "/crm/v8/Leads/1%2F..%2F..%2FDeals%3Fx%3D1"
+        provider.get(RecordRef("Leads", crm_id), ["Last_Name"])
+    with pytest.raises(RemoteRecordNotFound):
+        provider.delete(RecordRef("Leads", crm_id))
+    assert crm.requests == []
 
 
 def test_each_record_of_a_mixed_batch_gets_its_own_answer(provider: ZohoProvider) -> None:
@@ -342,6 +346,14 @@ def test_a_module_that_is_none_is_told_once_for_all(provider: ZohoProvider, crm:
         provider.create_many("Nonsense", [Draft({}, "1"), Draft({}, "2")])
 
 
+def test_an_error_is_one_whatever_its_status(provider: ZohoProvider) -> None:
+    said = {"code": "INVALID_DATA", "details": {}, "message": "invalid", "status": "error"}
+    assert isinstance(provider.refusal(Answer(200, {}, said)), RejectedByCRM)
+    unknown = {**said, "details": {"resource_path_index": 1}}
+    assert isinstance(provider.refusal(Answer(400, {}, unknown)), RemoteRecordNotFound)
+    assert provider.refusal(Answer(200, {}, {"data": [{"status": "error"}]})) is None
+
+
 def test_a_locked_record_can_be_written_later(provider: ZohoProvider, crm: ZohoFake) -> None:
     ref = lead(provider)
     crm.locked.add(ref.crm_id)
@@ -359,6 +371,17 @@ def test_a_create_with_a_key_that_is_there_gives_the_record_that_has_it(
     ref = provider.create("Leads", values, key="the-key")
     assert provider.create("Leads", values, key="the-key") == ref
     assert len(crm.records["Leads"]) == 1
+
+
+def test_a_create_that_repeats_other_unique_values_as_well_gives_it_too(
+    provider: ZohoProvider, crm: ZohoFake
+) -> None:
+    values = {"Last_Name": "Lovelace", "Company": "Engines", "Email": "ada@example.com"}
+    ref = provider.create("Leads", values, key="the-key")
+    assert provider.create("Leads", values, key="the-key") == ref
+    with pytest.raises(RejectedByCRM) as caught:
+        provider.create("Leads", values, key="another")
+    assert [str(problem) for problem in caught.value.errors] == ["Email: duplicate data"]
 
 
 def test_more_keys_than_a_query_takes_are_looked_up_in_several(
@@ -440,11 +463,19 @@ def test_writes_start_every_automation_unless_told_otherwise(
     assert "wf_trigger" not in crm.requests[-1].query
 
 
-@pytest.mark.parametrize("trigger", [[], ["workflow"]])
+@pytest.mark.parametrize(
+    ("said", "trigger"),
+    [
+        ([], []),
+        (["workflow"], ["workflow"]),
+        ("", []),
+        ("workflow, approval", ["workflow", "approval"]),
+    ],
+)
 def test_a_connection_says_which_automations_its_writes_start(
-    crm: ZohoFake, trigger: list[str]
+    crm: ZohoFake, said: Any, trigger: list[str]
 ) -> None:
-    provider = ZohoProvider(Access("acme", {**crm.credentials, "trigger": trigger}))
+    provider = ZohoProvider(Access("acme", {**crm.credentials, "trigger": said}))
     ref = lead(provider)
     provider.update(ref, {"First_Name": "Ada"})
     provider.delete(ref)

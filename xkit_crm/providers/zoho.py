@@ -200,14 +200,15 @@ class ZohoProvider(OAuthProvider):
     # -- one record ---------------------------------------------------------------------------
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        if not _ids([ref]):
+            raise _no_record(ref)
         held: dict[str, Any] = {}
         for some in _parts(fields or ["id"], _FIELDS):
-            asked = {"fields": ",".join(some)}
-            path = f"{_path(ref.remote_object)}/{_part(ref.crm_id)}"
-            found = (self.call("GET", path, params=asked).body or {}).get("data")
-            if not found:
-                raise RemoteRecordNotFound(f"Zoho CRM has no record {ref}.")
-            held |= found[0]
+            path = f"{_path(ref.remote_object)}/{ref.crm_id}"
+            body = self.call("GET", path, params={"fields": ",".join(some)}).body or {}
+            if not body.get("data"):
+                raise _no_record(ref)
+            held |= body["data"][0]
         return self._record(ref.remote_object, {**held, "id": ref.crm_id}, fields)
 
     def search(
@@ -333,6 +334,8 @@ class ZohoProvider(OAuthProvider):
         """Which of the customer's automations a write starts: `workflow`, `approval`, `blueprint`.
         None: all of them."""
         own = self.credentials.get("trigger", self.options.get("trigger"))
+        if isinstance(own, str):
+            own = [name.strip() for name in own.split(",") if name.strip()]
         return None if own is None else list(own)
 
     def _ask(self, *args: Any, **options: Any) -> Answer:
@@ -398,9 +401,9 @@ class ZohoProvider(OAuthProvider):
 
     def refusal(self, answer: Answer) -> CRMError | None:
         said = answer.body
-        if answer.status in (400, 403) and isinstance(said, dict) and said.get("code"):
-            return failure(said)
-        return None
+        if not isinstance(said, dict) or said.get("status") != "error":
+            return None
+        return failure(said) if answer.ok or answer.status in (400, 403) else None
 
     def words(self, answer: Answer) -> tuple[str, tuple[Problem, ...]]:
         if not isinstance(answer.body, dict):
@@ -434,7 +437,7 @@ def _path(remote_object: str) -> str:
 
 
 def _ids(refs: Sequence[RecordRef]) -> list[str]:
-    """Those that can be in a list: with a comma within, one would become two."""
+    """Those that are ids: with a comma within one would become two, with a slash another thing."""
     return [ref.crm_id for ref in refs if ref.crm_id.isascii() and ref.crm_id.isdecimal()]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from xkit_crm.exceptions import (
     CRMError,
+    CRMUnauthorized,
     CRMUnavailable,
     Problem,
     RateLimited,
@@ -59,6 +60,8 @@ _JSON_TYPES = {
 _PICKS = (RemoteType.PICKLIST, RemoteType.MULTIPICKLIST)
 _LENGTHS = (RemoteType.STRING, RemoteType.TEXT, RemoteType.EMAIL, RemoteType.PHONE, RemoteType.URL)
 _NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
+#: Zoho knows no parts of a second, and no Z.
+_UTC = re.compile(r"(\.\d+)?Z$", re.ASCII)
 _PATH = re.compile(r"\$\.data(?:\[\d+\])?\.(\w+)(.*)", re.ASCII)
 
 
@@ -174,7 +177,8 @@ def each_of(answer: Answer, count: int) -> list[Mapping[str, Any] | None]:
     """One for each record that was sent, in order; None where nothing is said of it."""
     found = items_of(answer)
     if len(found) == 1 < count and not is_good(found[0]):
-        raise failure(found[0])  # it is about the call, such as a module that is none
+        # It is about the call, such as a module that is none.
+        raise failure(found[0], about_one=False)
     return [found[n] if n < len(found) else None for n in range(count)]
 
 
@@ -188,10 +192,11 @@ def id_of(said: Mapping[str, Any]) -> str:
 
 def twin_of(said: Mapping[str, Any], field: str) -> str:
     """The record that has our key already: an earlier try of this create made it."""
-    details = said.get("details") or {}
-    if said.get("code") != "DUPLICATE_DATA" or not field or details.get("api_name") != field:
-        return ""
-    return str((details.get("duplicate_record") or {}).get("id") or details.get("id") or "")
+    for one in _errors_in(said):
+        details = one.get("details") or {}
+        if one.get("code") == "DUPLICATE_DATA" and details.get("api_name") == field != "":
+            return str((details.get("duplicate_record") or {}).get("id") or id_of(one))
+    return ""
 
 
 def failure(said: Mapping[str, Any], *, about_one: bool = True) -> CRMError:
@@ -203,6 +208,8 @@ def failure(said: Mapping[str, Any], *, about_one: bool = True) -> CRMError:
         return RemoteRecordNotFound(message)
     if code == "RECORD_LOCKED":
         return RecordLocked(message)
+    if code in ("INVALID_TOKEN", "AUTHENTICATION_FAILURE"):
+        return CRMUnauthorized(message)
     if code == "TOO_MANY_REQUESTS":
         return RateLimited(message)
     if code == "INTERNAL_ERROR":
@@ -221,18 +228,24 @@ def _is_about_the_id(said: Mapping[str, Any]) -> bool:
 
 
 def problems_of(said: Mapping[str, Any]) -> Iterator[Problem]:
-    """The fields at fault; several are in `errors`."""
-    details = said.get("details") or {}
-    several = details.get("errors")
-    if isinstance(several, list):
-        for one in several:
-            yield from problems_of(one)
+    """The fields at fault."""
+    for one in _errors_in(said):
+        details = one.get("details") or {}
+        path = _PATH.fullmatch(str(details.get("json_path", "")))
+        name = path[1] if path else details.get("parent_api_name") or details.get("api_name")
+        name = name or details.get("column_name") or details.get("param_name")
+        if isinstance(name, str) and name:
+            yield Problem(name, str(one.get("message", "")) + _more(details))
+
+
+def _errors_in(said: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What is said, or the several errors that it consists of."""
+    several = (said.get("details") or {}).get("errors")
+    if not isinstance(several, list):
+        yield said
         return
-    path = _PATH.fullmatch(str(details.get("json_path", "")))
-    name = path[1] if path else details.get("parent_api_name") or details.get("api_name")
-    name = name or details.get("column_name") or details.get("param_name")
-    if name and isinstance(name, str):
-        yield Problem(name, str(said.get("message", "")) + _more(details))
+    for one in several:
+        yield from _errors_in(one)
 
 
 def _more(details: Mapping[str, Any]) -> str:
@@ -253,8 +266,8 @@ def sent(value: Any, field: RemoteField | None) -> Any:
         return value
     if field.type is RemoteType.REFERENCE:
         return {"id": value} if value else None
-    if field.type is RemoteType.DATETIME and value.endswith("Z"):
-        return value.removesuffix("Z") + "+00:00"
+    if field.type is RemoteType.DATETIME:
+        return _UTC.sub("+00:00", value)
     return value
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from html import escape
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from xkit_crm.testing.fakes.contract import Request
@@ -73,7 +73,7 @@ _FIELDS: dict[str, list[dict[str, Any]]] = {
         _field("Last_Name", "Last Name", system_mandatory=True, length=80),
         _field("First_Name", "First Name", length=40),
         _field("Company", "Company", length=200),
-        _field("Email", "Email", "email", length=100),
+        _field("Email", "Email", "email", length=100, unique={"casesensitive": "2"}),
         _field("Phone", "Phone", "phone", length=30),
         _field("Website", "Website", "website", length=450),
         _field("Description", "Description", "textarea", length=32_000),
@@ -531,7 +531,7 @@ class _Query:
         self.tokens = list(self._tokens(found["where"]))
         self.where = self._condition()
         if self.tokens:
-            self._refuse()
+            raise self._unexpected()
 
     def run(self, records: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         held = sorted(records[self.module].values(), key=lambda one: int(one["id"]))
@@ -546,17 +546,17 @@ class _Query:
         while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None:
-                self._refuse(text[at : at + 20])
+                raise self._unexpected(text[at : at + 20])
             yield found[1]
             at = found.end()
 
-    def _refuse(self, near: str = "where") -> NoReturn:
-        raise _Refused(_flat("SYNTAX_ERROR", "unexpected token", {"near": near}))
+    def _unexpected(self, near: str = "where") -> _Refused:
+        return _Refused(_flat("SYNTAX_ERROR", "unexpected token", {"near": near}))
 
     def _take(self, wanted: str = "") -> str:
         token = self.tokens.pop(0) if self.tokens else ""
         if wanted and token != wanted:
-            self._refuse(token)
+            raise self._unexpected(token)
         return token
 
     def _column(self, name: str) -> str:
@@ -598,8 +598,7 @@ class _Query:
                     return lambda record: record.get(name) is not None
                 self._take("null")
                 return lambda record: record.get(name) is None
-            case other:
-                self._refuse(other)
+        raise self._unexpected()
 
     def _list(self) -> list[Any]:
         self._take("(")
@@ -618,8 +617,8 @@ class _Query:
             return said == "true"
         try:
             return float(said)
-        except ValueError:
-            self._refuse(said)
+        except ValueError as error:
+            raise self._unexpected(said) from error
 
     @staticmethod
     def _same(held: Any, wanted: Any) -> bool:
