@@ -358,6 +358,7 @@ class ZohoFake(FakeCRM):
                 said.append(
                     {"code": "SUCCESS", "status": "success", "message": message, "details": details}
                 )
+        said.reverse()  # each names its record, in no order that is promised
         return _together(said, 200)
 
     def read(self, request: Request, module: str, record_id: str) -> Response:
