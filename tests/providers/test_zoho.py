@@ -308,6 +308,14 @@ def test_each_record_of_a_mixed_batch_gets_its_own_answer(provider: ZohoProvider
     assert [problem.path for problem in answers[2].errors] == ["Email"]
 
 
+def test_what_is_said_of_a_deletion_goes_by_the_id(provider: ZohoProvider) -> None:
+    gone, there = lead(provider), lead(provider)
+    provider.delete(gone)
+    answers = provider.delete_many([gone, there])
+    assert isinstance(answers[0], RemoteRecordNotFound)
+    assert answers[1] is None
+
+
 def test_a_batch_of_which_none_is_taken_tells_of_each(provider: ZohoProvider) -> None:
     drafts = [Draft({"Company": "E"}, "1"), Draft({"Last_Name": "L" * 81, "Company": "E"}, "2")]
     first, second = provider.create_many("Leads", drafts)
