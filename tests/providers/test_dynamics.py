@@ -28,7 +28,7 @@ from xkit_crm.providers.base import (
     RemoteField,
     RemoteType,
 )
-from xkit_crm.providers.dynamics import DynamicsProvider
+from xkit_crm.providers.dynamics.provider import DynamicsProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes import Misbehaviour
 from xkit_crm.testing.fakes.dynamics import WELCOME, DynamicsFake

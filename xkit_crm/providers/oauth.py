@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from requests.exceptions import RequestException
 
 from xkit_crm.conf import settings
-from xkit_crm.exceptions import ConfigurationError, CRMError, CRMUnauthorized, CRMUnavailable
+from xkit_crm.exceptions import (
+    ConfigurationError,
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    XkitError,
+)
 from xkit_crm.providers.base import Access, CredentialField
 from xkit_crm.providers.http import HTTPProvider, guard, require_allowed
 
@@ -38,6 +44,8 @@ class Endpoints:
     #: How we say who we are: in the form ("client_secret_post") or the header
     #: ("client_secret_basic").
     client: str = "client_secret_post"
+    #: What stands between the scopes; the standard wants a space.
+    separator: str = " "
 
 
 class OAuthProvider(HTTPProvider):
@@ -62,6 +70,12 @@ class OAuthProvider(HTTPProvider):
     def learned(cls, token: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the vendor said with a token that is needed later, such as where its API is."""
         return {}
+
+    @classmethod
+    def token_refusal(cls, code: str, message: str) -> XkitError | None:
+        """The typed error of a refusal to give tokens, where the vendor's `code` is not one of the
+        standard's, or says more than that the person has to sign in again."""
+        return None
 
     @property
     def credentials(self) -> Mapping[str, Any]:
@@ -177,9 +191,11 @@ def _asked(
     except AuthlibBaseError as error:
         # Said by the vendor: invalid_grant is an old or revoked token, invalid_client is ours.
         said = f"{provider.label} refused to sign in: {error.error} {error.description or ''}"
-        if error.error in ("invalid_client", "invalid_client_id"):
+        if own := provider.token_refusal(str(error.error), said.strip()):
+            raise own from error
+        if error.error == "invalid_client":
             raise ConfigurationError(said.strip(), hint=_CLIENT_HINT) from error
-        if error.error in _FOR_NOW or _BUSY in (error.description or ""):
+        if error.error in _FOR_NOW:
             raise CRMUnavailable(said.strip()) from error
         raise CRMUnauthorized(said.strip()) from error
     except RequestException as error:
@@ -189,9 +205,7 @@ def _asked(
 
 
 #: What says nothing against the token: it may be asked again in a moment.
-_FOR_NOW = frozenset({"server_error", "temporarily_unavailable", "unknown_error"})
-#: Salesforce's word, with invalid_grant, where another one asks with this token at the same time.
-_BUSY = "token request is already being processed"
+_FOR_NOW = frozenset({"server_error", "temporarily_unavailable"})
 
 _CLIENT_HINT = (
     "Correct client_id and client_secret in XKIT_CRM['PROVIDER_OPTIONS'], and the redirect address "
@@ -213,6 +227,7 @@ def _endpoints(provider: type[OAuthProvider], given: Mapping[str, Any]) -> Endpo
         scopes=tuple(options.get("scopes") or found.scopes),
         extra=found.extra,
         client=found.client,
+        separator=found.separator,
     )
 
 
@@ -240,7 +255,7 @@ def _client(
         client_id=options["client_id"],
         client_secret=options.get("client_secret", ""),
         token_endpoint_auth_method=endpoints.client,
-        scope=" ".join(endpoints.scopes) or None,
+        scope=endpoints.separator.join(endpoints.scopes) or None,
         redirect_uri=redirect_uri,
         code_challenge_method="S256",
     )

@@ -19,6 +19,8 @@ BUILT_IN: Mapping[str, str] = {
     "sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider",
     "salesforce": "xkit_crm.providers.salesforce.provider.SalesforceProvider",
     "hubspot": "xkit_crm.providers.hubspot.HubSpotProvider",
+    "zoho": "xkit_crm.providers.zoho.provider.ZohoProvider",
+    "dynamics": "xkit_crm.providers.dynamics.provider.DynamicsProvider",
 }
 
 

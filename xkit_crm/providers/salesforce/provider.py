@@ -16,6 +16,7 @@ from urllib.parse import quote
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
+    CRMUnavailable,
     Problem,
     RejectedByCRM,
     RemoteRecordNotFound,
@@ -88,6 +89,15 @@ class SalesforceProvider(OAuthProvider):
     @classmethod
     def learned(cls, token: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"instance_url": token["instance_url"]} if token.get("instance_url") else {}
+
+    @classmethod
+    def token_refusal(cls, code: str, message: str) -> XkitError | None:
+        if code == "invalid_client_id":
+            return ConfigurationError(message, hint="Correct client_id.")
+        # The second of these comes with invalid_grant, where another one asks at the same time.
+        if code == "unknown_error" or "token request is already being processed" in message:
+            return CRMUnavailable(message)
+        return None
 
     @property
     def base_url(self) -> str:

@@ -19,7 +19,7 @@ from xkit_crm.providers.base import (
     RemoteType,
     Workflow,
 )
-from xkit_crm.providers.odata import GUID, in_path, quoted
+from xkit_crm.providers.dynamics.odata import GUID, in_path, quoted
 
 _TYPES = {
     "StringType": RemoteType.STRING,

@@ -39,7 +39,8 @@ from xkit_crm.providers.base import (
     Workflow,
     outcome_of,
 )
-from xkit_crm.providers.dynamics_tables import (
+from xkit_crm.providers.dynamics.odata import GUID, Part, multipart, parts_of, query_of, quoted
+from xkit_crm.providers.dynamics.tables import (
     TARGETS,
     Table,
     at_fault,
@@ -58,7 +59,6 @@ from xkit_crm.providers.dynamics_tables import (
 )
 from xkit_crm.providers.http import KEY_FIELD, Answer
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
-from xkit_crm.providers.odata import GUID, Part, multipart, parts_of, query_of, quoted
 
 API = "/api/data/v9.2"
 

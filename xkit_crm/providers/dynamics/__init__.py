@@ -1,0 +1,1 @@
+"""Dynamics 365 (Dataverse): the adapter, what it knows of tables, and OData."""

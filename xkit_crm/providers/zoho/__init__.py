@@ -1,0 +1,1 @@
+"""Zoho CRM: the adapter, and how it spells values."""
