@@ -34,6 +34,11 @@ def found(**options: Any) -> dict[str, Any]:
         ({"PROVIDERS": {"acme": "no.such.Provider"}}, "E005", "PROVIDERS"),
         ({"ENCRYPTION_KEYS": ["short"]}, "E006", "secrets"),
         ({"REMOTE": {"base_url": "https://x"}}, "E007", "all three"),
+        ({"PROVIDER_OPTIONS": {"salesfroce": {}}}, "E008", "'salesforce'"),
+        ({"PROVIDER_OPTIONS": {"hubspot": "an id"}}, "E008", "client_id"),
+        ({"PROVIDER_OPTIONS": {"hubspot": {"client_id": "an id"}}}, "E008", "both"),
+        ({"LINK_CRMS": ["hubspto"]}, "E008", "'hubspot'"),
+        ({"WEBHOOK": {"url": "https://x"}}, "E009", "both"),
     ],
 )
 def test_each_mistake_in_the_settings_has_its_id_and_hint(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -125,6 +126,32 @@ def _unloadable() -> Iterator[CheckMessage]:
             provider_class(slug)
         except XkitError as error:
             yield _error("E005", error.message, error.hint)
+    if isinstance(settings.PROVIDER_OPTIONS, dict):
+        yield from _wrong_options(set(available()))
+
+
+#: What a provider can be told; some know more.
+_OPTIONS = ("client_id", "client_secret", "scopes", "base_url", "authorize_url", "token_url")
+
+
+def _wrong_options(known: set[str]) -> Iterator[CheckMessage]:
+    for name in ("PROVIDER_OPTIONS", "LINK_CRMS"):
+        for slug in set(getattr(settings, name) or ()) - known:
+            near = get_close_matches(str(slug), known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+            yield _error("E008", f"{SETTING}[{name!r}] names {slug!r}, which is no provider.", hint)
+    for slug, options in settings.PROVIDER_OPTIONS.items():
+        where = f"{SETTING}['PROVIDER_OPTIONS'][{slug!r}]"
+        if not isinstance(options, dict):
+            yield _error("E008", f"{where} is not a dict.", f"Options are {', '.join(_OPTIONS)}.")
+        elif options.get("client_id") and not options.get("client_secret"):
+            yield _error("E008", f"{where} has a client_id and no client_secret.", "Give both.")
+        elif options.get("client_id") and find_spec("authlib") is None:
+            yield _error(
+                "E008",
+                f"{where} is for signing in, and Authlib is not installed.",
+                "Install it with: pip install 'xkit_crm[oauth]'",
+            )
 
 
 @register("xkit_crm")

@@ -210,7 +210,7 @@ def test_a_certificate_that_can_not_be_trusted_is_told_as_that() -> None:
     def not_tls(taken: socket.socket) -> None:
         taken.sendall(b"this is no handshake")
 
-    with answering(not_tls, not_tls) as url, pytest.raises(CRMUnavailable) as caught:
+    with answering(not_tls) as url, pytest.raises(CRMUnavailable) as caught:
         request("POST", url.replace("http://", "https://"), body={})
     assert "certificate" in caught.value.message
     assert not caught.value.outcome_unknown
