@@ -161,3 +161,41 @@ def test_without_a_registration_there_is_only_the_key(
     assert at_the_door.get("crms/hubspot/leave").status_code == 404
     at_the_door.post("crms/hubspot/", {"token": crm.token})
     assert Connection.objects.get(pk="acme").credentials == {"token": crm.token}
+
+
+# -- what has to be known before ------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_salesforces_door(visitor: Visitor, settings: Any) -> Visitor:
+    registered = {"client_id": "an-id", "client_secret": "a-secret"}
+    settings.XKIT_CRM = {
+        **settings.XKIT_CRM,
+        "LINK_CRMS": ["salesforce"],
+        "PROVIDER_OPTIONS": {"salesforce": registered},
+    }
+    visitor.start()
+    return visitor
+
+
+def test_who_has_an_address_of_their_own_gives_it_before(at_salesforces_door: Visitor) -> None:
+    page = at_salesforces_door.get("crms/salesforce/").content.decode()
+    assert "Salesforce address" in page
+    assert "/leave" not in page
+    asked = {"sign_in": "1", "domain": "acme"}
+    page = at_salesforces_door.post("crms/salesforce/", asked).content.decode()
+    link = unescape(page.partition('class="button primary" href="')[2].partition('"')[0])
+    answer = at_salesforces_door.client.get(link)
+    assert answer.headers["Location"].startswith(
+        "https://acme.my.salesforce.com/services/oauth2/authorize?"
+    )
+    assert "a-secret" not in answer.headers["Location"]
+
+
+def test_an_address_of_somebody_else_is_refused(at_salesforces_door: Visitor) -> None:
+    asked = {"sign_in": "1", "domain": "https://salesforce.com.evil.example"}
+    page = at_salesforces_door.post("crms/salesforce/", asked).content.decode()
+    link = unescape(page.partition('class="button primary" href="')[2].partition('"')[0])
+    answer = at_salesforces_door.client.get(link)
+    assert answer.status_code == 400
+    assert "is no address of Salesforce" in answer.content.decode()
