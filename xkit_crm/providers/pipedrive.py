@@ -167,7 +167,9 @@ class PipedriveProvider(OAuthProvider):
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
         kind, name = _kind(remote_object), self.key_field(remote_object)
-        newest = islice(self._newest(kind, [], custom=name), _PAGE)
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        some = {"updated_since": yesterday} if kind.is_old else {"custom_fields": name}
+        newest = islice(self._newest(kind, [], **some), _PAGE)
         # Asked in this order: what can be found among the newest needs no search.
         for one in chain(newest, self._found(kind, Criterion(name, Operator.EQUALS, key))):
             if _source(one).get(name) == key:
@@ -201,21 +203,22 @@ class PipedriveProvider(OAuthProvider):
         params = {"custom_fields": ",".join(codes)} if picked else {}
         return _alive(ref, self.call("GET", _record_path(ref), params=params).body["data"])
 
-    def _newest(
-        self, kind: Kind, criteria: Sequence[Criterion], *, custom: str = ""
-    ) -> Iterator[Any]:
+    def _newest(self, kind: Kind, criteria: Sequence[Criterion], **more: str) -> Iterator[Any]:
         """The records that meet the criteria, as the list gives them: newest first."""
-        params = {one.field: as_text(one.value) for one in criteria} | {"limit": str(_PAGE)}
-        if custom and not kind.is_old:
-            params["custom_fields"] = custom
-        return self._pages(kind.path, {**params, **_newest_first(kind)})
+        params = {one.field: as_text(one.value) for one in criteria} | more
+        params["limit"] = str(_PAGE)
+        if kind.entity != "lead":
+            yield from self._pages(kind.path, {**params, **_newest_first(kind)})
+        else:  # their order can't be reversed
+            listed = islice(self._pages(kind.path, params), _FARTHEST)
+            yield from sorted(listed, key=_added, reverse=True)
 
     def _found(self, kind: Kind, one: Criterion) -> Iterator[Any]:
         """The records that a search finds, newest first."""
         ids = list(islice(self._ids(kind, one), _FOUND))
         if kind.is_old:
             leads = [lead for crm_id in ids if (lead := self._lead(crm_id))]
-            yield from sorted(leads, key=lambda lead: str(lead.get("add_time")), reverse=True)
+            yield from sorted(leads, key=_added, reverse=True)
         elif ids:
             params = {"ids": ",".join(ids), "limit": str(_FOUND)}
             yield from self._pages(kind.path, {**params, **_newest_first(kind)})
@@ -344,6 +347,10 @@ def _alive(ref: RecordRef, data: Mapping[str, Any]) -> Mapping[str, Any]:
     return data
 
 
+def _added(record: Mapping[str, Any]) -> str:
+    return str(record.get("add_time"))
+
+
 def _newest_first(kind: Kind) -> Mapping[str, str]:
     if kind.is_old:
         return {"sort": "add_time DESC"}
@@ -421,10 +428,7 @@ def _first_of(held: Sequence[Mapping[str, Any]], inner: str, value: Any) -> list
     former = next((one for one in held if one.get("primary")), {})
     same_one = next((one for one in held if one.get(inner) == value), former)
     others = [one for one in held if one is not former and one is not same_one]
-    return [
-        {**same_one, inner: value, "primary": True},
-        *({**one, "primary": False} for one in others),
-    ]
+    return [{**same_one, inner: value, "primary": True}, *others]
 
 
 def _whole(

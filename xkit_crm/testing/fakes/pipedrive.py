@@ -119,7 +119,10 @@ _LEAD_FIELDS = [
     },
     {"key": code_of("Gone"), "name": "Gone", "field_type": "varchar", "active_flag": False},
 ]
-_NOTE_FIELDS = [{"id": 1, "key": "content", "name": "Content", "field_type": "text"}]
+_NOTE_FIELDS = [
+    {"id": 1, "key": "content", "name": "Content", "field_type": "text", "active_flag": True},
+    {"id": 2, "key": "add_time", "name": "Created", "field_type": "date", "active_flag": True},
+]
 _ENTITIES = {
     "deals": "deal",
     "persons": "person",
@@ -191,6 +194,8 @@ class PipedriveFake(FakeCRM):
         #: Whether searches don't know yet what was made from now on.
         self.index_lags = False
         self._late: set[str] = set()
+        #: Leads that are gone, though searches know them still.
+        self.no_leads: set[str] = set()
         #: What is left of the day's tokens.
         self.tokens = 30_000
 
@@ -386,11 +391,12 @@ class PipedriveFake(FakeCRM):
         return self._old_list(request, "notes")
 
     def _old_list(self, request: Request, kind: str) -> Response:
-        own = set(request.query) - {"start", "limit", "sort"}
+        own = set(request.query) - {"start", "limit", "sort", "updated_since"}
         listed = [
             one
             for one in self.records[kind].values()
             if one.get("active_flag", True)
+            and one["add_time"] >= request.query.get("updated_since", "")
             and all(_text(one.get(name)) == request.query[name] for name in own)
         ]
         if request.query.get("sort") == "add_time DESC":
@@ -410,7 +416,7 @@ class PipedriveFake(FakeCRM):
 
     def read_lead(self, request: Request, id: str) -> Response:  # noqa: A002
         found = self.records["leads"].get(id)
-        return _data(found) if found else _no_lead()
+        return _data(found) if found and id not in self.no_leads else _no_lead()
 
     def update_lead(self, request: Request, id: str) -> Response:  # noqa: A002
         found = self.records["leads"].get(id)
