@@ -16,9 +16,10 @@ from xkit_crm.exceptions import (
     RejectedByCRM,
     RemoteRecordNotFound,
 )
-from xkit_crm.providers import oauth, pipedrive
+from xkit_crm.providers import oauth
 from xkit_crm.providers.base import Access, Criterion, Operator, RecordRef, RemoteType
-from xkit_crm.providers.pipedrive import PipedriveProvider
+from xkit_crm.providers.pipedrive import provider as adapter
+from xkit_crm.providers.pipedrive.provider import PipedriveProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes.pipedrive import PipedriveFake, code_of
 from xkit_crm.testing.fakes.server import Response
@@ -398,7 +399,7 @@ def test_what_is_not_among_the_newest_is_found_by_the_index(
     for _ in range(4):
         make(provider, "deals", title="B")
     provider.fields("deals")
-    monkeypatch.setattr(pipedrive, "_PAGE", 2)
+    monkeypatch.setattr(adapter, "_PAGE", 2)
     assert provider.find_created("deals", key=key) == ref
 
 

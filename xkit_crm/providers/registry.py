@@ -19,8 +19,10 @@ BUILT_IN: Mapping[str, str] = {
     "sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider",
     "salesforce": "xkit_crm.providers.salesforce.provider.SalesforceProvider",
     "hubspot": "xkit_crm.providers.hubspot.HubSpotProvider",
+    "pipedrive": "xkit_crm.providers.pipedrive.provider.PipedriveProvider",
     "zoho": "xkit_crm.providers.zoho.provider.ZohoProvider",
     "dynamics": "xkit_crm.providers.dynamics.provider.DynamicsProvider",
+    "xkit": "xkit_crm.providers.xkit.XkitProvider",
 }
 
 

@@ -40,7 +40,7 @@ from xkit_crm.providers.base import (
 )
 from xkit_crm.providers.http import Answer
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
-from xkit_crm.providers.pipedrive_objects import CODE, KINDS, Kind, described
+from xkit_crm.providers.pipedrive.objects import CODE, KINDS, Kind, described
 
 _DOMAIN = re.compile(r"(?:https://)?([a-z0-9][a-z0-9-]*)(?:\.pipedrive\.com)?/?")
 #: How many custom fields a read can name, and records a list or a search gives.

@@ -1,0 +1,1 @@
+"""Pipedrive: the adapter, and the objects that its API has."""
