@@ -21,12 +21,12 @@ _Description = TypeVar("_Description")
 
 def objects(provider: Provider) -> Sequence[RemoteObject]:
     """Every object of the CRM."""
-    return _remembered(provider, "objects", provider.describe_objects)
+    return remembered(provider, "objects", provider.describe_objects)
 
 
 def fields(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
     """The fields of a remote object by name, as `mapping/` wants them."""
-    described = _remembered(
+    described = remembered(
         provider, f"fields {remote_object}", lambda: provider.describe_fields(remote_object)
     )
     return {field.name: field for field in described}
@@ -34,7 +34,7 @@ def fields(provider: Provider, remote_object: str) -> dict[str, RemoteField]:
 
 def workflows(provider: Provider) -> Sequence[Workflow]:
     """Every native workflow that an event can be handed to."""
-    return _remembered(provider, "workflows", provider.list_workflows)
+    return remembered(provider, "workflows", provider.list_workflows)
 
 
 def workflow(provider: Provider, name: str) -> Workflow | None:
@@ -48,9 +48,10 @@ def forget(provider: Provider) -> None:
     cache.set(_generation_key(provider), uuid4().hex, timeout=None)
 
 
-def _remembered(
+def remembered(
     provider: Provider, what: str, describe: Callable[[], Sequence[_Description]]
 ) -> Sequence[_Description]:
+    """What the CRM says of this, remembered as long as the rest; `describe` asks it."""
     if what not in provider.described:
         provider.described[what] = _cached(provider, what, describe)
     found: Sequence[_Description] = provider.described[what]
