@@ -22,6 +22,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -54,6 +55,8 @@ PACKAGES = (
     "trytond_sale_opportunity==8.2.0",
     "trytond_stock==8.2.1",
 )
+#: Raised when something else is set up: what was set up before is made anew.
+_RECIPE = 1
 DATABASE = "crm"
 #: The user that a product connects as: a salesperson, no administrator.
 USER = "salesperson"
@@ -107,7 +110,8 @@ def tryton(port: int = 0) -> Iterator[Tryton]:
 
 def _installed() -> Path:
     """The folder with the environment and the template; both are made where they are missing."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()[:12]
+    made_of = repr((_RECIPE, PACKAGES, sys.version))
+    recipe = hashlib.sha256(made_of.encode()).hexdigest()[:12]
     home = _cache() / f"tryton-{recipe}"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
@@ -288,6 +292,7 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="a free one by default")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with us
     with suppress(KeyboardInterrupt), tryton(given.port) as server:
         lines = [
             "Tryton runs, until Ctrl-C. Connect to it in CRM Link with",

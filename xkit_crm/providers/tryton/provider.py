@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -20,7 +18,6 @@ from xkit_crm.exceptions import (
     CRMUnauthorized,
     CRMUnavailable,
     Problem,
-    RecordLocked,
     RejectedByCRM,
     RemoteRecordNotFound,
     XkitError,
@@ -28,7 +25,6 @@ from xkit_crm.exceptions import (
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import (
     Access,
-    Choice,
     CredentialField,
     Credentials,
     Criterion,
@@ -41,43 +37,20 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
     Workflow,
+    outcome_of,
 )
 from xkit_crm.providers.http import Answer, HTTPProvider, request
-from xkit_crm.providers.pyson import conditions, holds
+from xkit_crm.providers.tryton.describing import PARTY, TYPES, described, is_contact
+from xkit_crm.providers.tryton.errors import error_of, problems_in
+from xkit_crm.providers.tryton.values import UNSAYABLE, from_tryton, kind_of, to_tryton
 
-#: Lists of records, files, and spans of time have no counterpart, and are left out.
-_TYPES = {
-    "char": RemoteType.STRING,
-    "text": RemoteType.TEXT,
-    "integer": RemoteType.INTEGER,
-    "float": RemoteType.NUMBER,
-    "numeric": RemoteType.NUMBER,
-    "boolean": RemoteType.BOOLEAN,
-    "date": RemoteType.DATE,
-    "datetime": RemoteType.DATETIME,
-    "timestamp": RemoteType.DATETIME,
-    "selection": RemoteType.PICKLIST,
-    "multiselection": RemoteType.MULTIPICKLIST,
-    "many2one": RemoteType.REFERENCE,
-    "one2one": RemoteType.REFERENCE,
-    "reference": RemoteType.REFERENCE,
-}
-#: Texts that say what they are by their name alone.
-_NAMES = {
-    "email": RemoteType.EMAIL,
-    "website": RemoteType.URL,
-    "phone": RemoteType.PHONE,
-    "mobile": RemoteType.PHONE,
-    "fax": RemoteType.PHONE,
-}
 #: Models of Tryton itself; but notes are written by people.
 _TECHNICAL = ("ir.", "res.")
-_NOT_TECHNICAL = frozenset({"ir.note"})
+_NOTES = "ir.note"
 
 #: The largest id: a database's integer.
 _MAX_ID = 2**31 - 1
 
-_PARTY = "party.party"
 _OPPORTUNITY = "sale.opportunity"
 #: Tryton deletes these once they are cancelled.
 _CANCELLED_FIRST = frozenset({_OPPORTUNITY, "sale.sale"})
@@ -87,9 +60,8 @@ _RECORD = RemoteField(
     "opportunity", "Opportunity", RemoteType.REFERENCE, required=True, references=(_OPPORTUNITY,)
 )
 
-#: Where our key can be kept: lists of other records, which are made in one call with the record;
-#: what they are of, and the field there.
-_KEY_PLACES = {"identifiers": ("party.identifier", "code"), "notes": ("ir.note", "message")}
+#: Where our key is kept: in a list of other records, which are made in one call with the record.
+_IDENTIFIER, _NOTE = "identifiers.code", "notes.message"
 
 
 class TrytonProvider(HTTPProvider):
@@ -181,7 +153,7 @@ class TrytonProvider(HTTPProvider):
         if isinstance(body, dict) and "result" in body:
             return body["result"]
         if isinstance(body, dict) and isinstance(body.get("error"), list):
-            raise _said(body["error"], at_fault)
+            raise error_of(body["error"], at_fault)
         raise CRMError("Tryton's answer can't be read.", outcome_unknown=writes)
 
     # -- describing ---------------------------------------------------------------------------
@@ -203,54 +175,31 @@ class TrytonProvider(HTTPProvider):
     def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
         found = self._rpc(f"model.{remote_object}.fields_get", None, 0)
         defaults = self._rpc(f"model.{remote_object}.default_get", None, False)
-        self._key_place(remote_object, found)  # known, as long as the fields are
+        self._special(remote_object, found)  # known, as long as the fields are
+        values = {**defaults, "context": self._context}
         return [
-            self._field(remote_object, one, defaults)
+            described(remote_object, one, values, self._options(remote_object, one))
             for one in found.values()
-            if one["type"] in _TYPES
+            if one["type"] in TYPES
         ]
 
-    def _field(
-        self, remote_object: str, found: Mapping[str, Any], defaults: Mapping[str, Any]
-    ) -> RemoteField:
-        name, kind, states = found["name"], found["type"], conditions(found.get("states"))
+    def _special(self, remote_object: str, known: Mapping[str, Any] | None = None) -> Sequence[str]:
+        """What has to be known of a model beside its fields: which references say the model as
+        well, and whether it has `notes`."""
 
-        def is_now(state: str, number: int) -> bool:
-            """By the conditions of a record as it is at first."""
-            said = holds(states[state], {**defaults, "id": number}) if state in states else None
-            return bool(found.get(state)) if said is None else said
+        def ask() -> list[str]:
+            found = known or self._rpc(f"model.{remote_object}.fields_get", None, 0)
+            return [
+                name
+                for name, one in found.items()
+                if one["type"] == "reference" or (name == "notes" and one["relation"] == _NOTES)
+            ]
 
-        createable = not (found.get("readonly") or is_now("readonly", -1))
-        updateable = not (found.get("readonly") or is_now("readonly", 1))
-        # What a person can't fill in is filled in by Tryton. What is computed, and so isn't
-        # searched, is another way to write what is stored, and that is required itself.
-        filled = holds(states.get("editable", True), defaults) is False
-        filled = filled or kind == "boolean" or defaults.get(name) is not None
-        filled = filled or not found.get("searchable")
-        options = self._options(remote_object, found) if "selection" in found else []
-        if kind == "reference":
-            references = tuple(str(value) for value, _ in options if value)
-        else:
-            references = (found["relation"],) if found.get("relation") else ()
-        type_ = _TYPES[kind]
-        picks = type_ in (RemoteType.PICKLIST, RemoteType.MULTIPICKLIST)
-        size = found.get("size")
-        return RemoteField(
-            name=name,
-            label=found.get("string") or name,
-            type=_NAMES.get(name, type_) if kind == "char" else type_,
-            required=createable and not filled and is_now("required", -1),
-            createable=createable,
-            updateable=updateable,
-            searchable=bool(found.get("searchable")) or _is_contact(remote_object, name),
-            choices=tuple(Choice(str(v), label) for v, label in options if v) if picks else (),
-            references=references,
-            max_length=size if isinstance(size, int) else None,
-        )
+        return descriptions.remembered(self, f"special of {remote_object}", ask)
 
     def _options(self, remote_object: str, found: Mapping[str, Any]) -> list[Any]:
         """Pairs of value and label, or none where they depend on the record."""
-        options = found["selection"]
+        options = found.get("selection", ())
         if isinstance(options, str):
             if found.get("selection_change_with"):
                 return []
@@ -271,10 +220,13 @@ class TrytonProvider(HTTPProvider):
         *,
         limit: int,
     ) -> Sequence[RemoteRecord]:
-        kinds = self.fields(remote_object)
+        kinds, special = self.fields(remote_object), self._special(remote_object)
         try:
-            domain = [_clause(remote_object, one, kinds.get(one.field)) for one in criteria]
-        except (ValueError, ArithmeticError):
+            domain = [
+                _clause(remote_object, one, kinds.get(one.field), names_model=one.field in special)
+                for one in criteria
+            ]
+        except UNSAYABLE:
             return []  # no record can hold such a value
         return self._read(remote_object, domain, fields, limit)
 
@@ -321,9 +273,11 @@ class TrytonProvider(HTTPProvider):
         remote_object = edits[0].ref.remote_object
         rows = [self._row(remote_object, edit.values) for edit in edits]
         written = [edit.values for edit in edits]
+        kept = self._kept([edit.ref for edit in edits])
 
         def write(chosen: Sequence[int]) -> None:
-            pairs = [[[int(edits[n].ref.crm_id)], rows[n]] for n in chosen]
+            ids = [int(edits[n].ref.crm_id) for n in chosen]
+            pairs = [[[kept[number]], rows[n]] for number, n in zip(ids, chosen, strict=True)]
             sent = [one for pair in pairs for one in pair]
             self._write(remote_object, "write", *sent, of=written)
 
@@ -346,11 +300,44 @@ class TrytonProvider(HTTPProvider):
     def get_many(
         self, refs: Sequence[RecordRef], fields: Sequence[str]
     ) -> Sequence[RemoteRecord | XkitError]:
-        remote_object, ids = refs[0].remote_object, [n for n in map(_number, refs) if n]
+        remote_object, kept = refs[0].remote_object, self._kept(refs)
+        if remote_object == _NOTES:  # only administrators may search them
+            return [outcome_of(self._read_note, ref, fields) for ref in refs]
+        ids = [kept.get(number, 0) for number in map(_number, refs)]
         # To read one that is gone is an error for all; to search for it isn't.
-        found = self._read(remote_object, [["id", "in", ids]], fields, len(ids), active_test=False)
-        known = {one.ref: one for one in found}
-        return [known.get(ref) or _missing(ref) for ref in refs]
+        domain = [["id", "in", sorted({*ids} - {0})]]
+        found = self._read(remote_object, domain, fields, len(ids), active_test=False)
+        known = {int(one.ref.crm_id): one for one in found}
+        return [known.get(number) or _missing(ref) for number, ref in zip(ids, refs, strict=True)]
+
+    def _read_note(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        number = _number(ref)
+        try:
+            found = self._rpc(f"model.{_NOTES}.read", [number], list(fields)) if number else []
+        except RejectedByCRM:
+            found = []
+        if not found:
+            raise _missing(ref)
+        return self._record(_NOTES, found[0], fields)
+
+    def _kept(self, refs: Sequence[RecordRef]) -> dict[int, int]:
+        """The party that each of these was merged into. Tryton keeps both, and would write to
+        either."""
+        ids = {number for number in map(_number, refs) if number}
+        kept = {one: one for one in ids}
+        seen: set[int] = set()
+        while refs[0].remote_object == PARTY and ids - seen:
+            seen |= ids
+            found = self._rpc(
+                f"model.{PARTY}.search_read",
+                [["id", "in", sorted(ids)], ["replaced_by", "!=", None]],
+                *(0, None, None, ["replaced_by"]),
+                active_test=False,
+            )
+            into = {one["id"]: one["replaced_by"] for one in found}
+            kept = {one: into.get(there, there) for one, there in kept.items()}
+            ids = set(into.values())
+        return kept
 
     def _read(
         self,
@@ -365,14 +352,14 @@ class TrytonProvider(HTTPProvider):
             *(0, limit, [["id", "DESC"]], list(fields)),
             **context,
         )
+        return [self._record(remote_object, one, fields) for one in found]
+
+    def _record(
+        self, remote_object: str, found: Mapping[str, Any], fields: Sequence[str]
+    ) -> RemoteRecord:
         kinds = self.fields(remote_object) if fields else {}
-        return [
-            RemoteRecord(
-                RecordRef(remote_object, str(one["id"])),
-                {name: _plain(one.get(name), kinds.get(name)) for name in fields},
-            )
-            for one in found
-        ]
+        values = {name: from_tryton(found.get(name), kinds.get(name)) for name in fields}
+        return RemoteRecord(RecordRef(remote_object, str(found["id"])), values)
 
     def _each(
         self, refs: Sequence[RecordRef], do: Callable[[Sequence[int]], None]
@@ -394,13 +381,13 @@ class TrytonProvider(HTTPProvider):
 
     def _existing(self, refs: Sequence[RecordRef]) -> set[RecordRef]:
         found = self.get_many(refs, [])
-        return {one.ref for one in found if isinstance(one, RemoteRecord)}
+        return {ref for ref, one in zip(refs, found, strict=True) if isinstance(one, RemoteRecord)}
 
     def _write(
         self, remote_object: str, how: str, *params: Any, of: Sequence[Mapping[str, Any]] = ()
     ) -> Any:
         def at_fault(message: str, domain: Any) -> Iterable[Problem]:
-            return _problems(message, domain, self.fields(remote_object), of)
+            return problems_in(message, domain, self.fields(remote_object), of)
 
         return self._rpc(f"model.{remote_object}.{how}", *params, writes=True, at_fault=at_fault)
 
@@ -411,18 +398,9 @@ class TrytonProvider(HTTPProvider):
         named = super().key_field(remote_object)
         if named:
             return named
-        return self._key_place(remote_object)
-
-    def _key_place(self, remote_object: str, known: Mapping[str, Any] | None = None) -> str:
-        def place() -> list[str]:
-            found = known or self._rpc(f"model.{remote_object}.fields_get", list(_KEY_PLACES), 0)
-            return [
-                f"{name}.{field}"
-                for name, (relation, field) in _KEY_PLACES.items()
-                if found.get(name, {}).get("relation") == relation
-            ]
-
-        return next(iter(descriptions.remembered(self, f"key of {remote_object}", place)), "")
+        if remote_object == PARTY:
+            return _IDENTIFIER
+        return _NOTE if "notes" in self._special(remote_object) else ""
 
     def _written(self, remote_object: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
         row = self._row(remote_object, values)
@@ -434,14 +412,14 @@ class TrytonProvider(HTTPProvider):
         return row
 
     def _row(self, remote_object: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        kinds = self.fields(remote_object)
+        kinds, special = self.fields(remote_object), self._special(remote_object)
         row, problems = {}, []
         for name, value in values.items():
             try:
-                row[name] = _tagged(value, kinds.get(name))
-            except (ValueError, ArithmeticError):
+                row[name] = to_tryton(value, kinds.get(name), names_model=name in special)
+            except UNSAYABLE:
                 # Tryton would say what is wrong with it, but not where.
-                problems.append(Problem(name, f"{value!r} is no {_kind(kinds[name])}"))
+                problems.append(Problem(name, f"{value!r} is no {kind_of(kinds[name])}"))
         if problems:
             raise RejectedByCRM("Tryton can't hold these values.", errors=problems)
         return row
@@ -516,7 +494,7 @@ def _part(text: str) -> str:
 
 
 def _is_technical(name: str) -> bool:
-    return ".reporting." in name or (name.startswith(_TECHNICAL) and name not in _NOT_TECHNICAL)
+    return ".reporting." in name or (name.startswith(_TECHNICAL) and name != _NOTES)
 
 
 def _number(ref: RecordRef) -> int:
@@ -537,152 +515,16 @@ def _only(answers: Sequence[Any]) -> Any:
     return answer
 
 
-def _clause(remote_object: str, one: Criterion, field: RemoteField | None) -> list[Any]:
+def _clause(
+    remote_object: str, one: Criterion, field: RemoteField | None, *, names_model: bool
+) -> list[Any]:
     """A part of a search domain; a text to look for is no pattern."""
     if one.operator is Operator.CONTAINS:
         text = re.sub(r"([\\%_])", r"\\\1", str(one.value))
         how, value = "ilike", f"%{text}%"
     else:
-        how, value = "=", _tagged(one.value, field)
-    if _is_contact(remote_object, one.field):
+        how, value = "=", to_tryton(one.value, field, names_model=names_model)
+    if is_contact(remote_object, one.field):
         # A party's own field shows the first of its contacts, and can't be searched.
         return ["contact_mechanisms", "where", [["type", "=", one.field], ["value", how, value]]]
     return [one.field, how, value]
-
-
-def _is_contact(remote_object: str, name: str) -> bool:
-    return remote_object == _PARTY and name in _NAMES
-
-
-# -- what it refuses ------------------------------------------------------------------------------
-
-
-def _said(error: list[Any], at_fault: Callable[[str, Any], Iterable[Problem]] | None) -> CRMError:
-    """The typed error. Its transaction was rolled back, so nothing was written."""
-    kind, detail, *_ = [*error, None, None]
-    parts: list[Any] = [part for part in detail if part] if isinstance(detail, list) else []
-    match kind:
-        case "ConcurrencyException":
-            return RecordLocked("Tryton answered that somebody else changed the record.")
-        case "LoginException":
-            return CRMUnauthorized("Tryton wants more than a user's name and password.")
-        case "UserWarning":
-            _, *words = [*parts, ""]
-            return RejectedByCRM(
-                f"Tryton warns: {' '.join(words).strip()}",
-                hint="The user of this connection can tell Tryton, in its client, not to warn of "
-                "this again.",
-            )
-        case "UserError":
-            message = " ".join(part for part in parts if isinstance(part, str))
-            domain = parts[-1] if parts and isinstance(parts[-1], list) else None
-        case _:
-            message, domain = str(kind), None
-    problems = tuple(at_fault(message, domain)) if at_fault else ()
-    return RejectedByCRM(f"Tryton answered: {message or 'an error without words'}", errors=problems)
-
-
-def _problems(
-    message: str,
-    domain: Any,
-    fields: Mapping[str, RemoteField],
-    rows: Sequence[Mapping[str, Any]],
-) -> Iterable[Problem]:
-    """The fields at fault: those of the violated domain, or else those whose label, name or value
-    stands in quotes in what it says, in whichever language."""
-    written = {name for row in rows for name in row}
-    named = domain[1] if isinstance(domain, list) and len(domain) == 2 else {}
-    labels = {name for name, field in fields.items() if _quotes(message, field.label)}
-    for found in (
-        named.keys() & fields.keys(),
-        labels & written or labels,
-        {name for name in written if _quotes(message, name)},
-        {name for row in rows for name, value in row.items() if _quotes(message, value)},
-    ):
-        if found:
-            return [Problem(name, message) for name in sorted(found)]
-    return []
-
-
-def _quotes(message: str, what: Any) -> bool:
-    text = str(what)
-    return bool(text and re.search(f"{_OPENING}{re.escape(text)}{_CLOSING}", message))
-
-
-_OPENING, _CLOSING = "[\"'“„«‘「]\\s?", "\\s?[\"'”“»’」]"
-
-
-# -- values ---------------------------------------------------------------------------------------
-
-
-#: Of a moment.
-_PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
-
-
-def _kind(field: RemoteField) -> str:
-    return "id of a record" if field.type is RemoteType.REFERENCE else field.type.value
-
-
-def _tagged(value: Any, field: RemoteField | None) -> Any:
-    """As Tryton wants it: what JSON has no type for is an object that says its class. Raises
-    `ValueError` or `ArithmeticError` for what can't be said so."""
-    if value is None or field is None:
-        return value
-    match field.type:
-        case RemoteType.DATE:
-            day = date.fromisoformat(value)
-            return {"__class__": "date", "year": day.year, "month": day.month, "day": day.day}
-        case RemoteType.DATETIME:
-            return _tagged_moment(datetime.fromisoformat(value))
-        case RemoteType.NUMBER:
-            # A float field takes a decimal as well.
-            number = Decimal(str(value))
-            if not number.is_finite() or isinstance(value, bool):
-                raise ValueError(value)
-            return {"__class__": "Decimal", "decimal": format(number, "f")}
-        case RemoteType.INTEGER:
-            return int(value)
-        case RemoteType.REFERENCE:
-            return _pointer(str(value), field)
-    return value
-
-
-def _tagged_moment(moment: datetime) -> dict[str, Any]:
-    """Tryton's moments are in UTC, and say nothing of it."""
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    return {"__class__": "datetime", **{name: getattr(moment, name) for name in _PARTS}}
-
-
-def _pointer(text: str, field: RemoteField) -> int | str:
-    """An id, or a record id; where a field points to several models, the model goes before it."""
-    model, separator, number = text.replace(":", ",").rpartition(",")
-    if separator and field.references and model not in field.references:
-        raise ValueError(text)
-    if len(field.references) == 1 or not separator:
-        return int(number)
-    return f"{model},{int(number)}"
-
-
-def _plain(value: Any, field: RemoteField | None) -> Any:
-    """What such a value says."""
-    kind = field.type if field is not None else None
-    if isinstance(value, int) and kind in (RemoteType.REFERENCE, RemoteType.BOOLEAN):
-        # Some databases have no truths of their own.
-        return bool(value) if kind is RemoteType.BOOLEAN else str(value)
-    if not isinstance(value, dict):
-        return value
-    match value.get("__class__"):
-        case "Decimal":
-            return _as_number(Decimal(value["decimal"]))
-        case "date":
-            return date(value["year"], value["month"], value["day"]).isoformat()
-        case "datetime":
-            return datetime(**{name: value[name] for name in _PARTS}).isoformat() + "Z"  # noqa: DTZ001 - in UTC
-    return value
-
-
-def _as_number(number: Decimal) -> int | float | str:
-    """A number where it stays what it is, or else its text."""
-    if number == number.to_integral_value():
-        return int(number)
-    return float(number) if Decimal(repr(float(number))) == number else str(number)

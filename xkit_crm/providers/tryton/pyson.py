@@ -1,6 +1,7 @@
 """Tryton's conditions, such as when a field is required: PYSON, statements written as JSON.
 
-Just what conditions about fields are made of. Whether one that is made of more holds, nobody knows.
+Just what conditions about fields are made of. Whether one holds that is made of more, or that asks
+for a value nobody knows, can't be said.
 """
 
 from __future__ import annotations
@@ -31,10 +32,20 @@ def _value(said: Any, values: Mapping[str, Any]) -> Any:
         return [_value(one, values) for one in said]
     if not isinstance(said, dict) or "__class__" not in said:
         return said
+    kind = said["__class__"]
+    if kind in ("And", "Or"):
+        return _joined([holds(one, values) for one in said["s"]], decisive=kind == "Or")
     parts = {name: _value(part, values) for name, part in said.items()}
-    if said["__class__"] == "Eval":
-        return values.get(parts["v"], parts["d"])
-    return _STATEMENTS[said["__class__"]](parts)
+    return values[parts["v"]] if kind == "Eval" else _STATEMENTS[kind](parts)
+
+
+def _joined(known: list[bool | None], *, decisive: bool) -> bool:
+    """One that decides is enough, whatever the others would be."""
+    if decisive in known:
+        return decisive
+    if None in known:
+        raise KeyError
+    return not decisive
 
 
 def _is_greater(one: Any, other: Any, parts: _Parts) -> bool:
@@ -46,8 +57,6 @@ def _is_greater(one: Any, other: Any, parts: _Parts) -> bool:
 _STATEMENTS: Mapping[str, Callable[[_Parts], Any]] = {
     "Not": lambda parts: not parts["v"],
     "Bool": lambda parts: bool(parts["v"]),
-    "And": lambda parts: all(parts["s"]),
-    "Or": lambda parts: any(parts["s"]),
     "Equal": lambda parts: parts["s1"] == parts["s2"],
     "Greater": lambda parts: _is_greater(parts["s1"], parts["s2"], parts),
     "Less": lambda parts: _is_greater(parts["s2"], parts["s1"], parts),
