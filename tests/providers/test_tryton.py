@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.conftest import need
+from tests.factories import ConnectionFactory
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
@@ -23,7 +24,9 @@ from xkit_crm.exceptions import (
     RejectedByCRM,
     RemoteRecordNotFound,
 )
+from xkit_crm.models import Connection
 from xkit_crm.providers.base import Access, Criterion, Draft, Edit, Operator, RecordRef
+from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.tryton import TrytonProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes import FakeCRM, Misbehaviour
@@ -205,18 +208,19 @@ def test_tryton_is_a_process_beside_and_never_imported(server: Tryton) -> None:
     assert not [name for name in sys.modules if name.split(".")[0] == "trytond"]
 
 
-def test_one_login_serves_whoever_comes_after(crm: Between) -> None:
-    stored = dict(crm.credentials)
-
-    def renew(used: Any, ask: Any) -> Any:
-        stored.update(ask(used))
-        return stored
-
+@pytest.mark.django_db(transaction=True)
+def test_one_login_serves_whoever_comes_after(crm: Between, settings: Any) -> None:
+    path = "xkit_crm.providers.tryton.TrytonProvider"
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDERS": {"tryton": path}}
+    connection = ConnectionFactory.create(
+        id="acme", provider="tryton", credentials=dict(crm.credentials)
+    )
     for _ in range(3):
-        made = TrytonProvider(Access("acme", dict(stored), renew))
-        party(made)
+        found = provider_for(Connection.objects.get(pk=connection.pk))
+        found.create(PARTY, {"name": "Ada"}, key=str(uuid4()))
     assert crm.renewals == 1
-    assert stored["password"] == crm.server.password
+    connection.refresh_from_db()
+    assert connection.credentials.keys() == {*crm.credentials, "session"}
 
 
 def test_a_wrong_password_is_told_without_it(crm: Between) -> None:
