@@ -44,6 +44,7 @@ LONG = (
     "tests/delivery/test_rounds",
     "tests/delivery/test_worker",
     "tests/management/test_backfill.py::test_after_a_kill",
+    "tests/providers/test_tryton",
     "tests/sync/test_set_wise",
 )
 

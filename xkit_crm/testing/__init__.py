@@ -6,11 +6,11 @@ delivered by itself.
 
 from __future__ import annotations
 
-from xkit_crm.delivery.worker import Worker
-
 
 def deliver() -> int:
     """Carry out every invocation that is due now; gives how many were."""
+    from xkit_crm.delivery.worker import Worker  # it needs Django; the servers beside it don't
+
     return Worker().run_once()
 
 

@@ -1,0 +1,598 @@
+"""Odoo 19 and later, in Odoo's cloud or on a server of the customer's own: JSON-2, an API key.
+
+Every method of every model is an address, its arguments are named, and a call is a transaction. A
+call makes many records, but writes the same values to all that it writes to. A field `x_xkit_key`
+lets a create of unknown outcome be looked up (`docs/crms/odoo.md`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from xkit_crm.exceptions import (
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    Problem,
+    RateLimited,
+    RecordLocked,
+    RejectedByCRM,
+    RemoteRecordNotFound,
+    XkitError,
+)
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import (
+    Choice,
+    CredentialField,
+    Criterion,
+    Draft,
+    Edit,
+    Operator,
+    RecordRef,
+    RemoteField,
+    RemoteObject,
+    RemoteRecord,
+    RemoteType,
+    Workflow,
+)
+from xkit_crm.providers.http import Answer, HTTPProvider
+
+#: Files, lists of lines, and what a database's own properties are made of are left out.
+_TYPES = {
+    "char": RemoteType.STRING,
+    "text": RemoteType.TEXT,
+    "html": RemoteType.TEXT,
+    "integer": RemoteType.INTEGER,
+    "float": RemoteType.NUMBER,
+    "monetary": RemoteType.NUMBER,
+    "boolean": RemoteType.BOOLEAN,
+    "date": RemoteType.DATE,
+    "datetime": RemoteType.DATETIME,
+    "selection": RemoteType.PICKLIST,
+    "many2one": RemoteType.REFERENCE,
+    "reference": RemoteType.REFERENCE,
+    "many2many": RemoteType.MULTIPICKLIST,
+}
+#: Texts that say what they are by their name alone.
+_NAMES = {
+    "email": RemoteType.EMAIL,
+    "email_from": RemoteType.EMAIL,
+    "website": RemoteType.URL,
+    "phone": RemoteType.PHONE,
+    "mobile": RemoteType.PHONE,
+}
+_ATTRIBUTES = ("type", "string", "required", "readonly", "selection", "relation", "searchable")
+#: What a list of records has to be of to be picked from: tags, and as many as are shown.
+_TAGS = re.compile(r".*[._](tags?|category)")
+_MOST_TAGS = 500
+
+#: Models of Odoo itself.
+_TECHNICAL = re.compile(
+    r"(ir|base|bus|web|report|digest|iap|fetchmail|discuss|mail|sms|snailmail|res\.config|res\.users)"
+    r"([._].*)?|base_.*|web_.*|.*\.(report|wizard)|_unknown"
+)
+_NOT_TECHNICAL = frozenset({"mail.activity", "res.users"})
+
+_MAX_ID = 2**31 - 1
+
+#: Errors of Python's own that a value which makes no sense ends in. All of them are undone.
+_NONSENSE = re.compile(
+    r"builtins\.(Value|Type|Key|Index|Attribute|Assertion|Overflow|Unicode\w*)Error|decimal\..*"
+)
+#: Where Odoo names a field, in whichever language: by its technical name, after its label.
+_FIELDS = (
+    re.compile(r"Wrong value for [\w.]+\.(\w+):"),
+    re.compile(r"Invalid field ['\"]?(\w+)"),
+    re.compile(r"['\"“”„»«’] ?\((\w+)\)"),
+    re.compile(r":[^\n(]+\((\w+)\)"),
+)
+
+
+class OdooProvider(HTTPProvider):
+    slug = "odoo"
+    label = "Odoo"
+    credential_fields = (
+        CredentialField("url", "Address", "Such as https://mycompany.odoo.com"),
+        CredentialField(
+            "database",
+            "Database",
+            "Only where your server has several, and the address doesn't tell which.",
+            required=False,
+        ),
+        CredentialField(
+            "key",
+            "API key",
+            "Made under Preferences, Account Security. It ends on the day that is chosen there.",
+            secret=True,
+        ),
+    )
+    can_find_created = False  # but for models with a field `x_xkit_key`
+    batch_size: ClassVar[int] = 100
+
+    # -- the connection -----------------------------------------------------------------------
+
+    @property
+    def base_url(self) -> str:
+        """The server's address. What a browser shows behind it, `/odoo/...`, isn't part of it."""
+        said = str(self.options.get("base_url") or self.access.credentials.get("url", ""))
+        server = re.sub(r"/(odoo|web)(/.*)?$", "", said.strip().partition("#")[0].partition("?")[0])
+        return server.rstrip("/")
+
+    def authorisation(self) -> Mapping[str, str]:
+        database = self.access.credentials.get("database")
+        named = {"X-Odoo-Database": str(database)} if database else {}
+        key = self.access.credentials.get("key", "")
+        return {"Authorization": f"bearer {key}", "User-Agent": "xkit_crm", **named}
+
+    def _do(
+        self,
+        model: str,
+        method: str,
+        *,
+        writes: bool = False,
+        ids: Sequence[int] = (),
+        **named: Any,
+    ) -> Any:
+        """What a method gives, asked in the language of the connection's user."""
+        context = {**self._context, **named.pop("context", {})}
+        sent = {**({"ids": list(ids)} if ids else {}), **named, "context": context}
+        return self.call("POST", f"/json/2/{_part(model)}/{method}", sent, writes=writes).body
+
+    @property
+    def _context(self) -> Mapping[str, Any]:
+        (found,) = descriptions.remembered(self, "context", self._user_context)
+        return found
+
+    def _user_context(self) -> list[Mapping[str, Any]]:
+        found = self.call("POST", "/json/2/res.users/context_get", {}, writes=False).body
+        return [{"lang": found["lang"]} if found.get("lang") else {}]
+
+    # -- describing ---------------------------------------------------------------------------
+
+    def describe_objects(self) -> Sequence[RemoteObject]:
+        found = self._do("ir.model", "get_available_models")
+        return [
+            RemoteObject(one["model"], one["display_name"] or one["model"])
+            for one in sorted(found, key=lambda one: str(one["display_name"]))
+            if one["model"] in _NOT_TECHNICAL or not _TECHNICAL.fullmatch(one["model"])
+        ]
+
+    def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
+        found = self._do(remote_object, "fields_get", attributes=list(_ATTRIBUTES))
+        required = [n for n, one in found.items() if one.get("required") and not one["readonly"]]
+        filled = self._defaults(remote_object, required) if required else {}
+        return [
+            self._field(name, one, required=name in required and filled.get(name) in (None, False))
+            for name, one in found.items()
+            if _is_described(one)
+        ]
+
+    def _defaults(self, remote_object: str, names: Sequence[str]) -> Mapping[str, Any]:
+        try:
+            found: dict[str, Any] = self._do(remote_object, "default_get", fields=list(names))
+        except RejectedByCRM:
+            return {}  # some models call the argument something else, and then it can't be given
+        return found
+
+    def _field(self, name: str, found: Mapping[str, Any], *, required: bool) -> RemoteField:
+        kind, relation = _TYPES[found["type"]], found.get("relation")
+        changeable = not found.get("readonly")
+        options = list(found.get("selection") or ())
+        if kind is RemoteType.MULTIPICKLIST:
+            options = self._tags(str(relation)) if changeable else []
+        references = [relation] if relation else [value for value, _ in options]
+        return RemoteField(
+            name=name,
+            label=found.get("string") or name,
+            type=_NAMES.get(name, kind) if found["type"] == "char" else kind,
+            required=required and kind is not RemoteType.BOOLEAN,
+            createable=changeable,
+            updateable=changeable,
+            searchable=bool(found.get("searchable", True)),
+            choices=tuple(Choice(str(v), label) for v, label in options)
+            if kind in (RemoteType.PICKLIST, RemoteType.MULTIPICKLIST)
+            else (),
+            references=tuple(references) if kind is RemoteType.REFERENCE else (),
+        )
+
+    def _tags(self, model: str) -> list[tuple[int, str]]:
+        found = self._do(model, "search_read", domain=[], fields=["display_name"], limit=_MOST_TAGS)
+        return [(one["id"], one["display_name"]) for one in found]
+
+    # -- one record ---------------------------------------------------------------------------
+
+    def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
+        found: RemoteRecord = _only(self.get_many([ref], fields))
+        return found
+
+    def search(
+        self,
+        remote_object: str,
+        criteria: Sequence[Criterion],
+        fields: Sequence[str],
+        *,
+        limit: int,
+    ) -> Sequence[RemoteRecord]:
+        kinds = self.fields(remote_object)
+        try:
+            domain = [_clause(one, kinds.get(one.field)) for one in criteria]
+        except _UNSAYABLE:
+            return []  # no record can hold such a value
+        return self._read(remote_object, domain, fields, limit=limit)
+
+    def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
+        made: RecordRef = _only(self.create_many(remote_object, [Draft(values, key)]))
+        return made
+
+    def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
+        return self.find_created_many(remote_object, [key])[0]
+
+    def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
+        self._do(
+            ref.remote_object,
+            "write",
+            ids=[_id(ref)],
+            vals=self._row(ref.remote_object, values),
+            writes=True,
+        )
+
+    def delete(self, ref: RecordRef) -> None:
+        self._do(ref.remote_object, "unlink", ids=[_id(ref)], writes=True)
+
+    # -- many at once -------------------------------------------------------------------------
+
+    def create_many(
+        self, remote_object: str, drafts: Sequence[Draft]
+    ) -> Sequence[RecordRef | XkitError]:
+        field = self.key_field(remote_object)
+        rows = [
+            self._row(remote_object, draft.values) | ({field: draft.key} if field else {})
+            for draft in drafts
+        ]
+        made = self._do(remote_object, "create", vals_list=rows, writes=True)
+        if not isinstance(made, list) or len(made) != len(rows):
+            raise CRMError("Odoo's answer doesn't say what was made.", outcome_unknown=True)
+        return [RecordRef(remote_object, str(number)) for number in made]
+
+    def find_created_many(
+        self, remote_object: str, keys: Sequence[str]
+    ) -> Sequence[RecordRef | None]:
+        field = self.key_field(remote_object)
+        found = self._do(
+            remote_object,
+            "search_read",
+            domain=[[field, "in", list(keys)]],
+            fields=[field],
+            order="id desc",
+            context={"active_test": False},
+        )
+        made = {one[field]: RecordRef(remote_object, str(one["id"])) for one in found}
+        return [made.get(key) for key in keys]
+
+    def update_many(self, edits: Sequence[Edit]) -> Sequence[XkitError | None]:
+        """A call for all that get the same values: Odoo has none for several. Once it is too much
+        or Odoo is gone, no more is asked of it."""
+        answers: dict[RecordRef, XkitError | None] = {}
+        stopped: CRMError | None = None
+        for refs, values in _alike(edits):
+            found = dict.fromkeys(refs, stopped) if stopped else self._write_alike(refs, values)
+            answers |= found
+            stopped = stopped or _stops(found.values())
+        return [answers[edit.ref] for edit in edits]
+
+    def _write_alike(
+        self, refs: Sequence[RecordRef], values: Mapping[str, Any]
+    ) -> dict[RecordRef, XkitError | None]:
+        remote_object = refs[0].remote_object
+
+        def write(ids: Sequence[int]) -> None:
+            row = self._row(remote_object, values)
+            self._do(remote_object, "write", ids=ids, vals=row, writes=True)
+
+        try:
+            return dict(zip(refs, self._each(refs, write), strict=True))
+        except RejectedByCRM as error:
+            # One of them, or the values; what others were given has been written.
+            if len(refs) == 1:
+                return {refs[0]: error}
+            found: dict[RecordRef, XkitError | None] = {}
+            for ref in refs:
+                found |= self._write_alike([ref], values)
+            return found
+        except CRMError as error:
+            return dict.fromkeys(refs, error)
+
+    def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
+        remote_object = refs[0].remote_object
+        return self._each(refs, lambda ids: self._do(remote_object, "unlink", ids=ids, writes=True))
+
+    def get_many(
+        self, refs: Sequence[RecordRef], fields: Sequence[str]
+    ) -> Sequence[RemoteRecord | XkitError]:
+        remote_object, ids = refs[0].remote_object, [n for n in map(_number, refs) if n]
+        # To read one that is gone is an error for all; to search for it isn't.
+        archived = {"active_test": False}
+        found = self._read(remote_object, [["id", "in", ids]], fields, context=archived)
+        known = {one.ref: one for one in found}
+        return [known.get(ref) or _missing(ref) for ref in refs]
+
+    def _read(
+        self, remote_object: str, domain: list[Any], fields: Sequence[str], **named: Any
+    ) -> list[RemoteRecord]:
+        kinds = self.fields(remote_object) if fields else {}
+        found = self._do(
+            remote_object,
+            "search_read",
+            domain=domain,
+            fields=list(fields) or ["id"],
+            order="id desc",
+            load="",  # no names of what is referred to
+            **named,
+        )
+        return [
+            RemoteRecord(
+                RecordRef(remote_object, str(one["id"])),
+                {name: _plain(one.get(name), kinds.get(name)) for name in fields},
+            )
+            for one in found
+        ]
+
+    def _each(
+        self, refs: Sequence[RecordRef], do: Callable[[Sequence[int]], Any]
+    ) -> list[XkitError | None]:
+        """Do it to all, and where that fails since some are gone, to those that are there."""
+        there = {ref for ref in refs if _number(ref)}
+        try:
+            if there:
+                do([_id(ref) for ref in refs if ref in there])
+        except RemoteRecordNotFound:
+            found = self.get_many([ref for ref in refs if ref in there], [])
+            there = {one.ref for one in found if isinstance(one, RemoteRecord)}
+            if there:
+                do([_id(ref) for ref in refs if ref in there])
+        return [None if ref in there else _missing(ref) for ref in refs]
+
+    # -- workflows ----------------------------------------------------------------------------
+
+    def list_workflows(self) -> Sequence[Workflow]:
+        """Server actions, each of which is done to a record of its model."""
+        found = self._do(
+            "ir.actions.server",
+            "search_read",
+            domain=[["usage", "=", "ir_actions_server"]],
+            fields=["name", "model_name"],
+            order="name",
+        )
+        return [
+            Workflow(str(one["id"]), f"{one['name']} ({one['model_name']})", (_about(one),))
+            for one in found
+            if one["model_name"]
+        ]
+
+    def run_workflow(
+        self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
+    ) -> RecordRef | None:
+        action = _number(RecordRef("ir.actions.server", name))
+        found = self._do(
+            "ir.actions.server",
+            "search_read",
+            domain=[["id", "=", action], ["usage", "=", "ir_actions_server"]],
+            fields=["model_name"],
+        )
+        if not found:
+            raise RejectedByCRM(f"Odoo has no server action {name!r}.")
+        model, said = found[0]["model_name"], str(inputs.get("record") or ref or "")
+        record = RecordRef(model, said.removeprefix(f"{model}:"))
+        if not _number(record):
+            raise RejectedByCRM(
+                f"This action is done to a record of {model}, and {said or 'nothing'} is none.",
+                errors=[Problem("record", f"is no record of {model}")],
+            )
+        number = _id(record)
+        about = {"active_model": model, "active_id": number, "active_ids": [number]}
+        answer = self._do("ir.actions.server", "run", ids=[action], context=about, writes=True)
+        # What it would open for a person is what it made.
+        if isinstance(answer, dict) and answer.get("res_model") and answer.get("res_id"):
+            return RecordRef(str(answer["res_model"]), str(answer["res_id"]))
+        return ref or record
+
+    def record_url(self, ref: RecordRef) -> str:
+        model = ref.remote_object
+        named = model if "." in model else f"m-{model}"
+        return f"{self.base_url}/odoo/{_part(named)}/{_part(ref.crm_id)}"
+
+    # -- what it says of itself ---------------------------------------------------------------
+
+    def refusal(self, answer: Answer) -> CRMError | None:
+        if answer.ok:
+            return None
+        said = answer.body if isinstance(answer.body, dict) else {}
+        name, (message, problems) = str(said.get("name", "")), self.words(answer)
+        words = f"Odoo answered {answer.status}: {message}"
+        if answer.status == 404 and not name:
+            return CRMUnavailable(
+                "Odoo has no JSON-2 API there.",
+                hint="It takes Odoo 19 or later, and the name of the database where the server has "
+                "several.",
+            )
+        if name.endswith(".NotFound"):  # of a model or a method
+            return RejectedByCRM(words, errors=problems)
+        if name.endswith(".AccessDenied"):
+            return CRMUnauthorized(words)
+        if name.endswith(".LockError"):
+            return RecordLocked(words, retry_after=answer.retry_after)
+        if answer.status < 500 or not name:
+            return None
+        # What it tells of with its name was undone, so the outcome is known.
+        if _NONSENSE.fullmatch(name):
+            return RejectedByCRM(words, errors=problems)
+        return CRMUnavailable(words, retry_after=answer.retry_after)
+
+    def words(self, answer: Answer) -> tuple[str, tuple[Problem, ...]]:
+        if not isinstance(answer.body, dict):
+            said, problems = super().words(answer)
+            return " ".join(re.sub(r"<[^>]*>", " ", said).split()), problems
+        message = str(answer.body.get("message", ""))
+        return message, tuple(Problem(name, message) for name in _at_fault(message))
+
+    # -- values -------------------------------------------------------------------------------
+
+    def _row(self, remote_object: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        kinds = self.fields(remote_object)
+        row, problems = {}, []
+        for name, value in values.items():
+            try:
+                row[name] = _written(value, kinds.get(name))
+            except _UNSAYABLE:
+                # Odoo would say what is wrong with it, but not where.
+                problems.append(Problem(name, f"{value!r} is no {_kind(kinds[name])}"))
+        if problems:
+            raise RejectedByCRM("Odoo can't hold these values.", errors=problems)
+        return row
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _number(ref: RecordRef) -> int:
+    """The id; 0 where it is none that a record could have."""
+    text = ref.crm_id
+    found = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
+    return found if found <= _MAX_ID else 0
+
+
+def _id(ref: RecordRef) -> int:
+    found = _number(ref)
+    if not found:
+        raise _missing(ref)
+    return found
+
+
+def _missing(ref: RecordRef) -> RemoteRecordNotFound:
+    return RemoteRecordNotFound(f"Odoo has no record {ref}.")
+
+
+def _only(answers: Sequence[Any]) -> Any:
+    (answer,) = answers
+    if isinstance(answer, XkitError):
+        raise answer
+    return answer
+
+
+def _alike(edits: Sequence[Edit]) -> list[tuple[list[RecordRef], Mapping[str, Any]]]:
+    """The edits by what they write."""
+    groups: dict[str, tuple[list[RecordRef], Mapping[str, Any]]] = {}
+    for edit in edits:
+        refs, _ = groups.setdefault(repr(sorted(edit.values.items())), ([], edit.values))
+        refs.append(edit.ref)
+    return list(groups.values())
+
+
+def _stops(answers: Iterable[XkitError | None]) -> CRMError | None:
+    """Why nothing else is to be sent, and what is told of that: it certainly wasn't written."""
+    for error in answers:
+        if isinstance(error, RateLimited | CRMUnavailable | CRMUnauthorized):
+            return type(error)(error.message, hint=error.hint, retry_after=error.retry_after)
+    return None
+
+
+def _is_described(found: Mapping[str, Any]) -> bool:
+    if found["type"] == "many2many":
+        return bool(_TAGS.fullmatch(str(found.get("relation"))))
+    if found["type"] == "reference":
+        return len(found.get("selection") or ()) > 1
+    return found["type"] in _TYPES
+
+
+def _about(action: Mapping[str, Any]) -> RemoteField:
+    model = action["model_name"]
+    return RemoteField("record", "Record", RemoteType.REFERENCE, required=True, references=(model,))
+
+
+def _clause(one: Criterion, field: RemoteField | None) -> list[Any]:
+    """A part of a search domain; a text to look for is no pattern."""
+    if one.operator is Operator.CONTAINS:
+        return [one.field, "ilike", re.sub(r"([\\%_])", r"\\\1", str(one.value))]
+    value = _written(one.value, field)
+    if field is not None and field.type is RemoteType.MULTIPICKLIST:
+        return [one.field, "in", value[0][2]]
+    return [one.field, "=", value]
+
+
+def _at_fault(message: str) -> Iterable[str]:
+    for pattern in _FIELDS:
+        if names := pattern.findall(message):
+            return dict.fromkeys(names)
+    return ()
+
+
+#: What is raised for a value that a field can't have.
+_UNSAYABLE = (ValueError, ArithmeticError, TypeError)
+
+
+def _kind(field: RemoteField) -> str:
+    return "id of a record" if field.type is RemoteType.REFERENCE else field.type.value
+
+
+def _written(value: Any, field: RemoteField | None) -> Any:
+    """As Odoo takes it: nothing is false, a moment is in UTC without saying so, and the records of
+    a list are replaced by a command. Raises one of `_UNSAYABLE` for what can't be said so."""
+    if field is not None and field.type is RemoteType.MULTIPICKLIST:
+        return [[6, 0, [int(one) for one in _list(value)]]]
+    if value is None or field is None:
+        return False if value is None else value
+    match field.type:
+        case RemoteType.DATE:
+            return date.fromisoformat(value).isoformat()
+        case RemoteType.DATETIME:
+            moment = datetime.fromisoformat(value)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment
+            return moment.strftime("%Y-%m-%d %H:%M:%S")
+        case RemoteType.NUMBER | RemoteType.INTEGER:
+            return _as_number(value, whole=field.type is RemoteType.INTEGER)
+        case RemoteType.REFERENCE:
+            return _pointer(str(value), field)
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _as_number(value: Any, *, whole: bool) -> int | float:
+    if isinstance(value, bool) or (whole and int(value) != float(value)):
+        raise ValueError(value)
+    return int(value) if whole else value if isinstance(value, int) else float(value)
+
+
+def _pointer(text: str, field: RemoteField) -> int | str:
+    """An id, or a record id; where a field points to several models, the model goes before it."""
+    model, separator, number = text.replace(":", ",").rpartition(",")
+    if separator and model not in field.references:
+        raise ValueError(text)
+    if len(field.references) == 1:
+        return int(number)
+    if not separator:
+        raise ValueError(text)
+    return f"{model},{int(number)}"
+
+
+def _plain(value: Any, field: RemoteField | None) -> Any:
+    """What such a value says."""
+    if field is None or value is None:
+        return value
+    if value is False and field.type is not RemoteType.BOOLEAN:
+        return None
+    match field.type:
+        case RemoteType.DATETIME:
+            return f"{str(value).replace(' ', 'T')}Z"
+        case RemoteType.MULTIPICKLIST:
+            return [str(one) for one in value]
+        case RemoteType.REFERENCE:
+            return str(value[0] if isinstance(value, list) else value)
+    return value
