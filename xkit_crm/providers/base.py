@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django.utils.functional import Promise
+
 from xkit_crm.exceptions import RejectedByCRM, UnknownRecord, XkitError
+
+#: A text, or one that is translated where it is shown.
+_Text = str | Promise
 
 #: The longest public record id, in characters.
 MAX_RECORD_ID = 255
@@ -179,11 +184,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class CredentialField:
-    """What a customer types in to connect their CRM. `name` is its key in `credentials`."""
+    """What a customer types in to connect their CRM. `name` is its key in `credentials`; the texts
+    may be translated lazily."""
 
     name: str
-    label: str
-    help: str = ""
+    label: _Text
+    help: _Text = ""
     secret: bool = False
     required: bool = True
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnavailable,
@@ -101,8 +103,8 @@ class HubSpotProvider(OAuthProvider):
     credential_fields = (
         CredentialField(
             "token",
-            "Access token",
-            "Of a service key or private app of your HubSpot account.",
+            _("Access token"),
+            _("Of a service key or private app of your HubSpot account."),
             secret=True,
         ),
     )

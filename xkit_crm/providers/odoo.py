@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
@@ -96,17 +98,17 @@ class OdooProvider(HTTPProvider):
     slug = "odoo"
     label = "Odoo"
     credential_fields = (
-        CredentialField("url", "Address", "Such as https://mycompany.odoo.com"),
+        CredentialField("url", _("Address"), _("Such as https://mycompany.odoo.com")),
         CredentialField(
             "database",
-            "Database",
-            "Only where your server has several, and the address doesn't tell which.",
+            _("Database"),
+            _("Only where your server has several, and the address doesn't tell which."),
             required=False,
         ),
         CredentialField(
             "key",
-            "API key",
-            "Made under Preferences, Account Security. It ends on the day that is chosen there.",
+            _("API key"),
+            _("Made under Preferences, Account Security. It ends on the day that is chosen there."),
             secret=True,
         ),
     )

@@ -46,17 +46,20 @@ def available() -> dict[str, str]:
 
 
 def offered() -> list[str]:
-    """The providers that customers can choose: those of `LINK_CRMS`, or else all that there are
-    but those that can't be connected here."""
+    """The providers that customers can choose: those of `LINK_CRMS`, in its order, or else all that
+    there are but those that can't be connected here, by their names."""
     if settings.LINK_CRMS is not None:
         return list(settings.LINK_CRMS)
-    return [slug for slug in available() if slug in settings.PROVIDERS or _is_ready(slug)]
+    found = [slug for slug in available() if slug in settings.PROVIDERS or _is_ready(slug)]
+    return sorted(found, key=lambda slug: provider_class(slug).label.casefold())
 
 
 def _is_ready(slug: str) -> bool:
     """Whether a customer can connect this one here, as the site is set up."""
     if slug == "sandbox":
         return apps.is_installed("xkit_crm.providers.sandbox")
+    if slug == "xkit":  # for who knows what it is, and says so
+        return slug in settings.PROVIDER_OPTIONS
     registered = settings.PROVIDER_OPTIONS.get(slug, {}).get("client_id")
     return bool(registered or provider_class(slug).credential_fields)
 

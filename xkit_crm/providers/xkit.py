@@ -19,6 +19,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm import schema
 from xkit_crm.exceptions import (
     ConfigurationError,
@@ -73,17 +75,17 @@ class XkitProvider(HTTPProvider):
     label = "Xkit"
     credential_fields = (
         CredentialField(
-            "url", "API address", "Where its API is, such as https://crm.example.com/api/v1."
+            "url", _("API address"), _("Where its API is, such as https://crm.example.com/api/v1.")
         ),
         CredentialField(
-            "connection", "Connection", "Whose CRM is written to: the id it has there."
+            "connection", _("Connection"), _("Whose CRM is written to: the id it has there.")
         ),
-        CredentialField("publishable_key", "Publishable key"),
-        CredentialField("secret_key", "Secret key", secret=True),
+        CredentialField("publishable_key", _("Publishable key")),
+        CredentialField("secret_key", _("Secret key"), secret=True),
         CredentialField(
             "objects",
-            "Objects",
-            "What manage.py xkit_dump says there, unless it is in your settings.",
+            _("Objects"),
+            _("What manage.py xkit_dump says there, unless it is in your settings."),
             required=False,
         ),
     )
@@ -250,7 +252,7 @@ class XkitProvider(HTTPProvider):
     def _ended(self, answer: Mapping[str, Any]) -> Any:
         """What became of an event that took longer than that deployment lets a caller wait."""
         path = f"/crm/{_part(self._connection)}/invocations/{answer['invocation']['id']}"
-        for _ in range(_LOOKS):
+        for _look in range(_LOOKS):
             time.sleep(_PAUSE)
             found = self.call("GET", path).body
             if found["status"] in _WAITING:

@@ -28,7 +28,7 @@ def crms(request: HttpRequest, visit: Visit) -> HttpResponse:
     if preselected in found or len(found) == 1:
         only = preselected if preselected in found else next(iter(found))
         return visit.go("authorise", provider=only)
-    return visit.render("crms", crms=sorted(found.items(), key=lambda one: one[1].casefold()))
+    return visit.render("crms", crms=list(found.items()))
 
 
 @page

@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
     ConfigurationError,
@@ -80,8 +82,8 @@ class DynamicsProvider(OAuthProvider):
     sign_in_fields = (
         CredentialField(
             "url",
-            "Address of your organisation",
-            "As your browser shows it, such as https://contoso.crm4.dynamics.com.",
+            _("Address of your organisation"),
+            _("As your browser shows it, such as https://contoso.crm4.dynamics.com."),
         ),
     )
     can_find_created = False  # but for tables with a column `<publisher>_xkit_key`

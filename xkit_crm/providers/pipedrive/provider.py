@@ -17,6 +17,8 @@ from itertools import chain, islice
 from typing import Any
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
@@ -60,14 +62,14 @@ class PipedriveProvider(OAuthProvider):
     credential_fields = (
         CredentialField(
             "token",
-            "API token",
-            "In Pipedrive: your name, Company settings, Personal preferences, API.",
+            _("API token"),
+            _("In Pipedrive: your name, Company settings, Personal preferences, API."),
             secret=True,
         ),
         CredentialField(
             "domain",
-            "Company domain",
-            "The acme in acme.pipedrive.com. With it Pipedrive answers faster.",
+            _("Company domain"),
+            _("The acme in acme.pipedrive.com. With it Pipedrive answers faster."),
             required=False,
         ),
     )

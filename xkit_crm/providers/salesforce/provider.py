@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.exceptions import (
     ConfigurationError,
     CRMError,
@@ -70,8 +72,8 @@ class SalesforceProvider(OAuthProvider):
     sign_in_fields = (
         CredentialField(
             "domain",
-            "Salesforce address",
-            "Your My Domain, such as acme.my.salesforce.com; test.salesforce.com for a sandbox.",
+            _("Salesforce address"),
+            _("Your My Domain, such as acme.my.salesforce.com; test.salesforce.com for a sandbox."),
             required=False,
         ),
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import transaction
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, XkitError
 from xkit_crm.providers.base import (
@@ -44,8 +45,8 @@ class SandboxProvider(Provider):
     credential_fields = (
         CredentialField(
             "token",
-            "Token",
-            "Leave it empty, unless your organisation in the sandbox has one.",
+            _("Token"),
+            _("Leave it empty, unless your organisation in the sandbox has one."),
             secret=True,
             required=False,
         ),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from django.utils.translation import gettext_lazy as _
+
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
@@ -68,10 +70,12 @@ class TrytonProvider(HTTPProvider):
     slug = "tryton"
     label = "Tryton"
     credential_fields = (
-        CredentialField("url", "Address", "Of your Tryton server, such as https://erp.example.com"),
-        CredentialField("database", "Database", "Its name, as you choose it to log in."),
-        CredentialField("user", "User name", "A user of its own for this product is best."),
-        CredentialField("password", "Password", secret=True),
+        CredentialField(
+            "url", _("Address"), _("Of your Tryton server, such as https://erp.example.com")
+        ),
+        CredentialField("database", _("Database"), _("Its name, as you choose it to log in.")),
+        CredentialField("user", _("User name"), _("A user of its own for this product is best.")),
+        CredentialField("password", _("Password"), secret=True),
     )
     can_find_created = False  # but for what has identifiers, notes, or a field `xkit_key`
     batch_size: ClassVar[int] = 200
