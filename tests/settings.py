@@ -26,4 +26,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEBUG = False
 
 # What is captured waits until a test delivers it.
-XKIT_CRM = {"DELIVERY": "worker", "RETRY_BASE": 0.0, "REFRESH_INTERVAL": None}
+XKIT_CRM = {
+    "DELIVERY": "worker",
+    "RETRY_BASE": 0.0,
+    "REFRESH_INTERVAL": None,
+    "LINK_CRMS": ["sandbox"],
+}
