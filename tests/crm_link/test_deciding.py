@@ -200,6 +200,16 @@ def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "field"), [("stage", ""), ("", "StageName")])
+def test_an_entry_that_was_only_begun_is_shown_again(
+    inside: Visitor, name: str, field: str
+) -> None:
+    sent = {"entry-document_tags-name": [name], "entry-document_tags-field": [field]}
+    page = text(inside.post("objects/opportunity/", sent, HTTP_HX_REQUEST="true"))
+    assert "document_tags" not in draft()["opportunity"]["fields"]
+    assert f'value="{name or field}"' in page
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 

@@ -234,6 +234,9 @@ class Read:
     #: The entries of a user-defined field: name, remote field's name, and the field.
     entries: tuple[tuple[str, str, RemoteField | None], ...] = ()
     takes_entries: bool = False
+    #: An entry that somebody has only begun: its name, and its remote field.
+    new_name: str = ""
+    new_field: RemoteField | None = None
 
     @property
     def ignored(self) -> bool:
@@ -245,12 +248,16 @@ class Read:
 
 
 def reads(
-    crm_object: catalogue.Object, feeds: Mapping[str, Any], fields: Mapping[str, RemoteField]
+    crm_object: catalogue.Object,
+    feeds: Mapping[str, Any],
+    fields: Mapping[str, RemoteField],
+    begun: Mapping[str, tuple[str, str]],
 ) -> list[Read]:
-    """Every field that the product reads of the object."""
+    """Every field that the product reads of the object; `begun` are entries that aren't kept yet."""
     found = []
     for key, description in crm_object.fields.items():
         feed = feeds.get(key)
+        new_name, new_field = begun.get(key, ("", ""))
         entries = feed.items() if isinstance(feed, Mapping) else ()
         name = IGNORED if feed == "" else feed if isinstance(feed, str) else ""
         found.append(
@@ -263,6 +270,8 @@ def reads(
                 fields.get(name),
                 tuple((entry, remote, fields.get(remote)) for entry, remote in entries),
                 description["type"] == "object",
+                new_name,
+                fields.get(new_field),
             )
         )
     return found
