@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django import template
 from django.urls import reverse
@@ -43,4 +44,5 @@ def crm_link_button(
         "next": next,
         "crm": crm,
         "css": css,
+        "said": f"crm-link-said-{uuid4().hex}",
     }

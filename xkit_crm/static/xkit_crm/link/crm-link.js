@@ -10,6 +10,9 @@
 (function () {
   "use strict";
 
+  // Each button of a page brings the script along; once is enough.
+  if (globalThis.linkCRM) return;
+
   const here = document.currentScript ? document.currentScript.src : "";
   /** Milliseconds after the frame has loaded in which its first page has to say so. */
   const PATIENCE = 3000;
