@@ -38,7 +38,7 @@ def crm_link_button(
     return {
         "base": reverse("xkit_crm_link:script").removesuffix("crm-link.js"),
         "script": reverse("xkit_crm_link:script"),
-        "token": link_token(str(context), connection_id, author=str(author)),
+        "token": link_token(context, connection_id, author=author),
         "connection": connection_id or "",
         "label": label or _("Connect your CRM"),
         "next": next,
