@@ -90,6 +90,22 @@ def test_a_forged_address_shows_nothing(inside: Visitor, path: str) -> None:
     assert inside.client.get(f"{forged}{path}").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"connectionID": "x" * 256}, "connectionID"),
+        ({"connectionID": "link-tokens"}, "connectionID"),
+        ({"preselectCRMSlug": "sandbocks"}, "preselectCRMSlug"),
+    ],
+)
+def test_what_can_never_be_connected_is_told_to_the_developer_at_once(
+    visitor: Visitor, given: dict[str, str], path: str
+) -> None:
+    said = told(visitor.start(**given))
+    assert said["code"] == "malformed"
+    assert [problem["path"] for problem in said["errors"]] == [path]
+
+
 # -- objects --------------------------------------------------------------------------------------
 
 

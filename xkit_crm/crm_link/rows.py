@@ -253,7 +253,8 @@ def reads(
     fields: Mapping[str, RemoteField],
     begun: Mapping[str, tuple[str, str]],
 ) -> list[Read]:
-    """Every field that the product reads of the object; `begun` are entries that aren't kept yet."""
+    """Every field that the product reads of the object; `begun` are entries without a name or a
+    field."""
     found = []
     for key, description in crm_object.fields.items():
         feed = feeds.get(key)

@@ -12,12 +12,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from xkit_crm import catalogue, schema
+from xkit_crm import catalogue, connections, schema
 from xkit_crm.conf import settings
 from xkit_crm.crm_link.pages import embedded, ended
-from xkit_crm.crm_link.tokens import open_session, seal
+from xkit_crm.crm_link.tokens import Session, open_session, seal
 from xkit_crm.definitions import define
 from xkit_crm.exceptions import DefinitionInvalid, Malformed, Problem, XkitError
+from xkit_crm.providers.registry import offered
 
 
 @embedded
@@ -44,10 +45,22 @@ def start(request: HttpRequest) -> HttpResponse:
             objects=_objects(request.POST.get("objects", "")),
             preselect=request.POST.get("preselectCRMSlug", ""),
         )
+        _require_possible(session)
     except XkitError as error:
         return _refused(request, error, origin)
     overview = reverse("xkit_crm_link:overview", kwargs={"sealed": seal(session)})
     return HttpResponseRedirect(overview, status=303)
+
+
+def _require_possible(session: Session) -> None:
+    """Raise `Malformed` where no such connection could ever be made."""
+    problems = connections.id_problems(session.connection_id, path="connectionID")
+    if session.preselect and session.preselect not in offered():
+        problems.append(Problem("preselectCRMSlug", f"is none of {', '.join(offered())}"))
+    if problems:
+        raise Malformed(
+            "linkCRM() can't open this connection.", hint="Correct its options.", errors=problems
+        )
 
 
 def _is_allowed(request: HttpRequest, origin: str) -> bool:

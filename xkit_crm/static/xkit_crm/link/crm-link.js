@@ -16,6 +16,7 @@
   const here = document.currentScript ? document.currentScript.src : "";
   /** Milliseconds after the frame has loaded in which its first page has to say so. */
   const PATIENCE = 3000;
+  const OPTIONS = ["connectionID", "objects", "preselectCRMSlug"];
   let opened = null;
 
   function fail(code, message, errors) {
@@ -82,6 +83,11 @@
     }
     if (typeof domain !== "string" || !domain) {
       return Promise.reject(fail("malformed", "linkCRM() needs the domain that serves CRM Link."));
+    }
+    const unknown = Object.keys(asked).filter((name) => !OPTIONS.includes(name));
+    if (unknown.length) {
+      const errors = unknown.map((path) => ({ path, error: `unknown; known are ${OPTIONS.join(", ")}` }));
+      return Promise.reject(fail("malformed", `linkCRM() has no option ${unknown.join(", ")}.`, errors));
     }
     let base;
     try {
