@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +17,15 @@ from tests.crm_link.conftest import Visitor, text
 from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from xkit_crm import mappings
-from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
+from xkit_crm.models import (
+    Connection,
+    CRMObject,
+    EventAction,
+    MappingDraft,
+    MappingVersion,
+    ObjectMapping,
+    RecordLink,
+)
 from xkit_crm.providers.sandbox.models import Misbehaviour, Object, Org, Record
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
@@ -255,6 +264,8 @@ def test_markup_in_labels_is_shown_as_text(inside: Visitor) -> None:
 def test_what_is_not_there_is_not_found(inside: Visitor, path: str) -> None:
     answer = inside.post(path) if "restore" in path else inside.get(path)
     assert answer.status_code == 404
+    assert "X-Frame-Options" not in answer.headers
+    assert f'href="{inside.at}"' in text(answer)
 
 
 # -- pickers --------------------------------------------------------------------------------------
@@ -360,6 +371,21 @@ def test_a_file_that_is_no_mapping_changes_nothing(inside: Visitor, given: bytes
 # -- previews -------------------------------------------------------------------------------------
 
 
+def linked_deal(record_id: str) -> Deal:
+    """A row of the product that is in the CRM already."""
+    customer = CustomerFactory.create(connection_id="acme")
+    with xkit_crm.muted():
+        deal = Deal.objects.create(customer=customer, title="Lease", amount="12.50")
+    RecordLink.objects.create(
+        connection_id="acme",
+        crm_object=CRMObject.objects.get(slug="opportunity"),
+        content_type=ContentType.objects.get_for_model(Deal),
+        object_pk=str(deal.pk),
+        record_id=record_id,
+    )
+    return deal
+
+
 @BOTH
 def test_a_preview_is_of_the_newest_row_and_writes_nothing(inside: Visitor) -> None:
     customer = CustomerFactory.create(connection_id="acme")
@@ -376,6 +402,28 @@ def test_trying_it_writes_once_and_links_to_the_record(inside: Visitor) -> None:
     answer = text(inside.post(f"{EVENT}preview/", sample))
     assert Record.objects.get().values["Name"] == "Lease"
     assert "Opportunity:00001" in answer
+
+
+@BOTH
+def test_a_row_that_is_in_the_crm_already_is_not_made_a_second_time(inside: Visitor) -> None:
+    deal = linked_deal("Opportunity:00007")
+    answer = text(inside.get(f"{EVENT}preview/"))
+    assert "as Opportunity:00007" in answer
+    assert "A new record:</p>" not in answer
+    tried = {"payload": json.dumps({"name": deal.title}), "record": "Opportunity:00007"}
+    inside.post(f"{EVENT}preview/", {**tried, "really": "yes"})
+    assert not Record.objects.exists()
+
+
+@BOTH
+@pytest.mark.parametrize("record", ["nonsense", "Contact:00001", "Opportunity:00404"])
+def test_a_record_that_is_not_there_is_told_and_keeps_what_was_typed(
+    inside: Visitor, record: str
+) -> None:
+    typed = {"payload": json.dumps({"name": "Lease Two"}), "record": record}
+    answer = text(inside.post("objects/opportunity/events/deal_updated/preview/", typed))
+    assert f"has no record {record}" in answer
+    assert "Lease Two" in answer
 
 
 @BOTH
@@ -435,5 +483,6 @@ def test_a_crm_that_is_down_is_said_to_be_and_can_be_tried_again(inside: Visitor
     answer = text(inside.get(EVENT))
     assert "gives no answer" in answer
     assert "Try again" in answer
+    assert 'class="back"' in answer
     Misbehaviour.objects.all().delete()
     assert "Deal Created" in text(inside.get(EVENT))

@@ -19,12 +19,14 @@ from xkit_crm.exceptions import (
     PayloadInvalid,
     Problem,
     RejectedByCRM,
+    RemoteRecordNotFound,
     UnknownRecord,
     XkitError,
 )
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import new_uuid
+from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import Provider, RecordRef
 from xkit_crm.records import Preview, preview_of
 from xkit_crm.sync import bindings, payloads
@@ -162,12 +164,22 @@ def show(
     if problems:
         return Shown(str(decision.action.action), problems=tuple(problems))
     needs = decision.action.action in (ActionType.UPDATE, ActionType.DELETE)
+    creates = event.type is EventType.CREATE
+    record = None if creates else asked.record_id or None
     try:
-        if asked.record_id:
-            decision.record(asked.record_id)
-        found = preview_of(provider, connection, decision, asked.payload, asked.record_id or None)
-    except (UnknownRecord, PayloadInvalid) as error:
+        if record:
+            decision.record(record)
+        found = preview_of(provider, connection, decision, asked.payload, record)
+    except PayloadInvalid as error:
         return Shown(str(decision.action.action), problems=(error.message,))
+    except (UnknownRecord, RemoteRecordNotFound):
+        named = {"record": record, "example": f"{decision.remote_object}:00001"}
+        text = _("Your CRM has no record %(record)s. Ids look like %(example)s.") % named
+        return Shown(str(decision.action.action), problems=(text,))
+    if creates and asked.record_id:
+        problems.append(
+            _("This one is in your CRM already, as %(record)s.") % {"record": asked.record_id}
+        )
     if needs and not asked.record_id:
         problems.append(_("To try it, choose a record: this one isn't in your CRM yet."))
     fields = mappings.targets(provider, document, event)
