@@ -14,6 +14,7 @@ import xkit_crm
 from tests.crm_link.conftest import ORIGIN, Visitor, text
 from tests.factories import ConnectionFactory
 from tests.objects import OBJECTS
+from xkit_crm.definitions import dump
 from xkit_crm.models import Connection, CRMObject, EventDefinition
 
 pytestmark = pytest.mark.django_db
@@ -145,6 +146,24 @@ def test_objects_are_defined_where_the_settings_say_so(visitor: Visitor, setting
     given = {"account": {"label": "Account", "events": {}}}
     assert visitor.start(objects=json.dumps(given)).status_code == 303
     assert CRMObject.objects.filter(slug="account").exists()
+
+
+def test_what_a_page_leaves_out_of_a_definition_stays(visitor: Visitor, settings: Any) -> None:
+    settings.XKIT_CRM = {"LINK_DEFINES": True}
+    before = dump()["opportunity"]
+    event = {"type": "create", "payloadSchema": {"colour": {"type": "string"}}}
+    given = {"opportunity": {"events": {"deal_created": event}}, "contact": {}}
+    assert visitor.start(objects=json.dumps(given)).status_code == 303
+    after = dump()["opportunity"]
+    payload = after["events"]["deal_created"].pop("payloadSchema")
+    assert set(payload) == {"colour", *before["events"]["deal_created"].pop("payloadSchema")}
+    assert after == before
+
+
+def test_a_page_that_names_no_object_is_told(visitor: Visitor) -> None:
+    said = told(visitor.start(objects="{}"))
+    assert said["code"] == "definition_invalid"
+    assert said["errors"][0]["path"] == "objects"
 
 
 def test_only_the_objects_of_the_page_are_shown(visitor: Visitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,9 +17,11 @@ from xkit_crm import catalogue, connections, schema
 from xkit_crm.conf import settings
 from xkit_crm.crm_link.pages import embedded, ended
 from xkit_crm.crm_link.tokens import Session, open_session, seal
-from xkit_crm.definitions import define
+from xkit_crm.definitions import add
 from xkit_crm.exceptions import DefinitionInvalid, Malformed, Problem, XkitError
 from xkit_crm.providers.registry import offered
+
+logger = logging.getLogger(__name__)
 
 
 @embedded
@@ -76,7 +79,10 @@ def _objects(text: str) -> tuple[str, ...] | None:
         given = json.loads(text)
     except ValueError as error:
         raise Malformed("`objects` is not JSON.", hint="Pass a plain object.") from error
-    if problems := schema.check_objects(given):
+    problems = schema.check_objects(given)
+    if given == {}:
+        problems = [Problem("objects", "names no object: leave it out to show all of them")]
+    if problems:
         raise DefinitionInvalid(
             "The objects passed to linkCRM() have mistakes.",
             hint="Correct them all.",
@@ -84,7 +90,8 @@ def _objects(text: str) -> tuple[str, ...] | None:
         )
     defines = settings.LINK_DEFINES
     if django_settings.DEBUG if defines is None else defines:
-        define(given)
+        for change in add(given):
+            logger.warning("linkCRM() changed a definition: %s", change)
     if unknown := list(_undefined(given)):
         raise DefinitionInvalid(
             "The objects passed to linkCRM() are not all defined here.",
