@@ -188,6 +188,7 @@ def test_escape_closes_it(product: Page, workspace: Workspace) -> None:
     [
         ("linkCRM(DOMAIN, '')", "link_token_invalid"),
         ("linkCRM('', token)", "malformed"),
+        ("linkCRM('not a domain', token)", "malformed"),
         ("linkCRM(DOMAIN, token, {connectionId: 'acme'})", "malformed"),
         ("linkCRM(DOMAIN, 'forged')", "link_token_invalid"),
         ("linkCRM(DOMAIN, token, {objects: {a: {events: {b: {}}}}})", "definition_invalid"),

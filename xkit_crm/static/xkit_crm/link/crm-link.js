@@ -26,6 +26,7 @@
   function baseOf(domain) {
     const given = /^https?:\/\//.test(domain) ? domain : `${schemeOf(domain)}//${domain}`;
     const url = new URL(given);
+    if (url.host.includes("%")) throw new TypeError(`${url.host} is no host.`);
     if (url.pathname === "/") {
       const own = linkCRM.src || here;
       const mounted = own && new URL(own).host === url.host ? new URL(".", own).pathname : "/crm-link/";
