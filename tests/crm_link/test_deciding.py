@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
@@ -314,6 +315,37 @@ def test_confirming_puts_it_in_force_and_enables_the_connection(inside: Visitor)
     assert Connection.objects.get().status == "enabled"
     assert EventAction.objects.filter(event__slug="deal_created", action="create").exists()
     assert not MappingDraft.objects.exists()
+
+
+def test_the_review_says_what_things_are_called(inside: Visitor) -> None:
+    org, title = Org.objects.get(), {"name": "Title__c", "label": "Title", "type": "string"}
+    add_object(org, "Deal__c", label="Agreement", fields=[title])
+    add_field(org, "Deal__c", "Tone__c", label="Tone", type="picklist", choices=["Blue"])
+    given = {"remote_object": "Deal__c", "fields": {"document_name": "Title__c"}, "events": {}}
+    made = {"action": "create", "transformations": [
+        {"field": "Title__c", "kind": "direct", "key": "owner_email"},
+        {"field": "Tone__c", "kind": "static", "value": "Blue"},
+    ]}  # fmt: skip
+    given["events"] = {"deal_created": made, "deal_updated": {**made, "action": "noop"}}
+    inside.part("steps")
+    file = SimpleUploadedFile("mapping.json", json.dumps({"opportunity": given}).encode())
+    inside.post("import", {"file": file})
+    page = text(inside.get("review/"))
+    for said in ("Agreement", "Deal Created › Title", "Owner&#x27;s Email", "“Blue”"):
+        assert said in page
+    for said in ("Deal__c", "Title__c", "Tone__c", "owner_email", "Deal Updated › Title"):
+        assert said not in page
+    assert f'href="{inside.at}objects/opportunity/' in page
+
+
+def test_versions_are_read_while_the_crm_is_down(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    cache.clear()
+    Misbehaviour.objects.create(
+        org=Org.objects.get(), kind=Misbehaviour.Kind.UNAVAILABLE, remaining=None
+    )
+    assert "Deal Created › Name" in text(inside.get("versions/"))
 
 
 def test_what_was_changed_in_another_tab_is_looked_at_again(inside: Visitor) -> None:

@@ -59,7 +59,9 @@ def review(request: HttpRequest, visit: Visit) -> HttpResponse:
         left=left,
         moved=moved,
         revision=draft.revision,
-        differences=changes.differences(mappings.in_force(visit.known), document),
+        differences=changes.differences(
+            mappings.in_force(visit.known), document, changes.Labels(visit.provider)
+        ),
     )
 
 
