@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, schema
-from xkit_crm.exceptions import CRMError, Problem
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, Problem, XkitError
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
 from xkit_crm.models.event_definition import EventType
@@ -119,3 +119,12 @@ def crm_trouble(error: CRMError) -> str:
         "crm_unavailable": _("Your CRM doesn't answer at the moment. Nothing is lost."),
         "rate_limited": _("Your CRM asks to wait a moment before it answers again."),
     }.get(error.code, error.message)
+
+
+def refusal(error: XkitError) -> str:
+    """What to tell a customer who can't connect with what they typed."""
+    if isinstance(error, CRMUnauthorized):
+        return _("Your CRM doesn't accept this. Check it, and try again.")
+    if isinstance(error, CRMError):
+        return crm_trouble(error)
+    return f"{error.message} {error.hint}".strip()
