@@ -53,7 +53,7 @@ def steps_of(frame: FrameLocator, page: Page) -> Iterator[str]:
     expect(frame.locator("[role=option]").first).to_be_visible()
     yield "picker"
     page.keyboard.press("Escape")
-    frame.get_by_role("link", name="Preview on real data").click()
+    frame.get_by_role("link", name="Preview").click()
     expect(frame.get_by_role("heading", level=1)).to_have_text("Preview")
     yield "preview"
     page.evaluate("history.back()")

@@ -429,6 +429,29 @@ def test_a_preview_is_of_the_newest_row_and_writes_nothing(inside: Visitor) -> N
 
 
 @BOTH
+def test_values_of_nobody_are_said_to_be_made_up(inside: Visitor) -> None:
+    page = text(inside.get(f"{EVENT}preview/"))
+    assert "made up" in page
+    assert '<th scope="row">Owner&#x27;s Email</th>' in page
+    typed = text(inside.post(f"{EVENT}preview/", {"payload": json.dumps({"name": "Lease"})}))
+    assert "made up" not in typed
+
+
+@BOTH
+def test_a_preview_asks_for_a_record_only_where_there_is_one(inside: Visitor) -> None:
+    assert "Record in your CRM" not in text(inside.get(f"{EVENT}preview/"))
+    page = text(inside.get("objects/opportunity/events/deal_updated/preview/"))
+    assert 'placeholder="Opportunity:00001"' in page
+
+
+@BOTH
+def test_moments_are_shown_as_people_write_them(inside: Visitor) -> None:
+    typed = {"payload": json.dumps({"updated_at": "2026-11-25T20:46:40.809389Z"})}
+    page = text(inside.post("objects/opportunity/events/deal_updated/preview/", typed))
+    assert "Nov. 25, 2026, 8:46 p.m." in page
+
+
+@BOTH
 def test_trying_it_writes_once_and_links_to_the_record(inside: Visitor) -> None:
     sample = {"payload": json.dumps({"name": "Lease"}), "really": "yes"}
     answer = text(inside.post(f"{EVENT}preview/", sample))

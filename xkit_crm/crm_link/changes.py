@@ -164,8 +164,8 @@ def _choice(field: RemoteField | None, value: Any) -> str:
     """A value of a field, by the CRM's own labels where it has some."""
     labels = {choice.value: choice.label for choice in field.choices} if field else {}
     if isinstance(value, list):
-        return ", ".join(labels.get(one, str(one)) for one in value)
-    return labels.get(value, shown(value))
+        return ", ".join(labels.get(str(one), str(one)) for one in value)
+    return labels.get(str(value)) or shown(value, str(field.type) if field else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +186,11 @@ def lines(
     for name, value in values.items():
         remote = fields.get(name)
         there = None if current is None else current.get(name)
+        kind = str(remote.type) if remote else ""
         yield Line(
             remote.label if remote else name,
             name,
-            "" if there is None else shown(there),
-            shown(value),
+            "" if there is None else shown(there, kind),
+            shown(value, kind),
             current is not None and there != value,
         )

@@ -23,6 +23,7 @@ from xkit_crm.exceptions import (
     UnknownRecord,
     XkitError,
 )
+from xkit_crm.mapping.fitting import described
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import new_uuid
@@ -47,6 +48,8 @@ class Asked:
     record_id: str = ""
     row: str = ""
     problems: tuple[str, ...] = ()
+    #: Whether nobody has such values: they only show what there could be.
+    made_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def asked(
             return _of_row(row, event, connection)
     if not text:
         payload = schema.sample(event.payload_schema)
-        return Asked(payload, _pretty(payload), record_id, "sample")
+        return Asked(payload, _pretty(payload), record_id, "sample", made_up=True)
     try:
         payload = json.loads(text)
     except ValueError:
@@ -139,6 +142,19 @@ def _of_row(row: str, event: catalogue.Event, connection: Connection) -> Asked:
     return Asked(
         payload, _pretty(payload), link.record_id if link else "", row, tuple(map(str, problems))
     )
+
+
+def values(event: catalogue.Event, payload: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A payload as a person reads it: each key's label, and its value."""
+    found = []
+    for key, label in wording.keys(event):
+        value: Any = payload
+        for step in key.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if value is not None:
+            description = described(event.payload_schema, key)
+            found.append((label, wording.shown(value, str(description.get("format", "")))))
+    return found
 
 
 def _pretty(payload: Any) -> str:
