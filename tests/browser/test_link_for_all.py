@@ -43,12 +43,19 @@ def steps_of(frame: FrameLocator, page: Page) -> Iterator[str]:
     frame.get_by_role("link", name="Change", exact=True).click()
     expect(frame.get_by_role("heading", level=1)).to_contain_text("What is “Opportunity”")
     yield "choose"
+    frame.get_by_role("searchbox").fill("nothing of this name")
+    expect(frame.get_by_role("status").first).to_have_text("No object has this name.")
+    yield "choose, and nothing found"
+    frame.get_by_role("searchbox").fill("")
+    expect(frame.get_by_role("radio").first).to_be_visible()
     frame.get_by_role("button", name="Continue").click()
     frame.get_by_role("link", name="Create Opportunity").first.click()
     expect(frame.get_by_role("heading", level=1)).to_have_text("Create Opportunity")
     yield "event"
     pick(frame, "Document Status", "stage", "Stage")
     choose(frame, "Document Status", "as", "value_map")
+    pick(frame, "Fill another field", "tags", "Tags")
+    yield "choices"
     row(frame, "Signer's Email").get_by_role("combobox").first.click()
     expect(frame.locator("[role=option]").first).to_be_visible()
     yield "picker"

@@ -150,6 +150,18 @@ def test_every_transformation_can_be_chosen(
     assert f'value="{kept["field"]}"' in again
 
 
+def test_only_values_that_the_product_does_not_name_are_typed(inside: Visitor) -> None:
+    status = {"type": "string", "enum": ["draft", "sent"]}
+    made = {"type": "create", "payloadSchema": {"status": status, "name": {"type": "string"}}}
+    xkit_crm.define({"opportunity": {"events": {"deal_created": made}}})
+    mapped = {"field": "Description", "kind": "value_map", "from-0": "draft", "to-0": "x"}
+    other = {"key": "name", "field": "NextStep", "kind": "value_map", "from-0": "a", "to-0": "b"}
+    add_field(Org.objects.get(), "Opportunity", "NextStep")
+    page = text(inside.post(EVENT, rows({"key": "status", **mapped}, other)))
+    assert '<input type="hidden" name="row-0-from-0" value="draft">' in page
+    assert '<input name="row-1-from-0" id="row-1-from-0" value="a"' in page
+
+
 def test_a_choice_is_offered_where_the_same_key_comes_again(inside: Visitor) -> None:
     mapped = {"key": "name", "field": "Description", "kind": "default", "value": "none"}
     inside.post(EVENT, rows(mapped))

@@ -54,6 +54,8 @@ class Row:
     value: Any = ""
     template: str = ""
     pairs: list[tuple[str, str]] = attribute(default_factory=list)
+    #: The values that the product names: only these come, so only the other side is asked.
+    listed: tuple[str, ...] = ()
     fallback: Any = None
     mode: str = str(WriteMode.ALWAYS)
     operator: str = "equals"
@@ -207,13 +209,14 @@ def _row(
     if row.kind == Kind.DATE:
         row.kind = str(Kind.DIRECT)  # converted by what the field is; there is nothing to choose
     if row.kind == Kind.VALUE_MAP:
-        row.pairs = _pairs(event, row.key, given.get("values", {}))
+        values = enum_values(described(event.payload_schema, row.key))
+        row.listed = tuple(map(str, values))
+        row.pairs = _pairs(row.listed, given.get("values", {}))
     return row
 
 
-def _pairs(event: catalogue.Event, key: str, known: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _pairs(ours: Iterable[str], known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The product's values beside the customer's; those that the product names come first."""
-    ours = [str(value) for value in enum_values(described(event.payload_schema, key))]
     mapped = {str(one): str(other) for one, other in known.items()}
     listed = [(value, mapped.pop(value, "")) for value in ours]
     more = list(mapped.items())

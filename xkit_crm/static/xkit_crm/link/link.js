@@ -223,9 +223,14 @@
     const list = event.target.dataset?.filter;
     if (!list) return;
     const wanted = event.target.value.toLowerCase();
+    let found = 0;
     for (const item of document.querySelectorAll(list)) {
-      item.hidden = !item.classList.contains("apart") && !item.textContent.toLowerCase().includes(wanted);
+      if (item.classList.contains("apart")) continue;
+      item.hidden = !item.textContent.toLowerCase().includes(wanted);
+      found += !item.hidden;
     }
+    const none = document.getElementById(event.target.dataset.none);
+    none.textContent = found ? "" : none.dataset.text;
   });
 
   greet();
