@@ -350,6 +350,12 @@ def test_the_review_says_what_things_are_called(inside: Visitor) -> None:
     assert f'href="{inside.at}objects/opportunity/' in page
 
 
+def test_the_review_says_what_other_values_become(inside: Visitor) -> None:
+    row = {"key": "name", "field": "Description", "kind": "value_map", "from-0": "a", "to-0": "b"}
+    inside.post(EVENT, rows({**row, "otherwise": "fixed", "fallback": "c"}))
+    assert "Opportunity Name: a → b, … → c" in text(inside.get("review/"))
+
+
 def test_versions_are_read_while_the_crm_is_down(inside: Visitor) -> None:
     everything_decided(inside)
     inside.post("review/", {"revision": revision(inside)})

@@ -145,19 +145,24 @@ def _label(fields: Mapping[str, RemoteField], name: str) -> str:
 def _source(row: Mapping[str, Any], event: catalogue.Event, field: RemoteField | None) -> str:
     """What feeds a field, in a few words."""
     key, kind = key_label(event, row.get("key", "")), row["kind"]
+    value = _choice(field, row.get("value"))
     text = {
-        "static": f"“{_choice(field, row.get('value'))}”",
+        "static": f"“{value}”" if value else _("empty"),
         "template": f"“{row.get('template', '')}”",
         "empty": _("left alone"),
-        "default": _("%(key)s, or “%(value)s”")
-        % {"key": key, "value": _choice(field, row.get("value"))},
-        "value_map": f"{key}: "
-        + ", ".join(
-            f"{one} → {_choice(field, other)}" for one, other in row.get("values", {}).items()
-        ),
+        "default": _("%(key)s, or “%(value)s”") % {"key": key, "value": value},
+        "value_map": ": ".join(filter(None, (key, _translated(row, field)))),
     }.get(kind, key)
     mode = row.get("mode")
     return f"{text} ({mode_name(mode)})" if mode and mode != WriteMode.ALWAYS else text
+
+
+def _translated(row: Mapping[str, Any], field: RemoteField | None) -> str:
+    """What each value becomes, and then every other one."""
+    pairs = [*row.get("values", {}).items()]
+    if "fallback" in row:
+        pairs.append(("…", row["fallback"]))
+    return ", ".join(f"{one} → {_choice(field, other)}" for one, other in pairs)
 
 
 def _choice(field: RemoteField | None, value: Any) -> str:
