@@ -87,6 +87,15 @@ def _authorise(
     return again_on_conflict(make)
 
 
+def id_problems(id: str, *, path: str) -> list[Problem]:  # noqa: A002
+    """Why there can be no connection of this id; none where there can."""
+    try:
+        Connection._meta.get_field("id").run_validators(id)
+    except ValidationError as error:
+        return [Problem(path, message) for message in error.messages]
+    return []
+
+
 def _require_valid(connection: Connection) -> None:
     try:
         connection.full_clean(validate_unique=False)

@@ -66,6 +66,29 @@ def define(
     return again_on_conflict(load)
 
 
+def add(objects: Mapping[str, Any]) -> list[Change]:
+    """The same of a document that says only a part: what it leaves out stays as it is."""
+    known = dump()
+    return define({slug: _over(known.get(slug, {}), given) for slug, given in objects.items()})
+
+
+def _over(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """An object or event with what is given of it; keys of schemas are added, none is removed."""
+    merged = {**before, **given}
+    if "name" in given and "label" not in given:
+        merged["label"] = given["name"]
+    for part in ("fields", "payloadSchema"):
+        if part in merged:
+            merged[part] = {**before.get(part, {}), **given.get(part, {})}
+    if "events" in merged:
+        old, new = before.get("events", {}), given.get("events", {})
+        merged["events"] = {
+            **old,
+            **{slug: _over(old.get(slug, {}), event) for slug, event in new.items()},
+        }
+    return merged
+
+
 def _apply(document: Mapping[str, Any], *, prune: bool) -> Iterator[Change]:
     rows = {row.slug: row for row in CRMObject.objects.all()}
     for slug, given in document.items():

@@ -34,6 +34,17 @@ def test_what_names_no_context_is_refused(caller: Caller, body: Any) -> None:
     assert answer.json()["error"]["code"] == "malformed"
 
 
+def test_a_misspelled_key_opens_nothing(caller: Caller) -> None:
+    answer = caller.post("link-tokens", {"context": "workspace-1", "conection": "acme"})
+    assert answer.status_code == 400
+    assert [problem["path"] for problem in answer.json()["error"]["errors"]] == ["conection"]
+
+
+def test_what_is_no_json_is_not_told_to_send_a_payload(caller: Caller) -> None:
+    answer = caller.post("link-tokens", "{")
+    assert "payload" not in answer.json()["error"]["hint"]
+
+
 def test_another_contexts_connection_is_unknown(caller: Caller) -> None:
     ConnectionFactory.create(id="theirs", context="workspace-2")
     answer = caller.post("link-tokens", {"context": "workspace-1", "connection": "theirs"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import (
@@ -18,6 +18,7 @@ from tests.browser.link import (
     saved,
     simple,
 )
+from xkit_crm.models import MappingDraft
 from xkit_crm.providers.sandbox.models import Flow, FlowStep, Org, Record
 from xkit_crm.testing import deliver
 
@@ -47,7 +48,9 @@ def test_every_transformation_reaches_the_crm(page: Page, workspace: Workspace) 
     row(frame, "Description").get_by_role("button", name="Opportunity Name").click()
     saved(frame)
     pick(frame, "Fill another field", "tags", "Tags")
-    choose(frame, "Tags", "Always this value", ["New", "Upsell"])
+    for tag in ("New", "Upsell"):
+        row(frame, "Tags").get_by_label(tag, exact=True).check()
+        saved(frame)
     pick(frame, "Fill another field", "probability", "Probability")
     row(frame, "Probability").get_by_label("Always this value").fill("40")
     row(frame, "Probability").get_by_label("Always this value").blur()
@@ -117,3 +120,22 @@ def test_every_action_and_write_mode_reaches_the_crm(page: Page, workspace: Work
     deliver()
     record.refresh_from_db()
     assert record.values["StageName"] == "Closed Lost"
+
+
+def test_an_entry_of_ones_own_is_kept_once_it_has_a_name_and_a_field(
+    page: Page, workspace: Workspace
+) -> None:
+    connection = simple(workspace)
+    frame = opened(page, workspace)
+    frame.locator(".step-head", has_text="Opportunity").click()
+    name = frame.get_by_label("Name of a new entry")
+    name.fill("Stage of it")
+    name.press("Tab")
+    expect(name).to_have_value("Stage of it")
+    field = row(frame, "Document Tags").get_by_role("combobox").last
+    field.fill("stage")
+    frame.get_by_role("option", name="Stage").first.click()
+    saved(frame)
+    expect(frame.get_by_label("Name of the entry")).to_have_value("Stage of it")
+    document = MappingDraft.objects.get(connection=connection).document
+    assert document["opportunity"]["fields"]["document_tags"] == {"Stage of it": "StageName"}

@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FrameLocator, Page, expect
 
+import xkit_crm
 from example_project.documents.models import Workspace
 from tests.browser.link import (
     choose,
@@ -26,6 +27,7 @@ from xkit_crm.providers.sandbox.standard import add_field, add_object, ensure_or
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
+LONG = "Vereinbarung über die Bereitstellung von Dienstleistungen der Informationstechnik"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
@@ -41,17 +43,24 @@ def steps_of(frame: FrameLocator, page: Page) -> Iterator[str]:
     frame.get_by_role("link", name="Change", exact=True).click()
     expect(frame.get_by_role("heading", level=1)).to_contain_text("What is “Opportunity”")
     yield "choose"
+    frame.get_by_role("searchbox").fill("nothing of this name")
+    expect(frame.get_by_role("status").first).to_have_text("No object has this name.")
+    yield "choose, and nothing found"
+    frame.get_by_role("searchbox").fill("")
+    expect(frame.get_by_role("radio").first).to_be_visible()
     frame.get_by_role("button", name="Continue").click()
     frame.get_by_role("link", name="Create Opportunity").first.click()
     expect(frame.get_by_role("heading", level=1)).to_have_text("Create Opportunity")
     yield "event"
     pick(frame, "Document Status", "stage", "Stage")
     choose(frame, "Document Status", "as", "value_map")
+    pick(frame, "Fill another field", "tags", "Tags")
+    yield "choices"
     row(frame, "Signer's Email").get_by_role("combobox").first.click()
     expect(frame.locator("[role=option]").first).to_be_visible()
     yield "picker"
     page.keyboard.press("Escape")
-    frame.get_by_role("link", name="Preview on real data").click()
+    frame.get_by_role("link", name="Preview").click()
     expect(frame.get_by_role("heading", level=1)).to_have_text("Preview")
     yield "preview"
     page.evaluate("history.back()")
@@ -76,9 +85,20 @@ def test_no_step_is_in_anybodys_way(page: Page, workspace: Workspace, scheme: st
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, workspace: Workspace) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
+    # A name that nobody can shorten, in the list of the preview.
+    workspace.crm_connection_id = f"workspace-{workspace.pk}"
+    workspace.save()
+    with xkit_crm.muted():
+        workspace.documents.create(title=LONG)
     frame = opened(page, workspace)
     for step in steps_of(frame, page):
         inner = next(f for f in page.frames if "/crm-link/" in f.url)
+        # Another language has longer words, in every list of choices.
+        inner.evaluate(
+            "(text) => document.querySelectorAll('option:checked')"
+            ".forEach((o) => { o.text = text; })",
+            LONG,
+        )
         wide = inner.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, step
 

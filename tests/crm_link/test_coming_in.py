@@ -14,6 +14,7 @@ import xkit_crm
 from tests.crm_link.conftest import ORIGIN, Visitor, text
 from tests.factories import ConnectionFactory
 from tests.objects import OBJECTS
+from xkit_crm.definitions import dump
 from xkit_crm.models import Connection, CRMObject, EventDefinition
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,22 @@ def test_a_forged_address_shows_nothing(inside: Visitor, path: str) -> None:
     assert inside.client.get(f"{forged}{path}").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"connectionID": "x" * 256}, "connectionID"),
+        ({"connectionID": "link-tokens"}, "connectionID"),
+        ({"preselectCRMSlug": "sandbocks"}, "preselectCRMSlug"),
+    ],
+)
+def test_what_can_never_be_connected_is_told_to_the_developer_at_once(
+    visitor: Visitor, given: dict[str, str], path: str
+) -> None:
+    said = told(visitor.start(**given))
+    assert said["code"] == "malformed"
+    assert [problem["path"] for problem in said["errors"]] == [path]
+
+
 # -- objects --------------------------------------------------------------------------------------
 
 
@@ -131,6 +148,24 @@ def test_objects_are_defined_where_the_settings_say_so(visitor: Visitor, setting
     assert CRMObject.objects.filter(slug="account").exists()
 
 
+def test_what_a_page_leaves_out_of_a_definition_stays(visitor: Visitor, settings: Any) -> None:
+    settings.XKIT_CRM = {"LINK_DEFINES": True}
+    before = dump()["opportunity"]
+    event = {"type": "create", "payloadSchema": {"colour": {"type": "string"}}}
+    given = {"opportunity": {"events": {"deal_created": event}}, "contact": {}}
+    assert visitor.start(objects=json.dumps(given)).status_code == 303
+    after = dump()["opportunity"]
+    payload = after["events"]["deal_created"].pop("payloadSchema")
+    assert set(payload) == {"colour", *before["events"]["deal_created"].pop("payloadSchema")}
+    assert after == before
+
+
+def test_a_page_that_names_no_object_is_told(visitor: Visitor) -> None:
+    said = told(visitor.start(objects="{}"))
+    assert said["code"] == "definition_invalid"
+    assert said["errors"][0]["path"] == "objects"
+
+
 def test_only_the_objects_of_the_page_are_shown(visitor: Visitor) -> None:
     visitor.start(objects=json.dumps({"contact": {"events": {}}}))
     visitor.post("crms/sandbox/")
@@ -160,7 +195,10 @@ def test_a_refused_token_of_the_crm_is_told_and_nothing_is_made(visitor: Visitor
     org.save()
     visitor.start()
     answer = visitor.post("crms/sandbox/", {"token": "wrong"})
-    assert "the token is not valid" in text(answer)
+    assert "accept this" in text(answer)
+    assert 'aria-invalid="true"' in text(answer)
+    assert "401" not in text(answer)
+    assert "Reconnect" not in text(answer)
     assert "wrong" not in text(answer)
     assert not Connection.objects.exists()
     assert visitor.post("crms/sandbox/", {"token": "right"}).status_code == 303

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +18,15 @@ from tests.crm_link.conftest import Visitor, text
 from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from xkit_crm import mappings
-from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
+from xkit_crm.models import (
+    Connection,
+    CRMObject,
+    EventAction,
+    MappingDraft,
+    MappingVersion,
+    ObjectMapping,
+    RecordLink,
+)
 from xkit_crm.providers.sandbox.models import Misbehaviour, Object, Org, Record
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
@@ -140,6 +150,18 @@ def test_every_transformation_can_be_chosen(
     assert f'value="{kept["field"]}"' in again
 
 
+def test_only_values_that_the_product_does_not_name_are_typed(inside: Visitor) -> None:
+    status = {"type": "string", "enum": ["draft", "sent"]}
+    made = {"type": "create", "payloadSchema": {"status": status, "name": {"type": "string"}}}
+    xkit_crm.define({"opportunity": {"events": {"deal_created": made}}})
+    mapped = {"field": "Description", "kind": "value_map", "from-0": "draft", "to-0": "x"}
+    other = {"key": "name", "field": "NextStep", "kind": "value_map", "from-0": "a", "to-0": "b"}
+    add_field(Org.objects.get(), "Opportunity", "NextStep")
+    page = text(inside.post(EVENT, rows({"key": "status", **mapped}, other)))
+    assert '<input type="hidden" name="row-0-from-0" value="draft">' in page
+    assert '<input name="row-1-from-0" id="row-1-from-0" value="a"' in page
+
+
 def test_a_choice_is_offered_where_the_same_key_comes_again(inside: Visitor) -> None:
     mapped = {"key": "name", "field": "Description", "kind": "default", "value": "none"}
     inside.post(EVENT, rows(mapped))
@@ -200,6 +222,16 @@ def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "field"), [("stage", ""), ("", "StageName")])
+def test_an_entry_that_was_only_begun_is_shown_again(
+    inside: Visitor, name: str, field: str
+) -> None:
+    sent = {"entry-document_tags-name": [name], "entry-document_tags-field": [field]}
+    page = text(inside.post("objects/opportunity/", sent, HTTP_HX_REQUEST="true"))
+    assert "document_tags" not in draft()["opportunity"]["fields"]
+    assert f'value="{name or field}"' in page
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -245,6 +277,8 @@ def test_markup_in_labels_is_shown_as_text(inside: Visitor) -> None:
 def test_what_is_not_there_is_not_found(inside: Visitor, path: str) -> None:
     answer = inside.post(path) if "restore" in path else inside.get(path)
     assert answer.status_code == 404
+    assert "X-Frame-Options" not in answer.headers
+    assert f'href="{inside.at}"' in text(answer)
 
 
 # -- pickers --------------------------------------------------------------------------------------
@@ -293,6 +327,43 @@ def test_confirming_puts_it_in_force_and_enables_the_connection(inside: Visitor)
     assert Connection.objects.get().status == "enabled"
     assert EventAction.objects.filter(event__slug="deal_created", action="create").exists()
     assert not MappingDraft.objects.exists()
+
+
+def test_the_review_says_what_things_are_called(inside: Visitor) -> None:
+    org, title = Org.objects.get(), {"name": "Title__c", "label": "Title", "type": "string"}
+    add_object(org, "Deal__c", label="Agreement", fields=[title])
+    add_field(org, "Deal__c", "Tone__c", label="Tone", type="picklist", choices=["Blue"])
+    given = {"remote_object": "Deal__c", "fields": {"document_name": "Title__c"}, "events": {}}
+    made = {"action": "create", "transformations": [
+        {"field": "Title__c", "kind": "direct", "key": "owner_email"},
+        {"field": "Tone__c", "kind": "static", "value": "Blue"},
+    ]}  # fmt: skip
+    given["events"] = {"deal_created": made, "deal_updated": {**made, "action": "noop"}}
+    inside.part("steps")
+    file = SimpleUploadedFile("mapping.json", json.dumps({"opportunity": given}).encode())
+    inside.post("import", {"file": file})
+    page = text(inside.get("review/"))
+    for said in ("Agreement", "Deal Created › Title", "Owner&#x27;s Email", "“Blue”"):
+        assert said in page
+    for said in ("Deal__c", "Title__c", "Tone__c", "owner_email", "Deal Updated › Title"):
+        assert said not in page
+    assert f'href="{inside.at}objects/opportunity/' in page
+
+
+def test_the_review_says_what_other_values_become(inside: Visitor) -> None:
+    row = {"key": "name", "field": "Description", "kind": "value_map", "from-0": "a", "to-0": "b"}
+    inside.post(EVENT, rows({**row, "otherwise": "fixed", "fallback": "c"}))
+    assert "Opportunity Name: a → b, … → c" in text(inside.get("review/"))
+
+
+def test_versions_are_read_while_the_crm_is_down(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    cache.clear()
+    Misbehaviour.objects.create(
+        org=Org.objects.get(), kind=Misbehaviour.Kind.UNAVAILABLE, remaining=None
+    )
+    assert "Deal Created › Name" in text(inside.get("versions/"))
 
 
 def test_what_was_changed_in_another_tab_is_looked_at_again(inside: Visitor) -> None:
@@ -350,6 +421,21 @@ def test_a_file_that_is_no_mapping_changes_nothing(inside: Visitor, given: bytes
 # -- previews -------------------------------------------------------------------------------------
 
 
+def linked_deal(record_id: str) -> Deal:
+    """A row of the product that is in the CRM already."""
+    customer = CustomerFactory.create(connection_id="acme")
+    with xkit_crm.muted():
+        deal = Deal.objects.create(customer=customer, title="Lease", amount="12.50")
+    RecordLink.objects.create(
+        connection_id="acme",
+        crm_object=CRMObject.objects.get(slug="opportunity"),
+        content_type=ContentType.objects.get_for_model(Deal),
+        object_pk=str(deal.pk),
+        record_id=record_id,
+    )
+    return deal
+
+
 @BOTH
 def test_a_preview_is_of_the_newest_row_and_writes_nothing(inside: Visitor) -> None:
     customer = CustomerFactory.create(connection_id="acme")
@@ -361,11 +447,56 @@ def test_a_preview_is_of_the_newest_row_and_writes_nothing(inside: Visitor) -> N
 
 
 @BOTH
+def test_values_of_nobody_are_said_to_be_made_up(inside: Visitor) -> None:
+    page = text(inside.get(f"{EVENT}preview/"))
+    assert "made up" in page
+    assert '<th scope="row">Owner&#x27;s Email</th>' in page
+    typed = text(inside.post(f"{EVENT}preview/", {"payload": json.dumps({"name": "Lease"})}))
+    assert "made up" not in typed
+
+
+@BOTH
+def test_a_preview_asks_for_a_record_only_where_there_is_one(inside: Visitor) -> None:
+    assert "Record in your CRM" not in text(inside.get(f"{EVENT}preview/"))
+    page = text(inside.get("objects/opportunity/events/deal_updated/preview/"))
+    assert 'placeholder="Opportunity:00001"' in page
+
+
+@BOTH
+def test_moments_are_shown_as_people_write_them(inside: Visitor) -> None:
+    typed = {"payload": json.dumps({"updated_at": "2026-11-25T20:46:40.809389Z"})}
+    page = text(inside.post("objects/opportunity/events/deal_updated/preview/", typed))
+    assert "Nov. 25, 2026, 8:46 p.m." in page
+
+
+@BOTH
 def test_trying_it_writes_once_and_links_to_the_record(inside: Visitor) -> None:
     sample = {"payload": json.dumps({"name": "Lease"}), "really": "yes"}
     answer = text(inside.post(f"{EVENT}preview/", sample))
     assert Record.objects.get().values["Name"] == "Lease"
     assert "Opportunity:00001" in answer
+
+
+@BOTH
+def test_a_row_that_is_in_the_crm_already_is_not_made_a_second_time(inside: Visitor) -> None:
+    deal = linked_deal("Opportunity:00007")
+    answer = text(inside.get(f"{EVENT}preview/"))
+    assert "as Opportunity:00007" in answer
+    assert "A new record:</p>" not in answer
+    tried = {"payload": json.dumps({"name": deal.title}), "record": "Opportunity:00007"}
+    inside.post(f"{EVENT}preview/", {**tried, "really": "yes"})
+    assert not Record.objects.exists()
+
+
+@BOTH
+@pytest.mark.parametrize("record", ["nonsense", "Contact:00001", "Opportunity:00404"])
+def test_a_record_that_is_not_there_is_told_and_keeps_what_was_typed(
+    inside: Visitor, record: str
+) -> None:
+    typed = {"payload": json.dumps({"name": "Lease Two"}), "record": record}
+    answer = text(inside.post("objects/opportunity/events/deal_updated/preview/", typed))
+    assert f"has no record {record}" in answer
+    assert "Lease Two" in answer
 
 
 @BOTH
@@ -425,5 +556,6 @@ def test_a_crm_that_is_down_is_said_to_be_and_can_be_tried_again(inside: Visitor
     answer = text(inside.get(EVENT))
     assert "gives no answer" in answer
     assert "Try again" in answer
+    assert 'class="back"' in answer
     Misbehaviour.objects.all().delete()
     assert "Deal Created" in text(inside.get(EVENT))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core import signing
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 import xkit_crm
 from tests.factories import ConnectionFactory
@@ -58,8 +59,22 @@ def test_a_session_is_refused_once_its_connection_is_another_contexts() -> None:
 
 
 def test_a_token_needs_a_context() -> None:
-    with pytest.raises(ConfigurationError, match="context"):
-        xkit_crm.link_token("")
+    for nothing in ("", None):
+        with pytest.raises(ConfigurationError, match="context"):
+            xkit_crm.link_token(nothing)
+
+
+def test_ids_and_names_may_be_whatever_says_them() -> None:
+    ConnectionFactory.create(id="7", context="6")
+    token = xkit_crm.link_token(6, 7, author=gettext_lazy("Yes"))  # type: ignore[arg-type]
+    session = open_session(token, origin=ORIGIN)
+    assert (session.context, session.connection_id, session.author) == ("6", "7", "Yes")
+    assert session.connection() is not None
+
+
+def test_a_token_expires_after_a_timedelta() -> None:
+    with pytest.raises(ConfigurationError, match="60"):
+        xkit_crm.link_token("workspace-1", expires=60)  # type: ignore[arg-type]
 
 
 def test_a_token_is_good_for_a_quarter_of_an_hour(time_machine: Any) -> None:

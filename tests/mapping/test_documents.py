@@ -157,6 +157,12 @@ def test_what_changed_and_what_went_is_told_decision_by_decision() -> None:
     ]
 
 
+@pytest.mark.parametrize("action", ["noop", "delete"])
+def test_what_is_kept_for_later_and_writes_nothing_is_no_difference(action: str) -> None:
+    kept = made(action=action, transformations=[NAME], ignored=["owner"])
+    assert texts(made(action=action), kept) == []
+
+
 def test_conditions_of_a_search_on_one_field_are_told_apart() -> None:
     both = [NAME, NAME | {"key": "owner.email"}]
     (found,) = differences(made(transformations=[NAME]), made(transformations=both))

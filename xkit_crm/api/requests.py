@@ -56,7 +56,7 @@ def read_json(raw: bytes) -> Any:
         ) from None
     except ValueError as error:
         raise Malformed(
-            f"The body isn't JSON: {error}.", hint='Send {"payload": {...}} in UTF-8.'
+            f"The body isn't JSON: {error}.", hint="Send a JSON object in UTF-8."
         ) from None
     if _deeper_than(value, MAX_DEPTH):
         raise Malformed("The body is nested too deeply.", hint=f"Up to {MAX_DEPTH} levels.")

@@ -102,6 +102,13 @@ class LinkTokenRequestSerializer(serializers.Serializer):
         max_length=255, required=False, allow_blank=True, help_text="Who decides, to be shown."
     )
 
+    def to_internal_value(self, data: Any) -> Any:
+        # A misspelled `connection` would open every connection of the context.
+        if unknown := [name for name in data if name not in self.fields]:
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError({n: [f"unknown; known are {known}"] for n in unknown})
+        return super().to_internal_value(data)
+
 
 class LinkTokenSerializer(serializers.Serializer):
     token = serializers.CharField(help_text="For linkCRM().")

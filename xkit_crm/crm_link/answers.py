@@ -46,6 +46,16 @@ def _entries(data: QueryDict, key: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), remote
 
 
+def begun(data: QueryDict, known: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The new entry of each user-defined field, where its name or its remote field is missing."""
+    found = {}
+    for key in known:
+        names, remotes = data.getlist(f"entry-{key}-name"), data.getlist(f"entry-{key}-field")
+        if names and remotes and bool(names[-1].strip()) != bool(remotes[-1]):
+            found[key] = (names[-1].strip(), remotes[-1])
+    return found
+
+
 def action(data: QueryDict) -> dict[str, Any]:
     """One event's action, in its stored JSON, with the payload keys that aren't to be sent."""
     kind = data.get("action", "")

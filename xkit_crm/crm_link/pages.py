@@ -68,6 +68,9 @@ def page(view: Callable[Concatenate[HttpRequest, Visit, ...], HttpResponse]) -> 
             response = view(request, visit, **named)
         except CRMError as error:
             return _as_page(request, _trouble(visit, error))
+        except Http404:
+            # Django's own page may not be shown in a frame, which would stay broken.
+            return _as_page(request, visit.render("missing", status=404))
         return _as_page(request, response) if response.status_code == 303 else response
 
     return shown
@@ -183,4 +186,6 @@ def _trouble(visit: Visit, error: CRMError) -> HttpResponse:
     if isinstance(error, CRMUnauthorized):
         connections.set_status(visit.known, ConnectionStatus.ERRORED, error.message)
         return visit.go("crms")
-    return visit.render("trouble", text=wording.crm_trouble(error), detail=error.message)
+    text = wording.crm_trouble(error)
+    detail = error.message if error.message != text else ""
+    return visit.render("trouble", text=text, detail=detail)

@@ -19,12 +19,15 @@ from xkit_crm.exceptions import (
     PayloadInvalid,
     Problem,
     RejectedByCRM,
+    RemoteRecordNotFound,
     UnknownRecord,
     XkitError,
 )
+from xkit_crm.mapping.fitting import described
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import new_uuid
+from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import Provider, RecordRef
 from xkit_crm.records import Preview, preview_of
 from xkit_crm.sync import bindings, payloads
@@ -45,6 +48,8 @@ class Asked:
     record_id: str = ""
     row: str = ""
     problems: tuple[str, ...] = ()
+    #: Whether nobody has such values: they only show what there could be.
+    made_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def asked(
             return _of_row(row, event, connection)
     if not text:
         payload = schema.sample(event.payload_schema)
-        return Asked(payload, _pretty(payload), record_id, "sample")
+        return Asked(payload, _pretty(payload), record_id, "sample", made_up=True)
     try:
         payload = json.loads(text)
     except ValueError:
@@ -139,6 +144,19 @@ def _of_row(row: str, event: catalogue.Event, connection: Connection) -> Asked:
     )
 
 
+def values(event: catalogue.Event, payload: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A payload as a person reads it: each key's label, and its value."""
+    found = []
+    for key, label in wording.keys(event):
+        value: Any = payload
+        for step in key.split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        if value is not None:
+            description = described(event.payload_schema, key)
+            found.append((label, wording.shown(value, str(description.get("format", "")))))
+    return found
+
+
 def _pretty(payload: Any) -> str:
     return json.dumps(payload, indent=2, ensure_ascii=False)
 
@@ -162,12 +180,22 @@ def show(
     if problems:
         return Shown(str(decision.action.action), problems=tuple(problems))
     needs = decision.action.action in (ActionType.UPDATE, ActionType.DELETE)
+    creates = event.type is EventType.CREATE
+    record = None if creates else asked.record_id or None
     try:
-        if asked.record_id:
-            decision.record(asked.record_id)
-        found = preview_of(provider, connection, decision, asked.payload, asked.record_id or None)
-    except (UnknownRecord, PayloadInvalid) as error:
+        if record:
+            decision.record(record)
+        found = preview_of(provider, connection, decision, asked.payload, record)
+    except PayloadInvalid as error:
         return Shown(str(decision.action.action), problems=(error.message,))
+    except (UnknownRecord, RemoteRecordNotFound):
+        named = {"record": record, "example": f"{decision.remote_object}:00001"}
+        text = _("Your CRM has no record %(record)s. Ids look like %(example)s.") % named
+        return Shown(str(decision.action.action), problems=(text,))
+    if creates and asked.record_id:
+        problems.append(
+            _("This one is in your CRM already, as %(record)s.") % {"record": asked.record_id}
+        )
     if needs and not asked.record_id:
         problems.append(_("To try it, choose a record: this one isn't in your CRM yet."))
     fields = mappings.targets(provider, document, event)

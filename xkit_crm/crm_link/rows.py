@@ -54,6 +54,8 @@ class Row:
     value: Any = ""
     template: str = ""
     pairs: list[tuple[str, str]] = attribute(default_factory=list)
+    #: The values that the product names: only these come, so only the other side is asked.
+    listed: tuple[str, ...] = ()
     fallback: Any = None
     mode: str = str(WriteMode.ALWAYS)
     operator: str = "equals"
@@ -207,13 +209,14 @@ def _row(
     if row.kind == Kind.DATE:
         row.kind = str(Kind.DIRECT)  # converted by what the field is; there is nothing to choose
     if row.kind == Kind.VALUE_MAP:
-        row.pairs = _pairs(event, row.key, given.get("values", {}))
+        values = enum_values(described(event.payload_schema, row.key))
+        row.listed = tuple(map(str, values))
+        row.pairs = _pairs(row.listed, given.get("values", {}))
     return row
 
 
-def _pairs(event: catalogue.Event, key: str, known: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _pairs(ours: Iterable[str], known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The product's values beside the customer's; those that the product names come first."""
-    ours = [str(value) for value in enum_values(described(event.payload_schema, key))]
     mapped = {str(one): str(other) for one, other in known.items()}
     listed = [(value, mapped.pop(value, "")) for value in ours]
     more = list(mapped.items())
@@ -234,6 +237,9 @@ class Read:
     #: The entries of a user-defined field: name, remote field's name, and the field.
     entries: tuple[tuple[str, str, RemoteField | None], ...] = ()
     takes_entries: bool = False
+    #: An entry that somebody has only begun: its name, and its remote field.
+    new_name: str = ""
+    new_field: RemoteField | None = None
 
     @property
     def ignored(self) -> bool:
@@ -245,12 +251,17 @@ class Read:
 
 
 def reads(
-    crm_object: catalogue.Object, feeds: Mapping[str, Any], fields: Mapping[str, RemoteField]
+    crm_object: catalogue.Object,
+    feeds: Mapping[str, Any],
+    fields: Mapping[str, RemoteField],
+    begun: Mapping[str, tuple[str, str]],
 ) -> list[Read]:
-    """Every field that the product reads of the object."""
+    """Every field that the product reads of the object; `begun` are entries without a name or a
+    field."""
     found = []
     for key, description in crm_object.fields.items():
         feed = feeds.get(key)
+        new_name, new_field = begun.get(key, ("", ""))
         entries = feed.items() if isinstance(feed, Mapping) else ()
         name = IGNORED if feed == "" else feed if isinstance(feed, str) else ""
         found.append(
@@ -263,6 +274,8 @@ def reads(
                 fields.get(name),
                 tuple((entry, remote, fields.get(remote)) for entry, remote in entries),
                 description["type"] == "object",
+                new_name,
+                fields.get(new_field),
             )
         )
     return found

@@ -32,6 +32,8 @@ class Step:
     summary: str = ""
     problems: tuple[str, ...] = ()
     events: tuple[Step, ...] = ()
+    #: The slug of an event's CRM object.
+    crm_object: str = ""
 
 
 def overview(
@@ -100,6 +102,7 @@ def _event_step(provider: Provider, document: Mapping[str, Any], event: catalogu
         description=definition.description,
         summary=action_name(action) if action else "",
         problems=tuple(problem_text(p, event) for p in (*state.missing, *state.undecided)),
+        crm_object=event.crm_object,
     )
 
 

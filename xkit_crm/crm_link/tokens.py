@@ -46,10 +46,10 @@ class Session:
 
 
 def link_token(
-    context: str,
+    context: object,
     connection: Connection | str | None = None,
     *,
-    author: str = "",
+    author: object = "",
     expires: timedelta | None = None,
 ) -> str:
     """A token for `linkCRM()`: its holder may see and change the connections of this context.
@@ -60,12 +60,18 @@ def link_token(
     change, such as the user's name. Raises `ConfigurationError` without a context, and
     `UnknownConnection` for a connection of another one.
     """
+    # Ids such as a primary key, and names such as a lazy text or a user, go by what they say.
+    context = "" if context is None else str(context)
     if not context:
         raise ConfigurationError(
             "A CRM Link token needs a context.",
             hint="Give your own id of the customer whose connections it shall open.",
         )
-    connection_id = connection.pk if isinstance(connection, Connection) else connection
+    if not isinstance(expires, timedelta | None):
+        raise ConfigurationError(
+            f"A CRM Link token can't expire in {expires!r}.", hint="Give a datetime.timedelta."
+        )
+    connection_id = None if connection is None else str(getattr(connection, "pk", connection))
     if connection_id is not None:
         found = Connection.objects.filter(pk=connection_id).first()
         if found is not None and found.context != context:
@@ -74,7 +80,12 @@ def link_token(
                 hint="It belongs to another context.",
             )
     age = settings.LINK_TOKEN_AGE if expires is None else expires
-    data = {"c": context, "i": connection_id, "a": author, "s": age.total_seconds()}
+    data = {
+        "c": context,
+        "i": connection_id,
+        "a": "" if author is None else str(author),
+        "s": age.total_seconds(),
+    }
     return signing.dumps(data, salt=_TOKEN, compress=True)
 
 

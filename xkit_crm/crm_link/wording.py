@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.utils import formats, timezone
+from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, schema
-from xkit_crm.exceptions import CRMError, Problem
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, Problem, XkitError
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
 from xkit_crm.models.event_definition import EventType
@@ -102,15 +104,31 @@ def mode_name(mode: str) -> str:
     }[mode]
 
 
-def shown(value: Any) -> str:
-    """A value as a person reads it."""
+def shown(value: Any, type: str = "") -> str:  # noqa: A002
+    """A value of this (remote) type as a person reads it."""
     if value is None:
         return _("empty")
+    if type in ("date", "datetime"):
+        return _moment(str(value))
     if isinstance(value, bool):
         return _("Yes") if value else _("No")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def _moment(text: str) -> str:
+    """A date, or a date and time, as people here write it; a text that is none as it is."""
+    try:
+        if day := parse_date(text):
+            return formats.date_format(day)
+        moment = parse_datetime(text)
+    except ValueError:
+        return text
+    if moment is None:
+        return text
+    there = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return formats.date_format(there, "DATETIME_FORMAT")
 
 
 def crm_trouble(error: CRMError) -> str:
@@ -119,3 +137,12 @@ def crm_trouble(error: CRMError) -> str:
         "crm_unavailable": _("Your CRM doesn't answer at the moment. Nothing is lost."),
         "rate_limited": _("Your CRM asks to wait a moment before it answers again."),
     }.get(error.code, error.message)
+
+
+def refusal(error: XkitError) -> str:
+    """What to tell a customer who can't connect with what they typed."""
+    if isinstance(error, CRMUnauthorized):
+        return _("Your CRM doesn't accept this. Check it, and try again.")
+    if isinstance(error, CRMError):
+        return crm_trouble(error)
+    return f"{error.message} {error.hint}".strip()

@@ -21,6 +21,7 @@ from typing import Any
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping.transformations import (
     KEYED,
+    ActionType,
     check_action,
     check_object_map,
     unknown_keys,
@@ -143,7 +144,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
     """What changes from one document to the other, decision by decision, in the order of `after`.
 
     Paths are such as `opportunity.create_opportunity.Name`, for the remote field that an event
-    writes, and values the decisions as they are stored.
+    writes, and values the decisions as they are stored. What is kept under an event that does
+    nothing, or deletes, is no decision.
     """
     old, new = dict(_decisions(before)), dict(_decisions(after))
     return [
@@ -162,6 +164,8 @@ def _decisions(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for event, action in given.get("events", {}).items():
             path = f"{slug}.{event}"
             yield f"{path}.action", action.get("workflow") or action.get("action")
+            if action.get("action") in (ActionType.NOOP, ActionType.DELETE):
+                continue
             seen: Counter[str] = Counter()
             for row in action.get("transformations") or ():
                 # A search may ask for one field twice.

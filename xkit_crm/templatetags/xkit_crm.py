@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 from django import template
 from django.urls import reverse
@@ -37,10 +38,11 @@ def crm_link_button(
     return {
         "base": reverse("xkit_crm_link:script").removesuffix("crm-link.js"),
         "script": reverse("xkit_crm_link:script"),
-        "token": link_token(str(context), connection_id, author=str(author)),
+        "token": link_token(context, connection_id, author=author),
         "connection": connection_id or "",
         "label": label or _("Connect your CRM"),
         "next": next,
         "crm": crm,
         "css": css,
+        "said": f"crm-link-said-{uuid4().hex}",
     }

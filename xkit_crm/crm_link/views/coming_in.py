@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,12 +13,15 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from xkit_crm import catalogue, schema
+from xkit_crm import catalogue, connections, schema
 from xkit_crm.conf import settings
 from xkit_crm.crm_link.pages import embedded, ended
-from xkit_crm.crm_link.tokens import open_session, seal
-from xkit_crm.definitions import define
+from xkit_crm.crm_link.tokens import Session, open_session, seal
+from xkit_crm.definitions import add
 from xkit_crm.exceptions import DefinitionInvalid, Malformed, Problem, XkitError
+from xkit_crm.providers.registry import offered
+
+logger = logging.getLogger(__name__)
 
 
 @embedded
@@ -44,10 +48,22 @@ def start(request: HttpRequest) -> HttpResponse:
             objects=_objects(request.POST.get("objects", "")),
             preselect=request.POST.get("preselectCRMSlug", ""),
         )
+        _require_possible(session)
     except XkitError as error:
         return _refused(request, error, origin)
     overview = reverse("xkit_crm_link:overview", kwargs={"sealed": seal(session)})
     return HttpResponseRedirect(overview, status=303)
+
+
+def _require_possible(session: Session) -> None:
+    """Raise `Malformed` where no such connection could ever be made."""
+    problems = connections.id_problems(session.connection_id, path="connectionID")
+    if session.preselect and session.preselect not in offered():
+        problems.append(Problem("preselectCRMSlug", f"is none of {', '.join(offered())}"))
+    if problems:
+        raise Malformed(
+            "linkCRM() can't open this connection.", hint="Correct its options.", errors=problems
+        )
 
 
 def _is_allowed(request: HttpRequest, origin: str) -> bool:
@@ -63,7 +79,10 @@ def _objects(text: str) -> tuple[str, ...] | None:
         given = json.loads(text)
     except ValueError as error:
         raise Malformed("`objects` is not JSON.", hint="Pass a plain object.") from error
-    if problems := schema.check_objects(given):
+    problems = schema.check_objects(given)
+    if given == {}:
+        problems = [Problem("objects", "names no object: leave it out to show all of them")]
+    if problems:
         raise DefinitionInvalid(
             "The objects passed to linkCRM() have mistakes.",
             hint="Correct them all.",
@@ -71,7 +90,8 @@ def _objects(text: str) -> tuple[str, ...] | None:
         )
     defines = settings.LINK_DEFINES
     if django_settings.DEBUG if defines is None else defines:
-        define(given)
+        for change in add(given):
+            logger.warning("linkCRM() changed a definition: %s", change)
     if unknown := list(_undefined(given)):
         raise DefinitionInvalid(
             "The objects passed to linkCRM() are not all defined here.",

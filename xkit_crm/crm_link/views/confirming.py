@@ -29,7 +29,9 @@ def preview(request: HttpRequest, visit: Visit, slug: str, event: str) -> HttpRe
         "_preview" if is_partial(request) else "preview",
         crm_object=visit.crm_object(slug),
         event=found,
+        remote=visit.document.get(slug, {}).get("remote_object", ""),
         asked=asked,
+        values=previews.values(found, asked.payload),
         shown=shown,
         tried=tried,
         recent=recent,
@@ -59,7 +61,9 @@ def review(request: HttpRequest, visit: Visit) -> HttpResponse:
         left=left,
         moved=moved,
         revision=draft.revision,
-        differences=changes.differences(mappings.in_force(visit.known), document),
+        differences=changes.differences(
+            mappings.in_force(visit.known), document, changes.Labels(visit.provider)
+        ),
     )
 
 

@@ -92,7 +92,12 @@ def show_object(request: HttpRequest, visit: Visit, slug: str) -> HttpResponse:
         crm_object=crm_object,
         remote=remote,
         step=steps.object_step(visit.provider, visit.document, crm_object),
-        reads=rows.reads(crm_object, given.get("fields", {}), fields),
+        reads=rows.reads(
+            crm_object,
+            given.get("fields", {}),
+            fields,
+            answers.begun(request.POST, crm_object.fields),
+        ),
     )
 
 

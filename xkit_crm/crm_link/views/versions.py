@@ -20,11 +20,15 @@ from xkit_crm.models import MappingVersion
 def show_versions(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Every mapping that was in force: who, when, what changed."""
     found = list(MappingVersion.objects.filter(connection=visit.known)[:50])
+    labels = changes.Labels(visit.provider)
     before = [*found[1:], None][: len(found)]
     return visit.render(
         "versions",
         versions=[
-            (version, changes.differences(older.document if older else {}, version.document))
+            (
+                version,
+                changes.differences(older.document if older else {}, version.document, labels),
+            )
             for version, older in zip(found, before, strict=True)
         ],
     )

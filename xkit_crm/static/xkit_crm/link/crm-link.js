@@ -10,9 +10,13 @@
 (function () {
   "use strict";
 
+  // Each button of a page brings the script along; once is enough.
+  if (globalThis.linkCRM) return;
+
   const here = document.currentScript ? document.currentScript.src : "";
   /** Milliseconds after the frame has loaded in which its first page has to say so. */
   const PATIENCE = 3000;
+  const OPTIONS = ["connectionID", "objects", "preselectCRMSlug"];
   let opened = null;
 
   function fail(code, message, errors) {
@@ -22,6 +26,7 @@
   function baseOf(domain) {
     const given = /^https?:\/\//.test(domain) ? domain : `${schemeOf(domain)}//${domain}`;
     const url = new URL(given);
+    if (url.host.includes("%")) throw new TypeError(`${url.host} is no host.`);
     if (url.pathname === "/") {
       const own = linkCRM.src || here;
       const mounted = own && new URL(own).host === url.host ? new URL(".", own).pathname : "/crm-link/";
@@ -79,6 +84,11 @@
     }
     if (typeof domain !== "string" || !domain) {
       return Promise.reject(fail("malformed", "linkCRM() needs the domain that serves CRM Link."));
+    }
+    const unknown = Object.keys(asked).filter((name) => !OPTIONS.includes(name));
+    if (unknown.length) {
+      const errors = unknown.map((path) => ({ path, error: `unknown; known are ${OPTIONS.join(", ")}` }));
+      return Promise.reject(fail("malformed", `linkCRM() has no option ${unknown.join(", ")}.`, errors));
     }
     let base;
     try {

@@ -171,8 +171,16 @@
     for (const go of waiting.splice(0)) go();
   }
 
+  /** Whether an entry has a name and no field yet, or a field and no name: the other half comes. */
+  function isHalf(entry) {
+    const [name, field] = ["[name$=-name]", "[name$=-field]"].map((one) => entry.querySelector(one).value.trim());
+    return Boolean(name) !== Boolean(field);
+  }
+
   document.addEventListener("change", (event) => {
     const form = event.target.closest("form[data-autosave]");
+    const entry = event.target.closest(".pair.new");
+    if (entry && isHalf(entry)) return;
     if (form && !event.target.matches("[role=combobox]")) save(form, event.target.matches(TYPED));
   });
 
@@ -215,9 +223,14 @@
     const list = event.target.dataset?.filter;
     if (!list) return;
     const wanted = event.target.value.toLowerCase();
+    let found = 0;
     for (const item of document.querySelectorAll(list)) {
-      item.hidden = !item.classList.contains("apart") && !item.textContent.toLowerCase().includes(wanted);
+      if (item.classList.contains("apart")) continue;
+      item.hidden = !item.textContent.toLowerCase().includes(wanted);
+      found += !item.hidden;
     }
+    const none = document.getElementById(event.target.dataset.none);
+    none.textContent = found ? "" : none.dataset.text;
   });
 
   greet();
