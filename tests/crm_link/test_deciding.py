@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -209,11 +210,8 @@ def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
         {"key": "name", "field": "Nonesuch", "kind": "direct"},
         {"key": "name", "field": "CreatedAt", "kind": "direct"},
         {"key": "nonesuch", "field": "Name", "kind": "direct"},
-        {"field": "Name", "kind": "template", "template": "{nonesuch}"},
-        {"field": "Name", "kind": "template", "template": "{"},
         {"key": "name", "field": "Name", "kind": "bogus"},
         {"key": "name", "field": "Name", "kind": "direct", "mode": "bogus"},
-        {"field": "StageName", "kind": "static", "value": "Nonesuch"},
     ],
 )
 def test_what_is_posted_by_hand_is_checked(inside: Visitor, row: dict[str, Any]) -> None:
@@ -222,6 +220,44 @@ def test_what_is_posted_by_hand_is_checked(inside: Visitor, row: dict[str, Any])
     answer = inside.post(EVENT, rows(row))
     assert 'class="note bad"' in text(answer)
     assert draft() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"kind": "template", "template": "{nmae}"}, "the event has no payload key nmae"),
+        ({"kind": "template", "template": "Deal {"}, "has a single {; write {{ for a brace"),
+        ({"kind": "template", "template": ""}, "the text is empty"),
+        ({"kind": "static", "value": ""}, "the value is not filled in yet"),
+        ({"key": "name", "kind": "default", "value": ""}, "the value is not filled in yet"),
+        ({"key": "name", "kind": "value_map"}, "say what the values become"),
+        (
+            {
+                "key": "name",
+                "kind": "value_map",
+                "from-0": "a",
+                "to-0": "b",
+                "otherwise": "fixed",
+                "fallback": "",
+            },
+            "say what the values become",
+        ),
+    ],
+)
+def test_a_mistake_is_told_at_its_row_and_the_others_are_kept(
+    inside: Visitor, row: dict[str, Any], told: str
+) -> None:
+    everything_decided(inside)
+    inside.post(EVENT, rows(NAME, {"field": "Description", **row}))
+    page = text(inside.get(EVENT))
+    assert [one["field"] for one in action()["transformations"]] == ["Name", "Description"]
+    assert re.search(f'<p class="problem">[^<]*{re.escape(told)}</p>', page)
+    assert "Everything is decided here." not in page
+    if "template" in row:
+        assert f'value="{row["template"]}"' in page
+    answer = inside.post("review/", {"revision": revision(inside)})
+    assert answer.status_code == 200
+    assert not EventAction.objects.exists()
 
 
 @pytest.mark.parametrize("act", ["", "bogus", "update", "delete", "search"])
@@ -293,6 +329,15 @@ def test_confirming_puts_it_in_force_and_enables_the_connection(inside: Visitor)
     assert Connection.objects.get().status == "enabled"
     assert EventAction.objects.filter(event__slug="deal_created", action="create").exists()
     assert not MappingDraft.objects.exists()
+
+
+def test_a_mistake_in_an_object_that_is_not_shown_is_told_on_confirming(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post(EVENT, rows(NAME, {"field": "Description", "kind": "template", "template": "{"}))
+    inside.start(objects=json.dumps({"contact": {"events": {}}}))
+    page = text(inside.post("review/", {"revision": revision(inside)}))
+    assert "These decisions can’t be used" in page
+    assert not EventAction.objects.exists()
 
 
 def test_what_was_changed_in_another_tab_is_looked_at_again(inside: Visitor) -> None:

@@ -83,7 +83,7 @@ def _row(data: QueryDict, number: int, field: str, key: str) -> dict[str, Any] |
         values = data.getlist(f"row-{number}-value")
         row["value"] = values if given("many") else (values or [""])[0]
     if kind == Kind.TEMPLATE:
-        row["template"] = given("template") or "…"
+        row["template"] = given("template")
     if kind == Kind.VALUE_MAP:
         row["values"] = dict(_pairs(data, number))
         if given("otherwise") == "fixed":

@@ -149,7 +149,8 @@ def rows(
         ]
     told: dict[str, list[str]] = {}
     for problem in problems:
-        told.setdefault(problem.path.rpartition(".")[2], []).append(problem_text(problem, event))
+        _head, _dot, name = problem.path.partition(".")
+        told.setdefault(name, []).append(problem_text(problem, event, at_row=True))
     for number, row in enumerate(found):
         row.number = number
         row.problems = told.get(row.field_name, []) if row.chosen else told.get(row.own_key, [])

@@ -11,6 +11,7 @@ from xkit_crm import catalogue, schema
 from xkit_crm.exceptions import CRMError, Problem
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
+from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import RemoteType
 
@@ -38,14 +39,28 @@ def type_name(found: RemoteType | str) -> str:
     }.get(str(found), str(found))
 
 
-def problem_text(problem: Problem, event: catalogue.Event) -> str:
-    """A problem in a customer's words: the label of what it is about, and what is wrong."""
+def problem_text(problem: Problem, event: catalogue.Event, *, at_row: bool = False) -> str:
+    """A problem in a customer's words: the label of what it is about, and what is wrong. At the row
+    of its field it need not say which one."""
     head, _dot, name = problem.path.partition(".")
     if head == "payload":
         return _("%(name)s: choose a field, or don't send it") % {"name": key_label(event, name)}
-    if head == "transformations" and name and name not in problem.error:
-        return problem.error
-    return f"{name}: {problem.error}" if name else problem.error
+    text = said(problem.error, event)
+    names_it = isinstance(problem.error, Phrase) and "field" in problem.error.values
+    return text if at_row or names_it or not name else f"{name}: {text}"
+
+
+def said(text: str, event: catalogue.Event | None = None) -> str:
+    """A text of `mapping/` in the page's language; with an `event`, its keys by their labels."""
+    if not isinstance(text, Phrase):
+        return text
+    values = dict(text.values)
+    if "type" in values:
+        values["type"] = type_name(values["type"])
+    if event is not None and described(event.payload_schema, values.get("key", "")):
+        values["key"] = key_label(event, values["key"])
+    told = _(text.pattern)
+    return told % values if values else told
 
 
 def action_name(action: str) -> str:
