@@ -109,14 +109,15 @@ def payload_keys(payload_schema: Mapping[str, Any], before: str = "") -> Iterato
             yield f"{before}{key}"
 
 
+def answers(kind: str, event_type: str) -> bool:
+    """Whether an event of this type may do that: any may run a workflow, or nothing."""
+    if kind in (ActionType.WORKFLOW, ActionType.NOOP):
+        return True
+    return kind == event_type or (kind == ActionType.UPDATE and event_type == "delete")
+
+
 def _wrong_action(kind: ActionType, event_type: str) -> Iterator[Problem]:
-    fitting = {
-        "create": {ActionType.CREATE},
-        "update": {ActionType.UPDATE},
-        "delete": {ActionType.UPDATE, ActionType.DELETE},
-        "search": {ActionType.SEARCH},
-    }
-    if kind not in fitting.get(event_type, set()):
+    if not answers(kind, event_type):
         text = _("%(action)s is no answer to %(event)s events")
         yield Problem("action", Phrase(text, action=kind, event=event_type))
 
