@@ -160,7 +160,8 @@ def test_a_refused_token_of_the_crm_is_told_and_nothing_is_made(visitor: Visitor
     org.save()
     visitor.start()
     answer = visitor.post("crms/sandbox/", {"token": "wrong"})
-    assert "the token is not valid" in text(answer)
+    assert "Your CRM didn&#x27;t let us in." in text(answer)
+    assert "401" not in text(answer)
     assert "wrong" not in text(answer)
     assert not Connection.objects.exists()
     assert visitor.post("crms/sandbox/", {"token": "right"}).status_code == 303

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from xkit_crm import catalogue, schema
 from xkit_crm.crm_link.answers import IGNORED
-from xkit_crm.crm_link.wording import key_label, problem_text, type_name
+from xkit_crm.crm_link.wording import key_label, problem_text, shown, type_name
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping import documents, picking
 from xkit_crm.mapping.completeness import payload_keys
@@ -82,7 +80,7 @@ class Row:
         if self.field is None:
             return []
         if self.field.type is RemoteType.BOOLEAN:
-            return [("true", _("Yes")), ("false", _("No"))]
+            return [("true", shown(True)), ("false", shown(False))]
         return [(choice.value, choice.label) for choice in self.field.choices]
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from xkit_crm import catalogue, schema
-from xkit_crm.exceptions import CRMError, Problem
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, Problem, XkitError
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
 from xkit_crm.mapping.phrases import Phrase
@@ -47,7 +49,12 @@ def problem_text(problem: Problem, event: catalogue.Event, *, at_row: bool = Fal
         return _("%(name)s: choose a field, or don't send it") % {"name": key_label(event, name)}
     text = said(problem.error, event)
     names_it = isinstance(problem.error, Phrase) and "field" in problem.error.values
-    return text if at_row or names_it or not name else f"{name}: {text}"
+    return text if at_row or names_it or not name else labelled(name, text)
+
+
+def labelled(name: str, text: str) -> str:
+    """A text behind the name of what it is about; French has a space before its colon."""
+    return _("%(name)s: %(text)s") % {"name": name, "text": text}
 
 
 def said(text: str, event: catalogue.Event | None = None) -> str:
@@ -97,9 +104,8 @@ def key_label(event: catalogue.Event, key: str) -> str:
     """`Address: City` for a nested key."""
     steps = key.split(".")
     paths = [".".join(steps[: n + 1]) for n in range(len(steps))]
-    return ": ".join(
-        schema.label_for(p.split(".")[-1], described(event.payload_schema, p)) for p in paths
-    )
+    labels = [schema.label_for(p.split(".")[-1], described(event.payload_schema, p)) for p in paths]
+    return reduce(labelled, labels)
 
 
 def keys(event: catalogue.Event) -> list[tuple[str, str]]:
@@ -122,7 +128,7 @@ def shown(value: Any) -> str:
     if value is None:
         return _("empty")
     if isinstance(value, bool):
-        return _("Yes") if value else _("No")
+        return pgettext("CRM Link", "Yes") if value else pgettext("CRM Link", "No")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
@@ -134,3 +140,10 @@ def crm_trouble(error: CRMError) -> str:
         "crm_unavailable": _("Your CRM doesn't answer at the moment. Nothing is lost."),
         "rate_limited": _("Your CRM asks to wait a moment before it answers again."),
     }.get(error.code, error.message)
+
+
+def connect_trouble(error: XkitError) -> str:
+    """What to tell a customer whom their CRM didn't let connect."""
+    if isinstance(error, CRMUnauthorized):
+        return _("Your CRM didn't let us in. Check what you gave, and try again.")
+    return crm_trouble(error) if isinstance(error, CRMError) else f"{error.message} {error.hint}"

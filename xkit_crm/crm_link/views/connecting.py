@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from xkit_crm import connections, mappings
+from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.pages import Visit, page
 from xkit_crm.crm_link.signing_in import packed, signs_in
 from xkit_crm.crm_link.tokens import Session
@@ -43,12 +44,12 @@ def authorise(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse
     given = {field.name: request.POST.get(field.name, "").strip() for field in asked}
     lacking = [f.name for f in asked if f.required and not given[f.name]]
     typed = {name: value for name, value in given.items() if value}
-    is_whole, error = request.method == "POST" and not lacking, None
+    is_whole, error = request.method == "POST" and not lacking, ""
     if is_whole and not going:
         try:
             let_in(visit.session, provider, typed)
         except XkitError as raised:
-            error = raised
+            error = wording.connect_trouble(raised)
         else:
             return visit.go("overview")
     ready = vendor is not None and (is_whole if before else True)
