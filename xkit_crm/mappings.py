@@ -28,7 +28,7 @@ from xkit_crm.exceptions import (
 from xkit_crm.mapping import completeness, documents
 from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.mapping.suggestions import likest, propose
-from xkit_crm.mapping.transformations import ActionType, Kind, template_problem, unknown_keys
+from xkit_crm.mapping.transformations import ActionType, Kind, unfinished, unknown_keys
 from xkit_crm.models import (
     Connection,
     EventAction,
@@ -205,7 +205,7 @@ def event_state(provider: Provider, document: Mapping[str, Any], event: catalogu
     schema, written = event.payload_schema, given.get("transformations") or ()
     fields = targets(provider, document, event)
     return State(
-        missing=(*found.missing(provider), *_mistaken_templates(written, schema)),
+        missing=(*found.missing(provider), *_unfinished(written, schema)),
         undecided=(
             *_gone_keys(written, schema),
             *completeness.doubtful(found.action, schema, fields),
@@ -214,11 +214,11 @@ def event_state(provider: Provider, document: Mapping[str, Any], event: catalogu
     )
 
 
-def _mistaken_templates(
+def _unfinished(
     written: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]
 ) -> Iterator[Problem]:
     for row in written:
-        if error := template_problem(row, schema):
+        if error := unfinished(row, schema):
             yield Problem(f"transformations.{row['field']}", error)
 
 

@@ -260,6 +260,44 @@ def test_a_mistake_is_told_at_its_row_and_the_others_are_kept(
     assert not EventAction.objects.exists()
 
 
+def required(name: str) -> None:
+    """Let the CRM require a field of its opportunities."""
+    field = Object.objects.get(org__slug="acme", name="Opportunity").fields.get(name=name)
+    field.required = True
+    field.save()
+
+
+def test_a_value_of_the_product_is_chosen_by_nobody_else_and_fits(inside: Visitor) -> None:
+    required("CloseDate")
+    inside.post(EVENT, rows(NAME, STAGE, {"field": "CloseDate", "kind": "direct", "key": ""}))
+    page = text(inside.get(EVENT))
+    line = page.split('value="CloseDate"')[1].split("</fieldset>")[0]
+    offered = line.split('-key">')[1].split("</select>")[0]
+    assert "selected" not in offered
+    assert re.findall('value="([^"]*)"', offered) == [""]  # the event has no dates
+    assert '<p class="problem">choose a value of the product</p>' in line
+    mapped = {"field": "Description", "kind": "direct", "key": ""}
+    inside.post(EVENT, rows(NAME, STAGE, mapped))
+    assert '<option value="name">' in text(inside.get(EVENT)).split('value="Description"')[1]
+
+
+def test_a_required_field_that_gets_nothing_is_shown_once(inside: Visitor) -> None:
+    required("Probability")
+    inside.post(EVENT, rows(NAME, STAGE, {"field": "Probability", "kind": "empty"}))
+    page = text(inside.get(EVENT))
+    assert page.count('value="Probability"') == 1
+    assert page.count("Probability (%) is required by the CRM") == 1
+
+
+def test_an_update_is_never_of_a_new_record(inside: Visitor) -> None:
+    mapped = {"key": "name", "field": "Description", "kind": "direct"}
+    for mode, offered in (("protect", False), ("on_create", True)):
+        updated = "objects/opportunity/events/deal_updated/"
+        inside.post(updated, rows({**mapped, "mode": mode}, act="update"))
+        page = text(inside.get(updated))
+        assert ("never on changes" in page) is offered
+
+
 @pytest.mark.parametrize("act", ["", "bogus", "update", "delete", "search"])
 def test_an_action_that_does_not_fit_is_refused(inside: Visitor, act: str) -> None:
     inside.part("steps")

@@ -129,7 +129,7 @@ def test_no_other_app_says_it_otherwise(messages: dict[Key, str], language: str)
     ("language", "problem"),
     [
         ("de", "Probability (%): Im CRM ein Pflichtfeld"),
-        ("fr", "Probability (%) : obligatoire dans le CRM"),
+        ("fr", "Probability (%)\u00a0: obligatoire dans le CRM"),
         ("es", "Probability (%): obligatorio en el CRM"),
     ],
 )

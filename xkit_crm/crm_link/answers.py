@@ -1,7 +1,7 @@
 """What people filled in, as parts of a mapping document. Knows no connection and no CRM.
 
 Each row of the page is about one remote field: `row-<n>-field`, `-kind`, `-key` and so on. What is
-left empty is not decided; a row without a field is one that somebody has only begun.
+left empty is not decided; a row without a field or kind is one that somebody has only begun.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _row(data: QueryDict, number: int, field: str, key: str) -> dict[str, Any] |
         return data.get(f"row-{number}-{name}", "")
 
     kind = given("kind")
-    if not kind or (kind in KEYED and not key):
+    if not kind:
         return None  # begun, and not finished
     row: dict[str, Any] = {"field": field, "kind": kind}
     if kind in KEYED:

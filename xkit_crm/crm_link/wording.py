@@ -118,7 +118,7 @@ def mode_name(mode: str) -> str:
     return {
         "always": _("always"),
         "when_empty": _("only while it is empty"),
-        "on_create": _("only when the record is new"),
+        "on_create": _("never on changes"),
         "protect": _("until somebody changes it in the CRM"),
     }[mode]
 

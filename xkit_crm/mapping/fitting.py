@@ -69,6 +69,8 @@ def untranslated(
 ) -> str:
     """What is wrong with some of the values that a payload key may have; empty where nothing is."""
     kind, known, otherwise = transformation.kind, transformation.values, transformation.fallback
+    if kind in KEYED and not transformation.key:
+        return ""  # first of all it has to be chosen
     if kind is Kind.VALUE_MAP:
         if otherwise == "" or (not known and otherwise is MISSING):
             return Phrase(_("%(field)s: say what the values become"), field=field.label)

@@ -200,7 +200,7 @@ def parse_template(text: str) -> tuple[tuple[str, Read | None], ...]:
 
 def check_action(data: Any, *, path: str = "", begun: bool = False) -> list[Problem]:
     """Every problem in an action's stored JSON, with paths such as `transformations[2].kind`. In a
-    draft that was only `begun` a template may be anything: see `template_problem`."""
+    draft that was only `begun` a template may be anything, and a key empty: see `unfinished`."""
     if not isinstance(data, Mapping):
         return [Problem(path, "is not an object")]
     problems: list[Problem] = []
@@ -240,14 +240,17 @@ def unknown_keys(
     return [
         Problem(f"transformations[{index}]", _no_key(key))
         for index, row in enumerate(data.get("transformations") or ())
-        if not (begun and row["kind"] == Kind.TEMPLATE)
+        if not (begun and (row["kind"] == Kind.TEMPLATE or row.get("key") == ""))
         for key in _keys_of(row)
         if not _is_in(payload_schema, key.split("."))
     ]
 
 
-def template_problem(row: Mapping[str, Any], payload_schema: Mapping[str, Any]) -> str:
-    """What is wrong with a drafted row's template; empty where nothing is, or where it has none."""
+def unfinished(row: Mapping[str, Any], payload_schema: Mapping[str, Any]) -> str:
+    """What is left to do at a drafted row: choose its key, or mend its template; empty where
+    nothing is."""
+    if row["kind"] in KEYED and not row["key"]:
+        return Phrase(_("choose a value of the product"))
     if row["kind"] != Kind.TEMPLATE:
         return ""
     if error := _template_error(row["template"]):
@@ -314,7 +317,8 @@ def _check(row: Mapping[str, Any], at: str, *, begun: bool) -> list[Problem]:
         )
     if kind in KEYED:
         key = row.get("key")
-        need(isinstance(key, str) and _PATH.fullmatch(key), "key", "names no payload key")
+        is_key = isinstance(key, str) and _PATH.fullmatch(key)
+        need(is_key or (begun and key == ""), "key", "names no payload key")
     if kind in (Kind.STATIC, Kind.DEFAULT):
         need("value" in row, "value", "is needed")
     if kind == Kind.VALUE_MAP:
