@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connections, router, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext_noop as _
 
 from xkit_crm import catalogue
 from xkit_crm.delivery import backends
@@ -25,8 +26,9 @@ from xkit_crm.exceptions import (
     Problem,
 )
 from xkit_crm.mapping import completeness, documents
+from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.mapping.suggestions import likest, propose
-from xkit_crm.mapping.transformations import ActionType, unknown_keys
+from xkit_crm.mapping.transformations import ActionType, Kind, unfinished, unknown_keys
 from xkit_crm.models import (
     Connection,
     EventAction,
@@ -180,11 +182,11 @@ def own_state(
     given = document.get(crm_object.slug, {})
     chosen, feeds = given.get("remote_object"), given.get("fields", {})
     if chosen is None:
-        return State(undecided=(Problem("remote_object", "is not chosen yet"),))
+        return State(undecided=(Problem("remote_object", Phrase(_("is not chosen yet"))),))
     if chosen == "":
         return State()
     if not is_there(provider, document, crm_object):
-        gone = f"the CRM has no object {chosen!r} (any more)"
+        gone = Phrase(_("the CRM has no object '%(object)s' (any more)"), object=chosen)
         return State(missing=(Problem("remote_object", gone),))
     return State(
         tuple(_gone_fields(provider, chosen, feeds)),
@@ -196,21 +198,37 @@ def event_state(provider: Provider, document: Mapping[str, Any], event: catalogu
     """What one event lacks."""
     found = decision(document, event)
     if found is None:
-        return State(undecided=(Problem("action", "is not chosen yet"),))
+        return State(undecided=(Problem("action", Phrase(_("is not chosen yet"))),))
     if found.action.action == ActionType.NOOP:
         return State()
     given = document[event.crm_object]["events"][event.slug]
-    undecided = completeness.undecided(
-        found.action, event.payload_schema, given.get("ignored") or ()
+    schema, written = event.payload_schema, given.get("transformations") or ()
+    fields = targets(provider, document, event)
+    return State(
+        missing=(*found.missing(provider), *_unfinished(written, schema)),
+        undecided=(
+            *_gone_keys(written, schema),
+            *completeness.doubtful(found.action, schema, fields),
+            *completeness.undecided(found.action, schema, given.get("ignored") or ()),
+        ),
     )
-    return State(tuple(found.missing(provider)), (*_gone_keys(given, event), *undecided))
 
 
-def _gone_keys(given: Mapping[str, Any], event: catalogue.Event) -> Iterator[Problem]:
+def _unfinished(
+    written: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for row in written:
+        if error := unfinished(row, schema):
+            yield Problem(f"transformations.{row['field']}", error)
+
+
+def _gone_keys(
+    written: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]
+) -> Iterator[Problem]:
     """What is read of the payload and isn't in it any more: it holds nothing up, and writes
     nothing."""
-    for row in given.get("transformations") or ():
-        for problem in unknown_keys({"transformations": [row]}, event.payload_schema):
+    for row in written:
+        for problem in unknown_keys({"transformations": [row]}, schema, begun=True):
             yield Problem(f"transformations.{row['field']}", problem.error)
 
 
@@ -232,24 +250,29 @@ def refusals(
     event: catalogue.Event,
 ) -> list[Problem]:
     """Why a change of one event can't be kept: it is no mapping, or it names a field that there
-    isn't or that can't be written. What was there before may stay until it is mended."""
+    isn't or that can't be written. What was there before may stay until it is mended, and so may
+    what fits no field yet: its row says so."""
     given = after[event.crm_object]["events"][event.slug]
     if problems := documents.check(
-        {event.crm_object: {"events": {event.slug: given}}}, definitions([event.crm_object])
+        {event.crm_object: {"events": {event.slug: given}}},
+        definitions([event.crm_object]),
+        begun=True,
     ):
         head = f"{event.crm_object}.events.{event.slug}."
         return [Problem(p.path.removeprefix(head), p.error) for p in problems]
-    known = {p.path for p in event_state(provider, before, event).missing}
-    # A fixed value that nobody has filled in yet may be kept so.
-    begun = [t for t in given["transformations"] if t["kind"] == "static" and not t["value"]]
-    writes = {f"transformations.{t['field']}" for t in given["transformations"] if t not in begun}
-    required = {f.name for f in targets(provider, after, event).values() if f.required}
-    return [
-        problem
-        for problem in event_state(provider, after, event).missing
-        if problem.path == "action"
-        or (problem.path in writes - known and problem.path.partition(".")[2] not in required)
-    ]
+    refused = [p for p in event_state(provider, after, event).missing if p.path == "action"]
+    kind = ActionType(given["action"])
+    if kind in (ActionType.NOOP, ActionType.DELETE):
+        return refused
+    there = before.get(event.crm_object, {}).get("events", {}).get(event.slug, {})
+    kept = {row["field"] for row in there.get("transformations") or ()}
+    fields = targets(provider, after, event)
+    for row in given["transformations"]:
+        if row["field"] in kept or row["kind"] == Kind.EMPTY:
+            continue
+        if error := completeness.unusable(fields.get(row["field"]), kind):
+            refused.append(Problem(f"transformations.{row['field']}", error))
+    return refused
 
 
 def _gone_fields(
@@ -260,9 +283,11 @@ def _gone_fields(
         names = feed.values() if isinstance(feed, Mapping) else [feed]
         for name in names:
             if name and name not in known:
-                yield Problem(f"fields.{key}", f"the CRM has no field {name!r} (any more)")
+                gone = Phrase(_("the CRM has no field '%(field)s' (any more)"), field=name)
+                yield Problem(f"fields.{key}", gone)
             elif name and not known[name].readable:
-                yield Problem(f"fields.{key}", f"{known[name].label} can't be read")
+                shut = Phrase(_("%(field)s can't be read"), field=known[name].label)
+                yield Problem(f"fields.{key}", shut)
 
 
 # -- drafts ---------------------------------------------------------------------------------------
@@ -275,7 +300,7 @@ def draft(connection: Connection) -> MappingDraft:
     if found is not None:
         return found
     document = with_proposals(provider_for(connection), in_force(connection))
-    made, _ = MappingDraft.objects.get_or_create(
+    made, _created = MappingDraft.objects.get_or_create(
         connection=connection, defaults={"document": document}
     )
     return made
@@ -283,16 +308,16 @@ def draft(connection: Connection) -> MappingDraft:
 
 def write_draft(connection: Connection, document: Document) -> MappingDraft:
     """Replace the draft. Raises `MappingInvalid` with every problem of the document."""
-    require_valid(document)
-    made, _ = MappingDraft.objects.update_or_create(
+    require_valid(document, begun=True)
+    made, _created = MappingDraft.objects.update_or_create(
         connection=connection, defaults={"document": document, "revision": new_uuid()}
     )
     return made
 
 
-def require_valid(document: Any) -> None:
-    """Raise `MappingInvalid` where the document can't be stored."""
-    if problems := documents.check(document, definitions()):
+def require_valid(document: Any, *, begun: bool = False) -> None:
+    """Raise `MappingInvalid` where the document can't be stored; as a draft if `begun`."""
+    if problems := documents.check(document, definitions(), begun=begun):
         raise MappingInvalid(
             "The mapping has mistakes; nothing was changed.",
             hint="Correct them all.",

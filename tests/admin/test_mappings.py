@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,14 @@ from tests.delivery.conftest import act, states
 from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import Customer
 from xkit_crm import mappings
-from xkit_crm.models import Connection, EventAction, Invocation, MappingVersion, ObjectMapping
+from xkit_crm.models import (
+    Connection,
+    EventAction,
+    EventDefinition,
+    Invocation,
+    MappingVersion,
+    ObjectMapping,
+)
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +79,32 @@ def test_keys_that_are_no_list_of_texts_are_refused(
     answer = admin_client.post(page(EventAction, "change", action().pk), form(ignored="[1]"))
     assert b"Give a list of payload keys" in answer.content
     assert MappingVersion.objects.count() == 1
+
+
+def test_an_event_can_not_do_what_is_for_events_of_another_type(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    url = page(EventAction, "change", action().pk)
+    shown = admin_client.get(url).content.decode()
+    offered = shown.split('name="action"')[1].split("</select>")[0]
+    assert re.findall('value="([a-z]*)"', offered) == ["", "create", "workflow", "noop"]
+    answer = admin_client.post(url, form(action="delete"))
+    assert "An event of this type can&#x27;t do that." in answer.content.decode()
+    assert action().action == "create"
+    assert admin_client.post(url, form(action="noop")).status_code == 302
+
+
+def test_an_object_offers_its_own_events_once_it_is_known(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    url = page(ObjectMapping, "change", action().mapping_id)
+    shown = admin_client.get(url).content.decode()
+    offered = shown.split('name="actions-__prefix__-event"')[1].split("</select>")[0]
+    ids = EventDefinition.objects.filter(crm_object__slug="opportunity").values_list(
+        "pk", flat=True
+    )
+    assert sorted(map(int, re.findall(r'value="(\d+)"', offered))) == sorted(ids)
+    assert "actions-__prefix__" not in admin_client.get(page(ObjectMapping, "add")).content.decode()
 
 
 def test_what_waited_for_it_goes_on(

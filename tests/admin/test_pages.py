@@ -34,7 +34,7 @@ def log(sandbox: Connection, customer: Customer) -> Connection:
     deliver()
     APIKey.objects.issue("backend")
     models.EventAction.objects.filter(event__slug="deal_created").update(
-        transformations=[{"field": "Name", "kind": "static", "value": ""}]
+        transformations=[{"field": "Name", "kind": "static", "value": None}]
     )
     DealFactory.create(customer=customer)
     deliver()

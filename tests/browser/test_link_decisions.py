@@ -74,6 +74,35 @@ def test_every_transformation_reaches_the_crm(page: Page, workspace: Workspace) 
     assert first.get("CloseDate") is None
 
 
+def test_a_mistake_in_a_text_is_told_beside_it_and_the_rest_is_kept(
+    page: Page, workspace: Workspace
+) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    pick(frame, "Fill another field", "description", "Description")
+    choose(frame, "Description", "gets", "template")
+    line = row(frame, "Description")
+    expect(line.locator(".problem")).to_have_text("the text is empty")
+    typed = line.get_by_label("Text", exact=True)
+    typed.fill("{nme}")
+    typed.blur()
+    saved(frame)
+    expect(line.locator(".problem")).to_have_text("the event has no payload key nme")
+    expect(typed).to_have_accessible_description("the event has no payload key nme")
+    row(frame, "Signer's Email").get_by_label("don’t send it").check()
+    saved(frame)
+    expect(typed).to_have_value("{nme}")
+    on(frame, "Continue")
+    go_to(frame, "Create Opportunity")
+    expect(row(frame, "Signer's Email").get_by_label("don’t send it")).to_be_checked()
+    expect(typed).to_have_value("{nme}")
+    typed.fill("{name}")
+    typed.blur()
+    saved(frame)
+    expect(line.locator(".problem")).to_have_count(0)
+
+
 def test_every_action_and_write_mode_reaches_the_crm(page: Page, workspace: Workspace) -> None:
     connection = simple(workspace)
     org = Org.objects.get(slug=connection.pk)

@@ -195,7 +195,7 @@ def test_a_refused_token_of_the_crm_is_told_and_nothing_is_made(visitor: Visitor
     org.save()
     visitor.start()
     answer = visitor.post("crms/sandbox/", {"token": "wrong"})
-    assert "accept this" in text(answer)
+    assert "Your CRM didn&#x27;t let us in." in text(answer)
     assert 'aria-invalid="true"' in text(answer)
     assert "401" not in text(answer)
     assert "Reconnect" not in text(answer)

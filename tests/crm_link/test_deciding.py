@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -241,11 +242,8 @@ def test_an_entry_that_was_only_begun_is_shown_again(
         {"key": "name", "field": "Nonesuch", "kind": "direct"},
         {"key": "name", "field": "CreatedAt", "kind": "direct"},
         {"key": "nonesuch", "field": "Name", "kind": "direct"},
-        {"field": "Name", "kind": "template", "template": "{nonesuch}"},
-        {"field": "Name", "kind": "template", "template": "{"},
         {"key": "name", "field": "Name", "kind": "bogus"},
         {"key": "name", "field": "Name", "kind": "direct", "mode": "bogus"},
-        {"field": "StageName", "kind": "static", "value": "Nonesuch"},
     ],
 )
 def test_what_is_posted_by_hand_is_checked(inside: Visitor, row: dict[str, Any]) -> None:
@@ -254,6 +252,82 @@ def test_what_is_posted_by_hand_is_checked(inside: Visitor, row: dict[str, Any])
     answer = inside.post(EVENT, rows(row))
     assert 'class="note bad"' in text(answer)
     assert draft() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"kind": "template", "template": "{nmae}"}, "the event has no payload key nmae"),
+        ({"kind": "template", "template": "Deal {"}, "has a single {; write {{ for a brace"),
+        ({"kind": "template", "template": ""}, "the text is empty"),
+        ({"kind": "static", "value": ""}, "the value is not filled in yet"),
+        ({"key": "name", "kind": "default", "value": ""}, "the value is not filled in yet"),
+        ({"key": "name", "kind": "value_map"}, "say what the values become"),
+        (
+            {
+                "key": "name",
+                "kind": "value_map",
+                "from-0": "a",
+                "to-0": "b",
+                "otherwise": "fixed",
+                "fallback": "",
+            },
+            "say what the values become",
+        ),
+    ],
+)
+def test_a_mistake_is_told_at_its_row_and_the_others_are_kept(
+    inside: Visitor, row: dict[str, Any], told: str
+) -> None:
+    everything_decided(inside)
+    inside.post(EVENT, rows(NAME, {"field": "Description", **row}))
+    page = text(inside.get(EVENT))
+    assert [one["field"] for one in action()["transformations"]] == ["Name", "Description"]
+    assert re.search(f'<p class="problem">[^<]*{re.escape(told)}</p>', page)
+    assert "Everything is decided here." not in page
+    if "template" in row:
+        assert f'value="{row["template"]}"' in page
+    answer = inside.post("review/", {"revision": revision(inside)})
+    assert answer.status_code == 200
+    assert not EventAction.objects.exists()
+
+
+def required(name: str) -> None:
+    """Let the CRM require a field of its opportunities."""
+    field = Object.objects.get(org__slug="acme", name="Opportunity").fields.get(name=name)
+    field.required = True
+    field.save()
+
+
+def test_a_value_of_the_product_is_chosen_by_nobody_else_and_fits(inside: Visitor) -> None:
+    required("CloseDate")
+    inside.post(EVENT, rows(NAME, STAGE, {"field": "CloseDate", "kind": "direct", "key": ""}))
+    page = text(inside.get(EVENT))
+    line = page.split('value="CloseDate"')[1].split("</fieldset>")[0]
+    offered = line.split('-key">')[1].split("</select>")[0]
+    assert "selected" not in offered
+    assert re.findall('value="([^"]*)"', offered) == [""]  # the event has no dates
+    assert '<p class="problem">choose a value of the product</p>' in line
+    mapped = {"field": "Description", "kind": "direct", "key": ""}
+    inside.post(EVENT, rows(NAME, STAGE, mapped))
+    assert '<option value="name">' in text(inside.get(EVENT)).split('value="Description"')[1]
+
+
+def test_a_required_field_that_gets_nothing_is_shown_once(inside: Visitor) -> None:
+    required("Probability")
+    inside.post(EVENT, rows(NAME, STAGE, {"field": "Probability", "kind": "empty"}))
+    page = text(inside.get(EVENT))
+    assert page.count('value="Probability"') == 1
+    assert page.count("Probability (%) is required by the CRM") == 1
+
+
+def test_an_update_is_never_of_a_new_record(inside: Visitor) -> None:
+    mapped = {"key": "name", "field": "Description", "kind": "direct"}
+    for mode, offered in (("protect", False), ("on_create", True)):
+        updated = "objects/opportunity/events/deal_updated/"
+        inside.post(updated, rows({**mapped, "mode": mode}, act="update"))
+        page = text(inside.get(updated))
+        assert ("never on changes" in page) is offered
 
 
 @pytest.mark.parametrize("act", ["", "bogus", "update", "delete", "search"])
@@ -364,6 +438,15 @@ def test_versions_are_read_while_the_crm_is_down(inside: Visitor) -> None:
         org=Org.objects.get(), kind=Misbehaviour.Kind.UNAVAILABLE, remaining=None
     )
     assert "Deal Created › Name" in text(inside.get("versions/"))
+
+
+def test_a_mistake_in_an_object_that_is_not_shown_is_told_on_confirming(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post(EVENT, rows(NAME, {"field": "Description", "kind": "template", "template": "{"}))
+    inside.start(objects=json.dumps({"contact": {"events": {}}}))
+    page = text(inside.post("review/", {"revision": revision(inside)}))
+    assert "These decisions can’t be used" in page
+    assert not EventAction.objects.exists()
 
 
 def test_what_was_changed_in_another_tab_is_looked_at_again(inside: Visitor) -> None:

@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 from django.utils import translation
+from django.utils.translation import gettext as _
 
 import xkit_crm
 from tests.conftest import need
 from tests.crm_link.conftest import Visitor, text
 from tests.processes import run
+from xkit_crm.providers.sandbox.models import Object, Org
 
 LANGUAGES = ("de", "fr", "es")
 PACKAGE = Path(xkit_crm.__file__).parent
 #: What a customer's people read; the strings of the admin may stay in English.
-PLACES = ("crm_link", "templates/xkit_crm/link", "templatetags", "mapping/picking.py")
+PLACES = ("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings.py")
 
 #: A string of a catalogue: its msgid, or for a plural its msgid and the number of the form.
 Key = str | tuple[str, int]
@@ -62,7 +64,9 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, str]:
 
 
 def test_the_strings_are_found_where_they_are_written(messages: dict[Key, str]) -> None:
-    assert "It gets a value already." in messages  # mapping/picking.py
+    assert "It gets a value already." in messages  # mapping/
+    assert "%(field)s is required by the CRM" in messages  # one that is English in the log
+    assert "is not chosen yet" in messages  # mappings.py
     assert "Do nothing" in messages  # crm_link/
     assert "Connect your CRM" in messages  # templatetags/
     assert ("%(n)s thing is left to decide.", 1) in messages  # a template's plural
@@ -105,6 +109,41 @@ def test_what_is_compiled_is_what_is_written(tmp_path: Path, language: str) -> N
     need(shutil.which("msgfmt") is not None, "msgfmt, of the package gettext")
     run("msgfmt", "--check", "-o", "new.mo", committed(language, "po"), cwd=tmp_path)
     assert catalogue(committed(language, "mo")) == catalogue(tmp_path / "new.mo")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_other_app_says_it_otherwise(messages: dict[Key, str], language: str) -> None:
+    """Of one string the app that is installed first has the say, unless it has a context."""
+    ours = catalogue(committed(language, "mo"))
+    with translation.override(language):
+        told = {
+            key: translation.pgettext(*key.split("\x04")) if "\x04" in key else _(key)
+            for key in messages
+            if isinstance(key, str)
+        }
+    assert {key: text for key, text in told.items() if text != ours.get(key)} == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("language", "problem"),
+    [
+        ("de", "Probability (%): Im CRM ein Pflichtfeld"),
+        ("fr", "Probability (%)\u00a0: obligatoire dans le CRM"),
+        ("es", "Probability (%): obligatorio en el CRM"),
+    ],
+)
+def test_a_problem_is_told_in_the_language_of_the_page(
+    inside: Visitor, language: str, problem: str
+) -> None:
+    org = Org.objects.get(slug="acme")
+    field = Object.objects.get(org=org, name="Opportunity").fields.get(name="Probability")
+    field.required = True
+    field.save()
+    with translation.override("en"):
+        path = f"{inside.at}objects/opportunity/events/deal_created/"
+        page = text(inside.client.get(path, headers={"accept-language": language}))
+    assert f'<p class="problem">{problem}</p>' in page
 
 
 @pytest.mark.django_db

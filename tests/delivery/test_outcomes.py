@@ -245,7 +245,7 @@ def test_a_doubtful_create_that_is_not_there_and_is_refused_has_failed(
     sandbox: Connection,
 ) -> None:
     create(wait=False)
-    act("deal_created", transformations=[{"field": "Name", "kind": "static", "value": ""}])
+    act("deal_created", transformations=[{"field": "Name", "kind": "static", "value": None}])
     Invocation.objects.update(doubtful=True)
     deliver()
     assert only().status == "failed"

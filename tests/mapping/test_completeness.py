@@ -94,10 +94,21 @@ def test_a_field_is_told_where_it_does_not_allow_the_action(field: str, action: 
 def test_a_static_value_has_to_be_in_the_picklist_as_it_will_be_written() -> None:
     for value in ("Open", "Won", 1, None):
         assert told("update", static("Stage", value)) == []
-    for value in ("Closed Won", "", 2):
+    for value in ("Closed Won", 2):
         assert told("update", static("Stage", value)) == [
-            f"Stage: {value!r} is none of Open, Won, 1"
+            f"Stage: “{value}” is no choice of Stage: Open, Won, 1"
         ]
+
+
+@pytest.mark.parametrize("action", ["create", "update", "search", "workflow"])
+def test_a_fixed_value_has_to_be_filled_in(action: str) -> None:
+    for value in ("", []):
+        assert told(action, static("Name", value), flow=FLOW) == [
+            "Name: Deal Name: the value is not filled in yet"
+        ]
+        default = {**static("Name", value), "kind": "default", "key": "name"}
+        assert told(action, default, flow=FLOW) != []
+    assert told(action, static("Name", None), flow=FLOW) == []
 
 
 def test_a_delete_asks_nothing_of_fields_and_unknown_fields_are_not_judged() -> None:
@@ -141,6 +152,14 @@ def test_a_field_that_never_takes_the_payloads_type_is_told_where_the_schema_is_
     assert judged("update", schema) == [
         "transformations.Close: Close Date is of type date, which amount never is"
     ]
+
+
+def test_a_workflows_input_has_to_take_what_it_is_told() -> None:
+    flow = Workflow("Onboard", "Onboard", (RemoteField("days", "Days", RemoteType.INTEGER),))
+    assert told("workflow", static("days", "1.5"), flow=flow) == [
+        "days: Days is of type integer, which “1.5” is not"
+    ]
+    assert told("workflow", static("days", "2"), flow=flow) == []
 
 
 # -- what is undecided ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from xkit_crm import mappings
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, link_to, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
+from xkit_crm.mapping.completeness import answers
 from xkit_crm.mapping.documents import differences
 from xkit_crm.mapping.transformations import Kind, WriteMode
 from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
@@ -62,7 +63,19 @@ TRANSFORMATIONS_FORM: dict[str, Any] = {
 IGNORED_FORM: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 
 
-class EventActionForm(forms.ModelForm):
+class FittingActionForm(forms.ModelForm):
+    """Offers what an event of its type can do; what is saved is checked by the model."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Where the event is sent with it, it may be another one.
+        if not self.is_bound and self.instance.event_id:
+            kind = self.instance.event.type
+            field: Any = self.fields["action"]
+            field.choices = [one for one in field.choices if not one[0] or answers(one[0], kind)]
+
+
+class EventActionForm(FittingActionForm):
     transformations = forms.JSONField(
         required=False, widget=JSONFormWidget(schema=TRANSFORMATIONS_FORM)
     )
@@ -136,12 +149,19 @@ class DecidingAdmin(XkitAdmin):
 
 class EventActionInline(admin.TabularInline):
     model = EventAction
+    form = FittingActionForm
     fields = ["event", "action", "workflow"]
     extra = 0
     show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("event", "mapping")
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        event: Any = formset.form.base_fields["event"]
+        event.queryset = event.queryset.filter(crm_object_id=obj.crm_object_id)
+        return formset
 
 
 @admin.register(ObjectMapping)
@@ -153,6 +173,10 @@ class ObjectMappingAdmin(DecidingAdmin):
     search_fields = ["connection__id", "remote_object", "crm_object__slug"]
     autocomplete_fields = ["connection", "crm_object"]
     inlines = [EventActionInline]
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        # Which events there are depends on the object, so it is saved first.
+        return super().get_inlines(request, obj) if obj else []
 
     @admin.display(description=_("connection"), ordering="connection_id")
     def connection_link(self, mapping: ObjectMapping) -> str:

@@ -1,7 +1,7 @@
 """What people filled in, as parts of a mapping document. Knows no connection and no CRM.
 
 Each row of the page is about one remote field: `row-<n>-field`, `-kind`, `-key` and so on. What is
-left empty is not decided; a row without a field is one that somebody has only begun.
+left empty is not decided; a row without a field or kind is one that somebody has only begun.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _row(data: QueryDict, number: int, field: str, key: str) -> dict[str, Any] |
         return data.get(f"row-{number}-{name}", "")
 
     kind = given("kind")
-    if not kind or (kind in KEYED and not key):
+    if not kind:
         return None  # begun, and not finished
     row: dict[str, Any] = {"field": field, "kind": kind}
     if kind in KEYED:
@@ -93,7 +93,7 @@ def _row(data: QueryDict, number: int, field: str, key: str) -> dict[str, Any] |
         values = data.getlist(f"row-{number}-value")
         row["value"] = values if given("many") else (values or [""])[0]
     if kind == Kind.TEMPLATE:
-        row["template"] = given("template") or "…"
+        row["template"] = given("template")
     if kind == Kind.VALUE_MAP:
         row["values"] = dict(_pairs(data, number))
         if given("otherwise") == "fixed":

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import Any
 
-from django.utils.translation import gettext as _
-
 from xkit_crm import catalogue, schema
 from xkit_crm.crm_link.answers import IGNORED
-from xkit_crm.crm_link.wording import key_label, problem_text, type_name
+from xkit_crm.crm_link.wording import key_label, keys, problem_text, shown, type_name
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping import documents, picking
 from xkit_crm.mapping.completeness import payload_keys
@@ -63,6 +61,8 @@ class Row:
     #: Whether the field stays, since it is an input or one that the CRM requires.
     fixed: bool = False
     problems: list[str] = attribute(default_factory=list)
+    #: The payload keys that can be chosen for the field, with their labels.
+    keys: list[tuple[str, str]] = attribute(default_factory=list)
     #: The field that the same key goes to elsewhere, to be taken over with one click.
     offer: RemoteField | None = None
 
@@ -84,7 +84,7 @@ class Row:
         if self.field is None:
             return []
         if self.field.type is RemoteType.BOOLEAN:
-            return [("true", _("Yes")), ("false", _("No"))]
+            return [("true", shown(True)), ("false", shown(False))]
         return [(choice.value, choice.label) for choice in self.field.choices]
 
     @property
@@ -143,15 +143,16 @@ def rows(
         written = []
     found += [_row(event, row, fields) for row in written]
     if kind == ActionType.CREATE:
-        fed = {row.field_name for row in found if row.kind != Kind.EMPTY}
+        shown_already = {row.field_name for row in found}
         found += [
             _row(event, {"field": remote.name}, fields, fixed=True)
             for remote in fields.values()
-            if remote.required and remote.createable and remote.name not in fed
+            if remote.required and remote.createable and remote.name not in shown_already
         ]
     told: dict[str, list[str]] = {}
     for problem in problems:
-        told.setdefault(problem.path.rpartition(".")[2], []).append(problem_text(problem, event))
+        _head, _dot, name = problem.path.partition(".")
+        told.setdefault(name, []).append(problem_text(problem, event, at_row=True))
     for number, row in enumerate(found):
         row.number = number
         row.problems = told.get(row.field_name, []) if row.chosen else told.get(row.own_key, [])
@@ -208,6 +209,14 @@ def _row(
     )
     if row.kind == Kind.DATE:
         row.kind = str(Kind.DIRECT)  # converted by what the field is; there is nothing to choose
+    if not own_key:
+        row.keys = [
+            (key, label)
+            for key, label in keys(event)
+            if remote is None
+            or row.kind == Kind.VALUE_MAP
+            or picking.fits(described(event.payload_schema, key), remote.type, "create")
+        ]
     if row.kind == Kind.VALUE_MAP:
         values = enum_values(described(event.payload_schema, row.key))
         row.listed = tuple(map(str, values))

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from xkit_crm import crypto
 from xkit_crm.exceptions import ConfigurationError, LinkTokenInvalid
 from xkit_crm.providers.oauth import OAuthProvider, is_configured
@@ -51,16 +53,17 @@ def from_state(state: str, cookie: str) -> Leave:
         found = Leave(**json.loads(crypto.decrypt(state)))
     except (ConfigurationError, TypeError, ValueError) as error:
         raise LinkTokenInvalid(
-            "This sign-in was not begun here.", hint="Go back to the product and connect anew."
+            _("This sign-in was not begun here."),
+            hint=_("Go back to the product and connect anew."),
         ) from error
     if not secrets.compare_digest(found.nonce, cookie):
         raise LinkTokenInvalid(
-            "This sign-in was begun in another browser, or cookies are switched off.",
-            hint="Go back to the product and connect anew, in this browser.",
+            _("This sign-in was begun in another browser, or cookies are switched off."),
+            hint=_("Go back to the product and connect anew, in this browser."),
         )
     if time.time() - found.at > PATIENCE:
         raise LinkTokenInvalid(
-            "This sign-in took too long.", hint="Go back to the product and connect anew."
+            _("This sign-in took too long."), hint=_("Go back to the product and connect anew.")
         )
     return found
 

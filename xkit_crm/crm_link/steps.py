@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, mappings, schema
-from xkit_crm.crm_link.wording import action_name, problem_text
+from xkit_crm.crm_link.wording import action_name, labelled, problem_text, said
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping import completeness
 from xkit_crm.mapping.transformations import ActionType
@@ -87,7 +87,7 @@ def _object_problem(problem: Problem, crm_object: catalogue.Object) -> str:
     label = schema.label_for(key, crm_object.fields.get(key))
     if problem.error == completeness.NOT_MAPPED:
         return _("%(name)s: choose a field, or don't read it") % {"name": label}
-    return f"{label}: {problem.error}"
+    return labelled(label, said(problem.error))
 
 
 def _event_step(provider: Provider, document: Mapping[str, Any], event: catalogue.Event) -> Step:

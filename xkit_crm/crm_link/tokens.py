@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.core import signing
+from django.utils.translation import gettext as _
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import ConfigurationError, LinkTokenInvalid, UnknownConnection
@@ -146,12 +147,12 @@ def unseal(sealed: str) -> Session:
         )
     except signing.SignatureExpired as error:
         raise LinkTokenInvalid(
-            "This page has been open for too long.",
-            hint="Close it and open it again: what was decided so far is kept.",
+            _("This page has been open for too long."),
+            hint=_("Close it and open it again: what was decided so far is kept."),
         ) from error
     except signing.BadSignature as error:
         raise LinkTokenInvalid(
-            "This address is not valid.", hint="Close the page and open it again."
+            _("This address is not valid."), hint=_("Close the page and open it again.")
         ) from error
     objects = data.pop("objects")
     return Session(**data, objects=None if objects is None else tuple(objects))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 from django.utils import formats, timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from xkit_crm import catalogue, schema
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, Problem, XkitError
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
+from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import RemoteType
 
@@ -40,14 +43,33 @@ def type_name(found: RemoteType | str) -> str:
     }.get(str(found), str(found))
 
 
-def problem_text(problem: Problem, event: catalogue.Event) -> str:
-    """A problem in a customer's words: the label of what it is about, and what is wrong."""
+def problem_text(problem: Problem, event: catalogue.Event, *, at_row: bool = False) -> str:
+    """A problem in a customer's words: the label of what it is about, and what is wrong. At the row
+    of its field it need not say which one."""
     head, _dot, name = problem.path.partition(".")
     if head == "payload":
         return _("%(name)s: choose a field, or don't send it") % {"name": key_label(event, name)}
-    if head == "transformations" and name and name not in problem.error:
-        return problem.error
-    return f"{name}: {problem.error}" if name else problem.error
+    text = said(problem.error, event)
+    names_it = isinstance(problem.error, Phrase) and "field" in problem.error.values
+    return text if at_row or names_it or not name else labelled(name, text)
+
+
+def labelled(name: str, text: str) -> str:
+    """A text behind the name of what it is about; French has a space before its colon."""
+    return _("%(name)s: %(text)s") % {"name": name, "text": text}
+
+
+def said(text: str, event: catalogue.Event | None = None) -> str:
+    """A text of `mapping/` in the page's language; with an `event`, its keys by their labels."""
+    if not isinstance(text, Phrase):
+        return text
+    values = dict(text.values)
+    if "type" in values:
+        values["type"] = type_name(values["type"])
+    if event is not None and described(event.payload_schema, values.get("key", "")):
+        values["key"] = key_label(event, values["key"])
+    told = _(text.pattern)
+    return told % values if values else told
 
 
 def action_name(action: str) -> str:
@@ -84,9 +106,8 @@ def key_label(event: catalogue.Event, key: str) -> str:
     """`Address: City` for a nested key."""
     steps = key.split(".")
     paths = [".".join(steps[: n + 1]) for n in range(len(steps))]
-    return ": ".join(
-        schema.label_for(p.split(".")[-1], described(event.payload_schema, p)) for p in paths
-    )
+    labels = [schema.label_for(p.split(".")[-1], described(event.payload_schema, p)) for p in paths]
+    return reduce(labelled, labels)
 
 
 def keys(event: catalogue.Event) -> list[tuple[str, str]]:
@@ -99,7 +120,7 @@ def mode_name(mode: str) -> str:
     return {
         "always": _("always"),
         "when_empty": _("only while it is empty"),
-        "on_create": _("only when the record is new"),
+        "on_create": _("never on changes"),
         "protect": _("until somebody changes it in the CRM"),
     }[mode]
 
@@ -111,7 +132,7 @@ def shown(value: Any, type: str = "") -> str:  # noqa: A002
     if type in ("date", "datetime"):
         return _moment(str(value))
     if isinstance(value, bool):
-        return _("Yes") if value else _("No")
+        return pgettext("CRM Link", "Yes") if value else pgettext("CRM Link", "No")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
@@ -139,10 +160,12 @@ def crm_trouble(error: CRMError) -> str:
     }.get(error.code, error.message)
 
 
-def refusal(error: XkitError) -> str:
-    """What to tell a customer who can't connect with what they typed."""
+def connect_trouble(error: XkitError) -> str:
+    """What to tell a customer whom their CRM didn't let connect."""
     if isinstance(error, CRMUnauthorized):
-        return _("Your CRM doesn't accept this. Check it, and try again.")
-    if isinstance(error, CRMError):
-        return crm_trouble(error)
-    return f"{error.message} {error.hint}".strip()
+        return _("Your CRM didn't let us in. Check what you gave, and try again.")
+    return (
+        crm_trouble(error)
+        if isinstance(error, CRMError)
+        else f"{error.message} {error.hint}".strip()
+    )

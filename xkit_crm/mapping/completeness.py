@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from django.utils.translation import gettext_noop as _
+
 from xkit_crm.exceptions import Problem
-from xkit_crm.mapping.fitting import misfit
+from xkit_crm.mapping.fitting import misfit, unfilled, untranslated
+from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.mapping.transformations import Action, ActionType, Kind, Transformation, keys_of
 from xkit_crm.providers.base import RemoteField, RemoteType, Workflow
 
@@ -35,9 +38,9 @@ def missing(
     if kind is ActionType.NOOP:
         return []
     if kind is ActionType.WORKFLOW:
-        return list(_workflow(action, workflow))
+        return list(_workflow(action, workflow, payload_schema or {}))
     if not action.remote_object:
-        return [Problem("remote_object", "no remote object is chosen")]
+        return [Problem("remote_object", Phrase(_("no remote object is chosen")))]
     problems = list(_wrong_action(kind, event_type))
     if fields is None or kind is ActionType.DELETE:
         return problems
@@ -67,6 +70,23 @@ def undecided(
     ]
 
 
+def doubtful(
+    action: Action, payload_schema: Mapping[str, Any], fields: Mapping[str, RemoteField]
+) -> list[Problem]:
+    """Where some values of the payload become what their fields don't take.
+
+    They hold nothing up either: most events may have other values.
+    """
+    if action.action not in (ActionType.CREATE, ActionType.UPDATE, ActionType.WORKFLOW):
+        return []
+    return [
+        Problem(f"transformations.{transformation.field}", error)
+        for transformation in action.transformations
+        if (field := fields.get(transformation.field))
+        and (error := untranslated(transformation, field, payload_schema))
+    ]
+
+
 def unread(fields: Mapping[str, Any], feeds: Mapping[str, Any]) -> list[Problem]:
     """Fields that the product reads, of which the customer has not said what feeds them."""
     return [Problem(f"fields.{key}", NOT_MAPPED) for key in fields if key not in feeds]
@@ -89,37 +109,42 @@ def payload_keys(payload_schema: Mapping[str, Any], before: str = "") -> Iterato
             yield f"{before}{key}"
 
 
+def answers(kind: str, event_type: str) -> bool:
+    """Whether an event of this type may do that: any may run a workflow, or nothing."""
+    if kind in (ActionType.WORKFLOW, ActionType.NOOP):
+        return True
+    return kind == event_type or (kind == ActionType.UPDATE and event_type == "delete")
+
+
 def _wrong_action(kind: ActionType, event_type: str) -> Iterator[Problem]:
-    fitting = {
-        "create": {ActionType.CREATE},
-        "update": {ActionType.UPDATE},
-        "delete": {ActionType.UPDATE, ActionType.DELETE},
-        "search": {ActionType.SEARCH},
-    }
-    if kind not in fitting.get(event_type, set()):
-        yield Problem("action", f"{kind} is no answer to {event_type} events")
+    if not answers(kind, event_type):
+        text = _("%(action)s is no answer to %(event)s events")
+        yield Problem("action", Phrase(text, action=kind, event=event_type))
 
 
-def _workflow(action: Action, workflow: Workflow | None) -> Iterator[Problem]:
+def _workflow(
+    action: Action, workflow: Workflow | None, payload_schema: Mapping[str, Any]
+) -> Iterator[Problem]:
     if not action.workflow:
-        yield Problem("workflow", "no workflow is chosen")
+        yield Problem("workflow", Phrase(_("no workflow is chosen")))
     elif workflow is None:
-        yield Problem("workflow", f"the CRM has no workflow {action.workflow!r} any more")
+        text = _("the CRM has no workflow '%(workflow)s' any more")
+        yield Problem("workflow", Phrase(text, workflow=action.workflow))
     else:
-        known = {field.name for field in workflow.inputs}
+        known = {field.name: field for field in workflow.inputs}
         yield from _required(action, workflow.inputs)
         for transformation in action.transformations:
-            if transformation.kind is not Kind.EMPTY and transformation.field not in known:
-                yield Problem(
-                    f"transformations.{transformation.field}", "the workflow has no such input"
-                )
+            if transformation.kind is not Kind.EMPTY:
+                field = known.get(transformation.field)
+                yield from _misfit(transformation, field, ActionType.WORKFLOW, payload_schema)
 
 
 def _required(action: Action, fields: Iterable[RemoteField]) -> Iterator[Problem]:
     fed = {t.field for t in action.transformations if t.kind is not Kind.EMPTY}
     for field in fields:
         if field.required and field.name not in fed:
-            yield Problem(f"transformations.{field.name}", f"{field.label} is required by the CRM")
+            text = Phrase(_("%(field)s is required by the CRM"), field=field.label)
+            yield Problem(f"transformations.{field.name}", text)
 
 
 def _misfit(
@@ -129,17 +154,28 @@ def _misfit(
     payload_schema: Mapping[str, Any],
 ) -> Iterator[Problem]:
     at = f"transformations.{transformation.field}"
-    if field is None:
-        yield Problem(at, "the CRM has no such field any more")
+    if error := unusable(field, kind):
+        yield Problem(at, error)
+    elif field is None:
         return
-    allowed = {
-        ActionType.CREATE: field.createable,
-        ActionType.UPDATE: field.updateable,
-        ActionType.SEARCH: field.searchable,
-    }
-    if not allowed.get(kind, True):
-        yield Problem(at, f"{field.label} can't be used to {kind}")
+    elif error := unfilled(transformation, field):
+        yield Problem(at, error)
     elif kind is ActionType.SEARCH and field.type is not RemoteType.PICKLIST:
         return  # a condition may be a part of what the field holds
     elif error := misfit(transformation, field, payload_schema):
         yield Problem(at, error)
+
+
+def unusable(field: RemoteField | None, kind: ActionType) -> str:
+    """Why an action of this kind can't use the field at all; empty where it can."""
+    if field is None:
+        if kind is ActionType.WORKFLOW:
+            return Phrase(_("the workflow has no such input"))
+        return Phrase(_("the CRM has no such field any more"))
+    if kind is ActionType.CREATE and not field.createable:
+        return Phrase(_("%(field)s can't be used to create"), field=field.label)
+    if kind is ActionType.UPDATE and not field.updateable:
+        return Phrase(_("%(field)s can't be used to update"), field=field.label)
+    if kind is ActionType.SEARCH and not field.searchable:
+        return Phrase(_("%(field)s can't be used to search"), field=field.label)
+    return ""

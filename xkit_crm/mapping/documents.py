@@ -36,18 +36,21 @@ _OBJECT_KEYS = frozenset({"remote_object", "fields", "events"})
 _EVENT_KEYS = frozenset({"action", "workflow", "transformations", "ignored"})
 
 
-def check(document: Any, definitions: Definitions) -> list[Problem]:
-    """Every problem of a document from outside, with its path; none where it can be stored."""
+def check(document: Any, definitions: Definitions, *, begun: bool = False) -> list[Problem]:
+    """Every problem of a document from outside, with its path; none where it can be stored, or
+    where it is only `begun`, kept as a draft."""
     if not isinstance(document, Mapping):
         return [Problem("", "is not an object")]
     return [
         problem
         for slug, given in document.items()
-        for problem in _check_object(str(slug), given, definitions)
+        for problem in _check_object(str(slug), given, definitions, begun=begun)
     ]
 
 
-def _check_object(slug: str, given: Any, definitions: Definitions) -> Iterator[Problem]:
+def _check_object(
+    slug: str, given: Any, definitions: Definitions, *, begun: bool
+) -> Iterator[Problem]:
     if slug not in definitions:
         yield Problem(slug, f"there is no such CRM object; known are {_listed(definitions)}")
         return
@@ -74,16 +77,16 @@ def _check_object(slug: str, given: Any, definitions: Definitions) -> Iterator[P
         elif not isinstance(action, Mapping):
             yield Problem(path, "is not an object")
         else:
-            yield from _check_event(path, action, events[event])
+            yield from _check_event(path, action, events[event], begun=begun)
 
 
 def _check_event(
-    path: str, action: Mapping[str, Any], schema: Mapping[str, Any]
+    path: str, action: Mapping[str, Any], schema: Mapping[str, Any], *, begun: bool
 ) -> Iterator[Problem]:
     yield from _unknown(path, action, _EVENT_KEYS)
     if isinstance(workflow := action.get("workflow"), str):
         yield from _check_name(f"{path}.workflow", workflow)
-    problems = check_action(action) or unknown_keys(action, schema)
+    problems = check_action(action, begun=begun) or unknown_keys(action, schema, begun=begun)
     for problem in problems:
         yield Problem(f"{path}.{problem.path}", problem.error)
     ignored = action.get("ignored", [])

@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.translation import gettext_noop as _
+
 from xkit_crm.exceptions import Problem
+from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.providers.base import Operator
 
 
@@ -195,8 +198,9 @@ def parse_template(text: str) -> tuple[tuple[str, Read | None], ...]:
 # -- checking -------------------------------------------------------------------------------------
 
 
-def check_action(data: Any, *, path: str = "") -> list[Problem]:
-    """Every problem in an action's stored JSON, with paths such as `transformations[2].kind`."""
+def check_action(data: Any, *, path: str = "", begun: bool = False) -> list[Problem]:
+    """Every problem in an action's stored JSON, with paths such as `transformations[2].kind`. In a
+    draft that was only `begun` a template may be anything, and a key empty: see `unfinished`."""
     if not isinstance(data, Mapping):
         return [Problem(path, "is not an object")]
     problems: list[Problem] = []
@@ -218,7 +222,7 @@ def check_action(data: Any, *, path: str = "") -> list[Problem]:
         if not isinstance(row, Mapping):
             problems.append(Problem(at, "is not an object"))
             continue
-        problems += _check(row, at)
+        problems += _check(row, at, begun=begun)
         name = row.get("field")
         if isinstance(name, str) and name in seen and data.get("action") != ActionType.SEARCH:
             problems.append(Problem(f"{at}.field", f"{name} is written twice"))
@@ -226,17 +230,37 @@ def check_action(data: Any, *, path: str = "") -> list[Problem]:
     return problems
 
 
-def unknown_keys(data: Mapping[str, Any], payload_schema: Mapping[str, Any]) -> list[Problem]:
+def unknown_keys(
+    data: Mapping[str, Any], payload_schema: Mapping[str, Any], *, begun: bool = False
+) -> list[Problem]:
     """Payload keys in an action (which `check_action` found good) that the event doesn't have.
 
     A slip of the pen would write nothing, and nobody would be told.
     """
     return [
-        Problem(f"transformations[{index}]", f"the event has no payload key {key}")
+        Problem(f"transformations[{index}]", _no_key(key))
         for index, row in enumerate(data.get("transformations") or ())
+        if not (begun and (row["kind"] == Kind.TEMPLATE or row.get("key") == ""))
         for key in _keys_of(row)
         if not _is_in(payload_schema, key.split("."))
     ]
+
+
+def unfinished(row: Mapping[str, Any], payload_schema: Mapping[str, Any]) -> str:
+    """What is left to do at a drafted row: choose its key, or mend its template; empty where
+    nothing is."""
+    if row["kind"] in KEYED and not row["key"]:
+        return Phrase(_("choose a value of the product"))
+    if row["kind"] != Kind.TEMPLATE:
+        return ""
+    if error := _template_error(row["template"]):
+        return error
+    unknown = [key for key in _keys_of(row) if not _is_in(payload_schema, key.split("."))]
+    return _no_key(unknown[0]) if unknown else ""
+
+
+def _no_key(key: str) -> Phrase:
+    return Phrase(_("the event has no payload key %(key)s"), key=key)
 
 
 def _keys_of(row: Mapping[str, Any]) -> list[str]:
@@ -271,7 +295,7 @@ def check_object_map(fields: Any, *, path: str = "fields") -> list[Problem]:
     return problems
 
 
-def _check(row: Mapping[str, Any], at: str) -> list[Problem]:
+def _check(row: Mapping[str, Any], at: str, *, begun: bool) -> list[Problem]:
     problems = [
         Problem(f"{at}.{name}", f"unknown; known are {', '.join(sorted(_KEYWORDS))}")
         for name in row
@@ -293,23 +317,28 @@ def _check(row: Mapping[str, Any], at: str) -> list[Problem]:
         )
     if kind in KEYED:
         key = row.get("key")
-        need(isinstance(key, str) and _PATH.fullmatch(key), "key", "names no payload key")
+        is_key = isinstance(key, str) and _PATH.fullmatch(key)
+        need(is_key or (begun and key == ""), "key", "names no payload key")
     if kind in (Kind.STATIC, Kind.DEFAULT):
         need("value" in row, "value", "is needed")
     if kind == Kind.VALUE_MAP:
         need(isinstance(row.get("values"), Mapping), "values", "is not an object")
     if kind == Kind.TEMPLATE:
-        error = _template_error(row.get("template"))
+        template = row.get("template")
+        error = "" if begun and isinstance(template, str) else _template_error(template)
         need(not error, "template", error)
     return problems
 
 
 def _template_error(template: Any) -> str:
-    if not isinstance(template, str) or not template:
+    if not isinstance(template, str):
         return "is no text"
+    if not template:
+        return Phrase(_("the text is empty"))
     for found in _PLACEHOLDER.finditer(template):
         if found[0] in ("{", "}"):
-            return f"has a single {found[0]}; write {found[0] * 2} for a brace"
+            text = _("has a single %(brace)s; write %(braces)s for a brace")
+            return Phrase(text, brace=found[0], braces=found[0] * 2)
         if found[1] is not None and not _PATH.fullmatch(found[1].strip()):
-            return f"{found[0]} names no payload key"
+            return Phrase(_("%(placeholder)s names no payload key"), placeholder=found[0])
     return ""

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.mapping import transformations as mapping
+from xkit_crm.mapping.completeness import answers
 from xkit_crm.models.base import Dated, OrderedJSONField, raise_problems
 from xkit_crm.models.event_definition import EventDefinition
 from xkit_crm.models.object_mapping import ObjectMapping
@@ -69,6 +70,8 @@ class EventAction(Dated):
         both = self.mapping_id and self.event_id
         if both and self.event.crm_object_id != self.mapping.crm_object_id:
             raise ValidationError({"event": _("The event belongs to another CRM object.")})
+        if self.event_id and not answers(self.action, self.event.type):
+            raise ValidationError({"action": _("An event of this type can't do that.")})
         data = self.as_data()
         problems = mapping.check_action(data)
         if self.event_id and not problems:

@@ -43,5 +43,6 @@ def has_key(row: Row, keys: list[tuple[str, str]]) -> bool:
 
 @register.filter
 def modes(row: Row) -> list[tuple[str, str]]:
-    """When the field is written."""
-    return [(str(mode), wording.mode_name(str(mode))) for mode in WriteMode]
+    """When the field is written by an update, for which no record is new."""
+    offered = [m for m in WriteMode if m is not WriteMode.ON_CREATE or m == row.mode]
+    return [(str(mode), wording.mode_name(str(mode))) for mode in offered]

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 from xkit_crm import connections, mappings
 from xkit_crm.crm_link import changes, previews, steps
 from xkit_crm.crm_link.pages import Visit, is_partial, page
+from xkit_crm.exceptions import MappingInvalid
 from xkit_crm.models.connection import ConnectionStatus
 
 
@@ -51,7 +52,11 @@ def review(request: HttpRequest, visit: Visit) -> HttpResponse:
         return visit.go("overview")
     if request.method == "POST" and not left:
         if request.POST.get("revision") == str(draft.revision):
-            mappings.put_in_force(visit.known, document, author=visit.session.author)
+            try:
+                mappings.put_in_force(visit.known, document, author=visit.session.author)
+            except MappingInvalid as error:
+                # In an object that this page doesn't show.
+                return visit.render("load_failed", problems=[str(one) for one in error.errors])
             connections.set_status(visit.known, ConnectionStatus.ENABLED)
             return visit.go("done")
         moved = True

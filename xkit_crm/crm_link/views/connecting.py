@@ -49,7 +49,7 @@ def authorise(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse
         try:
             let_in(visit.session, provider, typed)
         except XkitError as raised:
-            error = wording.refusal(raised)
+            error = wording.connect_trouble(raised)
             if isinstance(raised, CRMUnauthorized):
                 wrong = [f.name for f in asked if f.secret]
         else:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from xkit_crm.conf import settings
+from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.pages import Visit, embedded, page
 from xkit_crm.crm_link.signing_in import COOKIE, PATIENCE, Leave, from_state, signs_in, unpacked
 from xkit_crm.crm_link.tokens import unseal
@@ -109,7 +110,7 @@ def _refused(request: HttpRequest, label: str) -> HttpResponse:
 
 
 def _told(request: HttpRequest, error: XkitError, *, status: int) -> HttpResponse:
-    text = f"{error.message} {error.hint}".strip()
+    text = wording.connect_trouble(error).strip()
     return _page(request, title=_("Not connected"), text=text, status=status)
 
 

@@ -156,11 +156,14 @@
     }
     saving = true;
     form.setAttribute("aria-busy", "true");
-    // A choice changes what can be chosen next; typed text only what is still missing, and the
-    // fields around it stay as they are, since somebody is typing in one of them.
-    const part = typed && form.querySelector("#event-state") ? "#event-state" : `#${form.id}`;
+    // A choice changes what can be chosen next; typed text only what is still missing, here and at
+    // each row, and the fields around it stay as they are, since somebody is typing in one of them.
+    const state = typed && form.querySelector("#event-state");
+    const part = state ? "#event-state" : `#${form.id}`;
+    const messages = state ? [...form.querySelectorAll("[data-problems]")] : [];
     await htmx.ajax("POST", form.getAttribute("action"), {
       source: form, target: part, select: part, swap: "outerHTML",
+      selectOOB: messages.map((one) => `#${one.id}`).join(),
     });
     saving = false;
     const next = changed;
