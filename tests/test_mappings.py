@@ -282,6 +282,21 @@ def test_rows_that_were_written_otherwise_become_a_version_too(sandbox: Connecti
     assert mappings.record(sandbox) is None
 
 
+def test_rows_that_were_written_otherwise_are_kept_before_others_are_put_in_force(
+    sandbox: Connection,
+) -> None:
+    first = MappingVersion.objects.get()
+    EventAction.objects.filter(event__slug="deal_created").update(ignored=["views"])
+    written = mappings.in_force(sandbox)
+
+    third = mappings.put_in_force(sandbox, first.document)
+
+    assert third is not None
+    assert mappings.in_force(sandbox) == first.document
+    assert MappingVersion.objects.get(number=2).document == written
+    assert (third.number, sandbox.mapping_version) == (3, 3)
+
+
 def test_a_number_that_was_overwritten_is_right_again_with_the_next_decision(
     sandbox: Connection,
 ) -> None:

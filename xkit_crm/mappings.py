@@ -321,11 +321,16 @@ def put_in_force(
     """Carry out this mapping from now on, and let what waited for it go; gives the new version,
     None where nothing has changed.
 
-    Objects and events that the document doesn't name stay as they are. Raises `MappingInvalid`.
+    Objects and events that the document doesn't name stay as they are. What was in force before
+    and is no version yet becomes one, so that one can go back to it. Raises `MappingInvalid`.
     """
     require_valid(document)
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
         lock(connection)
+        before = in_force(connection)
+        if before:
+            # Rows that were written past the versions are in none of them, and would be lost.
+            _keep(connection, before)
         for slug, given in document.items():
             _write(connection, slug, given)
         MappingDraft.objects.filter(connection=connection).delete()
@@ -379,16 +384,21 @@ def record(connection: Connection, *, author: str = "") -> MappingVersion | None
     waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
         lock(connection)  # so that versions come one by one
-        now_in_force = in_force(connection)
-        last = MappingVersion.objects.filter(connection=connection).first()
-        number, made = last.number if last else 0, None
-        if last is None or last.document != now_in_force:
-            number += 1
-            made = MappingVersion.objects.create(
-                connection=connection, number=number, document=now_in_force, author=author[:255]
-            )
-        Connection.objects.filter(pk=connection.pk).update(mapping_version=number)
+        made = _keep(connection, in_force(connection), author=author)
         release(connection.pk)
+    return made
+
+
+def _keep(connection: Connection, document: Document, *, author: str = "") -> MappingVersion | None:
+    """Make this document, which is in force, a version where it isn't the last one."""
+    last = MappingVersion.objects.filter(connection=connection).first()
+    number, made = last.number if last else 0, None
+    if last is None or last.document != document:
+        number += 1
+        made = MappingVersion.objects.create(
+            connection=connection, number=number, document=document, author=author[:255]
+        )
+    Connection.objects.filter(pk=connection.pk).update(mapping_version=number)
     connection.mapping_version = number
     return made
 

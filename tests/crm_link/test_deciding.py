@@ -326,6 +326,18 @@ def test_an_earlier_version_can_be_restored(inside: Visitor) -> None:
     assert MappingVersion.objects.count() == 3
 
 
+def test_a_version_is_in_use_only_where_it_is_what_is_carried_out(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    page = text(inside.get("versions/"))
+    assert "in use" in page
+    assert "Go back to this one" not in page
+    EventAction.objects.filter(event__slug="deal_deleted").update(action="noop")
+    page = text(inside.get("versions/"))
+    assert "in use" not in page
+    assert "Go back to this one" in page
+
+
 def test_a_mapping_travels_as_a_file(inside: Visitor) -> None:
     everything_decided(inside)
     saved = inside.get("mapping.json").content

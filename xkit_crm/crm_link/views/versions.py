@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from xkit_crm import mappings
 from xkit_crm.conf import settings
 from xkit_crm.crm_link import changes
 from xkit_crm.crm_link.pages import Visit, page
@@ -21,10 +22,15 @@ def show_versions(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Every mapping that was in force: who, when, what changed."""
     found = list(MappingVersion.objects.filter(connection=visit.known)[:50])
     before = [*found[1:], None][: len(found)]
+    now = mappings.in_force(visit.known)
     return visit.render(
         "versions",
         versions=[
-            (version, changes.differences(older.document if older else {}, version.document))
+            (
+                version,
+                version.document == now,
+                changes.differences(older.document if older else {}, version.document),
+            )
             for version, older in zip(found, before, strict=True)
         ],
     )
