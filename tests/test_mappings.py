@@ -204,6 +204,21 @@ def test_a_draft_that_is_dropped_begins_again_with_what_is_in_force(sandbox: Con
     assert mappings.draft(sandbox).document["contact"]["remote_object"] == "Contact"
 
 
+def test_another_crm_begins_with_proposals_but_for_what_each_event_does(
+    sandbox: Connection,
+) -> None:
+    changed = decide(mappings.draft(sandbox).document, "deal_deleted", action="noop")
+    changed["opportunity"]["fields"] = {"document_name": "Description"}
+    mappings.write_draft(sandbox, changed, aside={"opportunity": {"Lead": {}}})
+
+    mappings.begin_anew(sandbox)
+
+    draft = mappings.draft(sandbox)
+    assert draft.document["opportunity"]["events"]["deal_deleted"]["action"] == "noop"
+    assert draft.document["opportunity"]["fields"]["document_name"] == "Name"
+    assert draft.aside == {}
+
+
 # -- putting in force -----------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ from xkit_crm.exceptions import (
     MappingInvalid,
     Problem,
 )
-from xkit_crm.mapping import completeness, documents
+from xkit_crm.mapping import completeness, documents, reconsidering
 from xkit_crm.mapping.suggestions import likest, propose
 from xkit_crm.mapping.transformations import ActionType, unknown_keys
 from xkit_crm.models import (
@@ -281,13 +281,79 @@ def draft(connection: Connection) -> MappingDraft:
     return made
 
 
-def write_draft(connection: Connection, document: Document) -> MappingDraft:
-    """Replace the draft. Raises `MappingInvalid` with every problem of the document."""
+def write_draft(
+    connection: Connection, document: Document, *, aside: reconsidering.Aside | None = None
+) -> MappingDraft:
+    """Replace the draft; what was put aside stays, unless it is given. Raises `MappingInvalid` with
+    every problem of the document."""
     require_valid(document)
-    made, _ = MappingDraft.objects.update_or_create(
-        connection=connection, defaults={"document": document, "revision": new_uuid()}
-    )
+    written: dict[str, Any] = {"document": document, "revision": new_uuid()}
+    if aside is not None:
+        written["aside"] = aside
+    made, _ = MappingDraft.objects.update_or_create(connection=connection, defaults=written)
     return made
+
+
+def choose_object(
+    connection: Connection, provider: Provider, slug: str, remote_object: str
+) -> MappingDraft:
+    """Let a CRM object be another remote object in the draft; an empty string: it isn't used.
+
+    What was decided for the one before is put aside, and there again when that is chosen again. For
+    one that was never chosen fields are proposed; what each event does stays as it was decided.
+    """
+    found = draft(connection)
+    before = found.document.get(slug, {})
+    old, aside = before.get("remote_object"), found.aside
+    if remote_object == old:
+        return found
+    if old:
+        aside = reconsidering.put_aside(aside, slug, old, before)
+    kept = aside.get(slug, {}).get(remote_object)
+    if not remote_object:
+        now = {**before, "remote_object": ""}
+    elif kept and not documents.check({slug: kept}, definitions([slug])):
+        now = kept
+    else:
+        proposed = with_proposals(provider, {slug: {"remote_object": remote_object}})[slug]
+        now = reconsidering.with_choices(proposed, before)
+    return write_draft(connection, {**found.document, slug: now}, aside=aside)
+
+
+def choose_action(
+    provider: Provider, found: MappingDraft, event: catalogue.Event, action: str, workflow: str
+) -> tuple[Document, reconsidering.Aside]:
+    """The draft's document and what is put aside, where an event does something else: with what was
+    decided for that before, or else with what is proposed. Writes nothing."""
+    given = found.document.get(event.crm_object, {})
+    before = given.get("events", {}).get(event.slug, {})
+    place, aside = f"{event.crm_object}.{event.slug}", found.aside
+    if action != ActionType.WORKFLOW:
+        workflow = ""
+    elif not workflow:
+        known = [one.name for one in descriptions.workflows(provider)]
+        last = reconsidering.last_workflow(aside, place)
+        workflow = last if last in known else next(iter(known), "")
+    now: dict[str, Any] = {"action": action, "workflow": workflow}
+    if before and all(now[name] == before.get(name, "") for name in now):
+        return found.document, aside
+    kept, new = before, reconsidering.target(given, now)
+    if before and new != (old := reconsidering.target(given, before)):
+        aside = reconsidering.put_aside(aside, place, old, before)
+        kept = aside[place].get(new, {})
+    now["ignored"] = kept.get("ignored") or []
+    now["transformations"] = [
+        row
+        for row in kept.get("transformations") or ()
+        if not unknown_keys({"transformations": [row]}, event.payload_schema)
+    ]
+    events = {name: one for name, one in given.get("events", {}).items() if name != event.slug}
+    if not now["transformations"]:
+        undecided = {event.crm_object: {**given, "events": events}}
+        proposed = with_proposals(provider, undecided)[event.crm_object]["events"]
+        now = reconsidering.as_decided(proposed.get(event.slug, {}), now)
+    part = {**given, "events": {**events, event.slug: now}}
+    return {**found.document, event.crm_object: part}, aside
 
 
 def require_valid(document: Any) -> None:
@@ -301,10 +367,16 @@ def require_valid(document: Any) -> None:
 
 
 def begin_anew(connection: Connection) -> None:
-    """Another CRM is behind the connection: what was mapped to the one before says nothing."""
-    document = with_proposals(provider_for(connection), {})
+    """Another CRM is behind the connection: what was mapped to the one before says nothing, but
+    for what each event does."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    before = found.document if found else in_force(connection)
+    document = {
+        slug: reconsidering.with_choices(proposed, before.get(slug, {}))
+        for slug, proposed in with_proposals(provider_for(connection), {}).items()
+    }
     missing = {slug: {"remote_object": ""} for slug in definitions() if slug not in document}
-    write_draft(connection, {**missing, **document})
+    write_draft(connection, {**missing, **document}, aside={})
 
 
 def drop_draft(connection: Connection) -> None:

@@ -140,7 +140,7 @@ def _welcome_flow(org: Any) -> None:
     )
 
 
-# -- what a customer decides, as in a mapping document ----------------------------------------------
+# -- what a customer decides, as in a mapping document --------------------------------------------
 
 
 def _value_map(field: str, key: str, **values: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import (
@@ -117,3 +117,22 @@ def test_every_action_and_write_mode_reaches_the_crm(page: Page, workspace: Work
     deliver()
     record.refresh_from_db()
     assert record.values["StageName"] == "Closed Lost"
+
+
+def test_looking_at_the_other_actions_loses_nothing(page: Page, workspace: Workspace) -> None:
+    connection = simple(workspace)
+    Flow.objects.create(
+        org=Org.objects.get(slug=connection.pk), name="intake", inputs=[{"name": "who"}]
+    )
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    row(frame, "Signer's Email").get_by_label("don’t send it").check()
+    saved(frame)
+    choose(frame, "Amount", "as", "default")
+    frame.get_by_label("Create a record").focus()
+    for _ in range(3):  # a workflow, nothing, and round to the first again
+        page.keyboard.press("ArrowDown")
+        saved(frame)
+    expect(frame.get_by_label("Create a record")).to_be_checked()
+    expect(row(frame, "Signer's Email").get_by_label("don’t send it")).to_be_checked()
+    expect(row(frame, "Amount").get_by_label("as")).to_have_value("default")

@@ -17,7 +17,9 @@ from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from xkit_crm import mappings
 from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
-from xkit_crm.providers.sandbox.models import Misbehaviour, Object, Org, Record
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.registry import provider_for
+from xkit_crm.providers.sandbox.models import Field, Flow, Misbehaviour, Object, Org, Record
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
 pytestmark = pytest.mark.django_db
@@ -183,6 +185,74 @@ def test_an_object_can_be_another_one_or_none(inside: Visitor) -> None:
     inside.post("objects/opportunity/choose/", {"remote_object": "-"})
     assert draft()["opportunity"]["remote_object"] == ""
     assert inside.post("objects/opportunity/choose/", {"remote_object": "Nope"}).status_code == 404
+
+
+def test_what_was_decided_for_an_object_is_there_again_when_it_is_chosen_again(
+    inside: Visitor,
+) -> None:
+    add_object(Org.objects.get(), "Agreement", fields=[{"name": "Title", "type": "string"}])
+    mapped = {"key": "name", "field": "Name", "kind": "direct", "mode": "protect"}
+    inside.post(EVENT, rows(mapped, STAGE))
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
+    inside.post("objects/opportunity/events/deal_updated/", {"action": "noop"})
+    before = draft()
+    for other in ("Agreement", "-", "Agreement"):
+        inside.post("objects/opportunity/choose/", {"remote_object": other})
+        assert draft() != before
+    inside.post("objects/opportunity/choose/", {"remote_object": "Opportunity"})
+    assert draft() == before
+
+
+def test_another_object_turns_no_deletion_on_and_sends_nothing_again(inside: Visitor) -> None:
+    add_object(Org.objects.get(), "Agreement", fields=[{"name": "Name", "type": "string"}])
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
+    inside.post("objects/opportunity/events/deal_updated/", {"action": "noop"})
+    inside.post(EVENT, rows({"key": "name", "field": "-"}, STAGE))
+    inside.post("objects/opportunity/choose/", {"remote_object": "Agreement"})
+    assert action("deal_deleted")["action"] == "update"
+    assert action("deal_updated")["action"] == "noop"
+    assert action()["transformations"] == []
+    assert action()["ignored"] == ["name"]
+
+
+@pytest.mark.parametrize("other", ["noop", "workflow"])
+def test_an_event_that_does_again_what_it_did_does_it_as_it_did(
+    inside: Visitor, other: str
+) -> None:
+    flow = Flow.objects.create(org=Org.objects.get(), name="intake", inputs=[{"name": "who"}])
+    Flow.objects.create(org=flow.org, name="another")
+    decided = rows({**NAME, "mode": "protect"}, STAGE, {"key": "amount", "field": "-"})
+    inside.post(EVENT, decided)
+    before = action()
+    inside.post(EVENT, {**decided, "action": other})
+    inside.post(EVENT, {"action": "create"})
+    assert action() == before
+
+
+def test_a_workflow_that_is_run_again_is_told_what_it_was_told(inside: Visitor) -> None:
+    org = Org.objects.get()
+    for name in ("another", "intake"):
+        Flow.objects.create(org=org, name=name, inputs=[{"name": "who"}])
+    who = {"key": "name", "field": "who", "kind": "direct"}
+    inside.post(EVENT, rows(act="workflow", workflow="intake"))
+    inside.post(EVENT, rows(who, act="workflow", workflow="intake"))
+    before = action()
+    assert before["transformations"] == [who]
+    for others in (["create", "noop"], ["noop"]):
+        for other in others:
+            inside.post(EVENT, {"action": other})
+        inside.post(EVENT, {"action": "workflow"})
+        assert action() == before
+
+
+def test_what_the_crm_dropped_meanwhile_hinders_nobody_from_going_back(inside: Visitor) -> None:
+    inside.post(EVENT, rows({"key": "name", "field": "Description", "kind": "direct"}))
+    before = action()
+    inside.post(EVENT, {"action": "noop"})
+    Field.objects.get(object__name="Opportunity", name="Description").delete()
+    descriptions.forget(provider_for(Connection.objects.get()))
+    inside.post(EVENT, {"action": "create"})
+    assert action() == before
 
 
 def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
