@@ -491,6 +491,20 @@ def test_no_page_costs_more_than_twelve_queries(inside: Visitor) -> None:
     assert own_queries(lambda: inside.post(EVENT, rows(NAME, STAGE))) <= 12
 
 
+def test_what_was_never_decided_needs_no_mending(inside: Visitor) -> None:
+    everything_decided(inside)
+    add_field(Org.objects.get(), "Opportunity", "Due", label="Due", type="date", required=True)
+    add_field(Org.objects.get(), "Opportunity", "Seen", label="Seen", type="date", required=True)
+    descriptions.forget(provider_for(Connection.objects.get()))
+    found = text(inside.part("steps"))
+    assert "to decide" in found
+    assert "needs mending" not in found
+    assert "2 things are left to decide." in found
+    Field.objects.get(object__name="Opportunity", name="Name").delete()
+    descriptions.forget(provider_for(Connection.objects.get()))
+    assert "needs mending" in text(inside.part("steps"))
+
+
 def test_an_object_that_the_crm_dropped_is_said_to_be_gone(inside: Visitor) -> None:
     inside.part("steps")
     Object.objects.get(name="Opportunity").delete()

@@ -67,6 +67,14 @@ def undecided(
     ]
 
 
+def is_undecided(problem: Problem, action: Action) -> bool:
+    """Whether something that is missing was never decided, rather than that it no longer fits:
+    nothing is written to the field at all."""
+    head, _dot, field = problem.path.partition(".")
+    written = {t.field for t in action.transformations if t.kind is not Kind.EMPTY}
+    return head == "transformations" and field not in written
+
+
 def unread(fields: Mapping[str, Any], feeds: Mapping[str, Any]) -> list[Problem]:
     """Fields that the product reads, of which the customer has not said what feeds them."""
     return [Problem(f"fields.{key}", NOT_MAPPED) for key in fields if key not in feeds]

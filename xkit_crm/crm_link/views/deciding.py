@@ -42,7 +42,7 @@ def show_steps(request: HttpRequest, visit: Visit) -> HttpResponse:
     return visit.render(
         "_steps",
         steps=found,
-        left=steps.left(found),
+        left_count=sum(len(step.problems) for step in steps.left(found)),
         changed=bool(documents.differences(mappings.in_force(visit.known), visit.document)),
     )
 
