@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -268,6 +269,40 @@ def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
         "document_name": "",
         "document_tags": {"stage": "StageName"},
     }
+
+
+def seen(visitor: Visitor, path: str) -> str:
+    """What the form of a page says it was made of."""
+    (found,) = re.findall(r'name="seen" value="(\w+)"', text(visitor.get(path)))
+    return str(found)
+
+
+def test_what_another_tab_changed_meanwhile_is_not_overwritten(inside: Visitor) -> None:
+    first, second = seen(inside, EVENT), seen(inside, EVENT)
+    inside.post(EVENT, rows({**NAME, "mode": "protect"}, STAGE, seen=first))
+    before = draft()
+    late = inside.part_post(EVENT, rows(NAME, seen=second))
+    assert draft() == before
+    assert "changed meanwhile" in text(late)
+    assert late.headers["HX-Retarget"] == late.headers["HX-Reselect"] == "#event-form"
+    inside.post(EVENT, rows(NAME, seen=seen(inside, EVENT)))
+    assert draft() != before
+
+
+def test_what_another_tab_changed_elsewhere_is_no_matter(inside: Visitor) -> None:
+    one = seen(inside, EVENT)
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    inside.post("objects/opportunity/", {"read-document_name": "-"})
+    assert "changed meanwhile" not in text(inside.post(EVENT, rows(NAME, seen=one)))
+    assert len(action()["transformations"]) == 1
+
+
+def test_what_is_read_is_not_overwritten_either(inside: Visitor) -> None:
+    late = seen(inside, "objects/opportunity/")
+    inside.post("objects/opportunity/", {"read-document_name": "-", "seen": late})
+    answer = inside.part_post("objects/opportunity/", {"read-document_name": "Name", "seen": late})
+    assert "changed meanwhile" in text(answer)
+    assert draft()["opportunity"]["fields"]["document_name"] == ""
 
 
 # -- what is refused ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from xkit_crm.conf import settings
 from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.tokens import Session, unseal
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, LinkTokenInvalid
+from xkit_crm.mapping import documents
 from xkit_crm.models import Connection, MappingDraft
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers.base import Provider
@@ -162,6 +163,11 @@ class Visit:
     def write(self, document: mappings.Document, **kept: Any) -> None:
         """Change what is decided. Raises `MappingInvalid`."""
         self.draft = mappings.write_draft(self.known, document, **kept)
+
+    def is_overtaken(self, part: Any) -> bool:
+        """Whether a form was made before somebody else changed this part of the document."""
+        seen = self.request.POST.get("seen")
+        return seen is not None and seen != documents.fingerprint(part)
 
     def decide(self, slug: str, **parts: Any) -> None:
         """Change what is decided of one CRM object."""

@@ -79,18 +79,22 @@ def show_object(request: HttpRequest, visit: Visit, slug: str) -> HttpResponse:
     if not remote:
         return visit.go("choose_object", slug=slug)
     fields = descriptions.fields(visit.provider, remote)
-    if request.method == "POST":
+    moved = visit.is_overtaken(_seen(given))
+    if request.method == "POST" and not moved:
         read = answers.fields(request.POST, crm_object.fields)
         _refuse_unknown(read, given.get("fields", {}), fields)
         visit.decide(slug, fields=read)
         given = {**given, "fields": read}
-    return visit.render(
+    answer = visit.render(
         "_reads" if is_partial(request) else "object",
         crm_object=crm_object,
         remote=remote,
         step=steps.object_step(visit.provider, visit.document, crm_object),
         reads=rows.reads(crm_object, given.get("fields", {}), fields),
+        seen=documents.fingerprint(_seen(given)),
+        moved=moved,
     )
+    return _as_a_whole(answer, "#reads") if moved else answer
 
 
 def _refuse_unknown(
@@ -112,7 +116,8 @@ def show_event(request: HttpRequest, visit: Visit, slug: str, event: str) -> Htt
     if not given.get("remote_object"):
         return visit.go("choose_object", slug=slug)
     refused: list[Problem] = []
-    if request.method == "POST":
+    moved = visit.is_overtaken(_seen(given, event))
+    if request.method == "POST" and not moved:
         answer = answers.action(request.POST)
         begun, aside = mappings.choose_action(
             visit.provider, visit.draft, found, answer["action"], answer["workflow"]
@@ -122,14 +127,30 @@ def show_event(request: HttpRequest, visit: Visit, slug: str, event: str) -> Htt
         if not refused:
             visit.write(changed, aside=aside)
     workflows = descriptions.workflows(visit.provider)
-    return visit.render(
+    shown = visit.render(
         "_event_form" if is_partial(request) else "event",
         **_event_context(visit, found),
         refused=[wording.problem_text(p, found) for p in refused],
         actions=wording.actions(found, has_workflows=bool(workflows)),
         workflows=workflows,
-        saved=request.method == "POST" and not refused,
+        saved=request.method == "POST" and not refused and not moved,
+        seen=documents.fingerprint(_seen(visit.document[slug], event)),
+        moved=moved,
     )
+    return _as_a_whole(shown, "#event-form") if moved else shown
+
+
+def _seen(given: Mapping[str, Any], event: str = "") -> list[Any]:
+    """What a form of a CRM object shows of its part of the document."""
+    shown = given.get("events", {}).get(event) if event else given.get("fields")
+    return [given.get("remote_object"), shown]
+
+
+def _as_a_whole(response: HttpResponse, form: str) -> HttpResponse:
+    """Have all of the form replaced and shown, whichever part of it was asked for."""
+    response["HX-Retarget"] = response["HX-Reselect"] = form
+    response["HX-Reswap"] = "outerHTML show:top"
+    return response
 
 
 def _answered(
