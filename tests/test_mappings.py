@@ -286,6 +286,30 @@ def test_an_earlier_version_is_put_in_force_again_as_a_new_one(sandbox: Connecti
     assert mappings.in_force(sandbox) == first.document
 
 
+def test_what_somebody_is_still_deciding_stays_where_something_else_is_put_in_force(
+    sandbox: Connection,
+) -> None:
+    document = mappings.in_force(sandbox)
+    theirs = decide(document, "deal_updated", ignored=["views"])
+    mappings.write_draft(sandbox, theirs)
+    assert mappings.is_unfinished(sandbox)
+
+    mappings.put_in_force(sandbox, decide(document, "deal_created", ignored=["views"]))
+
+    assert mappings.draft(sandbox).document == theirs
+
+
+def test_a_draft_in_which_nothing_was_decided_goes_with_what_it_began_with(
+    sandbox: Connection,
+) -> None:
+    document = mappings.in_force(sandbox)
+    mappings.write_draft(sandbox, document)
+    assert not mappings.is_unfinished(sandbox)
+    mappings.put_in_force(sandbox, decide(document, "deal_created", ignored=["views"]))
+    assert not MappingDraft.objects.exists()
+    assert not mappings.is_unfinished(sandbox)
+
+
 def test_rows_that_were_written_otherwise_become_a_version_too(sandbox: Connection) -> None:
     EventAction.objects.filter(event__slug="deal_created").update(ignored=["views"])
 

@@ -379,6 +379,17 @@ def begin_anew(connection: Connection) -> None:
     write_draft(connection, {**missing, **document}, aside={})
 
 
+def is_unfinished(connection: Connection) -> bool:
+    """Whether there is a draft with something that is not in force."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    return found is not None and _adds(found, in_force(connection))
+
+
+def _adds(draft: MappingDraft, document: Document) -> bool:
+    # What it doesn't name stays as it is.
+    return bool(documents.differences(document, {**document, **draft.document}))
+
+
 def drop_draft(connection: Connection) -> None:
     """Go back to what is in force."""
     MappingDraft.objects.filter(connection=connection).delete()
@@ -393,8 +404,9 @@ def put_in_force(
     """Carry out this mapping from now on, and let what waited for it go; gives the new version,
     None where nothing has changed.
 
-    Objects and events that the document doesn't name stay as they are. What was in force before
-    and is no version yet becomes one, so that one can go back to it. Raises `MappingInvalid`.
+    Objects and events that the document doesn't name stay as they are, and so does a draft with
+    other decisions. What was in force before and is no version yet becomes one, so that one can go
+    back to it. Raises `MappingInvalid`.
     """
     require_valid(document)
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
@@ -405,7 +417,10 @@ def put_in_force(
             _keep(connection, before)
         for slug, given in document.items():
             _write(connection, slug, given)
-        MappingDraft.objects.filter(connection=connection).delete()
+        draft = MappingDraft.objects.filter(connection=connection).first()
+        # What somebody is still deciding stays theirs, whoever puts something else in force.
+        if draft and (draft.document == document or not _adds(draft, before)):
+            draft.delete()
         return record(connection, author=author)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -449,8 +450,25 @@ def test_a_mapping_travels_as_a_file(inside: Visitor) -> None:
     changed = json.loads(saved)
     changed["opportunity"]["events"]["deal_deleted"] = {"action": "noop"}
     file = SimpleUploadedFile("mapping.json", json.dumps(changed).encode())
-    assert inside.post("import", {"file": file}).status_code == 303
+    before = draft()
+    asked = text(inside.post("import", {"file": file}))
+    assert "they are lost" in asked
+    assert draft() == before
+    carried = json.loads(html.unescape(re.findall(r'name="text" value="([^"]*)"', asked)[0]))
+    assert carried == changed
+    sure = {"text": json.dumps(carried), "sure": "yes"}
+    assert inside.post("import", sure).status_code == 303
     assert action("deal_deleted") == {"action": "noop"}
+
+
+def test_an_earlier_version_replaces_nothing_unconfirmed_without_asking(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    assert "they are lost" in text(inside.post("versions/1/restore"))
+    assert action("deal_deleted")["action"] == "noop"
+    inside.post("versions/1/restore", {"sure": "yes"})
+    assert action("deal_deleted")["action"] == "delete"
 
 
 @pytest.mark.parametrize(

@@ -39,15 +39,24 @@ def show_versions(request: HttpRequest, visit: Visit) -> HttpResponse:
 @page
 @require_POST
 def restore(request: HttpRequest, visit: Visit, number: int) -> HttpResponse:
-    """Begin with an earlier version; nothing changes before it is confirmed."""
+    """Begin with an earlier version; nothing that is in use changes before it is confirmed."""
     version = MappingVersion.objects.filter(connection=visit.known, number=number).first()
     if version is None:
         raise Http404(str(number))
     try:
-        visit.write(version.document)
+        return _begin_with(visit, version.document)
     except MappingInvalid as error:
         # The product has dropped or renamed what it speaks of.
         return visit.render("load_failed", problems=[str(problem) for problem in error.errors])
+
+
+def _begin_with(visit: Visit, document: mappings.Document, **fields: str) -> HttpResponse:
+    """Make a document the draft; asks first where another one would be lost, and gets these fields
+    again then. Raises `MappingInvalid`."""
+    mappings.require_valid(document)
+    if visit.request.POST.get("sure") != "yes" and mappings.is_unfinished(visit.known):
+        return visit.render("sure", fields=fields)
+    visit.write(document)
     return visit.go("review")
 
 
@@ -63,16 +72,14 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponse:
 @page
 @require_POST
 def load(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Begin with the mapping of a file; nothing changes before it is confirmed."""
+    """Begin with the mapping of a file; nothing that is in use changes before it is confirmed."""
     file = request.FILES.get("file")
-    problems: list[str] = []
     try:
-        given = json.loads(file.read(settings.MAX_BODY_BYTES)) if file else {}
-        visit.write({**visit.document, **given})
+        text = file.read(settings.MAX_BODY_BYTES) if file else request.POST.get("text", "{}")
+        given = json.loads(text)
+        return _begin_with(visit, {**visit.document, **given}, text=json.dumps(given))
     except MappingInvalid as error:
         problems = [str(problem) for problem in error.errors]
     except (ValueError, TypeError):
         problems = [_("This file is no mapping.")]
-    if problems:
-        return visit.render("load_failed", problems=problems[:50])
-    return visit.go("review")
+    return visit.render("load_failed", problems=problems[:50])
