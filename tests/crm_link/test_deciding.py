@@ -467,8 +467,11 @@ def test_an_earlier_version_replaces_nothing_unconfirmed_without_asking(inside: 
     inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
     assert "they are lost" in text(inside.post("versions/1/restore"))
     assert action("deal_deleted")["action"] == "noop"
+    inside.post("objects/contact/choose/", {"remote_object": "Lead"})
+    assert MappingDraft.objects.get().aside
     inside.post("versions/1/restore", {"sure": "yes"})
     assert action("deal_deleted")["action"] == "delete"
+    assert MappingDraft.objects.get().aside == {}
 
 
 @pytest.mark.parametrize(

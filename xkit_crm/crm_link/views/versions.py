@@ -56,7 +56,7 @@ def _begin_with(visit: Visit, document: mappings.Document, **fields: str) -> Htt
     mappings.require_valid(document)
     if visit.request.POST.get("sure") != "yes" and mappings.is_unfinished(visit.known):
         return visit.render("sure", fields=fields)
-    visit.write(document)
+    visit.write(document, aside={})
     return visit.go("review")
 
 
