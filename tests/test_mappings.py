@@ -204,6 +204,21 @@ def test_a_draft_that_is_dropped_begins_again_with_what_is_in_force(sandbox: Con
     assert mappings.draft(sandbox).document["contact"]["remote_object"] == "Contact"
 
 
+def test_another_crm_begins_with_proposals_but_for_what_each_event_does(
+    sandbox: Connection,
+) -> None:
+    changed = decide(mappings.draft(sandbox).document, "deal_deleted", action="noop")
+    changed["opportunity"]["fields"] = {"document_name": "Description"}
+    mappings.write_draft(sandbox, changed, aside={"opportunity": {"Lead": {}}})
+
+    mappings.begin_anew(sandbox)
+
+    draft = mappings.draft(sandbox)
+    assert draft.document["opportunity"]["events"]["deal_deleted"]["action"] == "noop"
+    assert draft.document["opportunity"]["fields"]["document_name"] == "Name"
+    assert draft.aside == {}
+
+
 # -- putting in force -----------------------------------------------------------------------------
 
 
@@ -271,6 +286,30 @@ def test_an_earlier_version_is_put_in_force_again_as_a_new_one(sandbox: Connecti
     assert mappings.in_force(sandbox) == first.document
 
 
+def test_what_somebody_is_still_deciding_stays_where_something_else_is_put_in_force(
+    sandbox: Connection,
+) -> None:
+    document = mappings.in_force(sandbox)
+    theirs = decide(document, "deal_updated", ignored=["views"])
+    mappings.write_draft(sandbox, theirs)
+    assert mappings.is_unfinished(sandbox)
+
+    mappings.put_in_force(sandbox, decide(document, "deal_created", ignored=["views"]))
+
+    assert mappings.draft(sandbox).document == theirs
+
+
+def test_a_draft_in_which_nothing_was_decided_goes_with_what_it_began_with(
+    sandbox: Connection,
+) -> None:
+    document = mappings.in_force(sandbox)
+    mappings.write_draft(sandbox, document)
+    assert not mappings.is_unfinished(sandbox)
+    mappings.put_in_force(sandbox, decide(document, "deal_created", ignored=["views"]))
+    assert not MappingDraft.objects.exists()
+    assert not mappings.is_unfinished(sandbox)
+
+
 def test_rows_that_were_written_otherwise_become_a_version_too(sandbox: Connection) -> None:
     EventAction.objects.filter(event__slug="deal_created").update(ignored=["views"])
 
@@ -280,6 +319,21 @@ def test_rows_that_were_written_otherwise_become_a_version_too(sandbox: Connecti
     assert version.author == "x" * 255
     assert version.document["opportunity"]["events"]["deal_created"]["ignored"] == ["views"]
     assert mappings.record(sandbox) is None
+
+
+def test_rows_that_were_written_otherwise_are_kept_before_others_are_put_in_force(
+    sandbox: Connection,
+) -> None:
+    first = MappingVersion.objects.get()
+    EventAction.objects.filter(event__slug="deal_created").update(ignored=["views"])
+    written = mappings.in_force(sandbox)
+
+    third = mappings.put_in_force(sandbox, first.document)
+
+    assert third is not None
+    assert mappings.in_force(sandbox) == first.document
+    assert MappingVersion.objects.get(number=2).document == written
+    assert (third.number, sandbox.mapping_version) == (3, 3)
 
 
 def test_a_number_that_was_overwritten_is_right_again_with_the_next_decision(

@@ -25,7 +25,7 @@ from xkit_crm.exceptions import (
     MappingInvalid,
     Problem,
 )
-from xkit_crm.mapping import completeness, documents
+from xkit_crm.mapping import completeness, documents, reconsidering
 from xkit_crm.mapping.phrases import Phrase
 from xkit_crm.mapping.suggestions import likest, propose
 from xkit_crm.mapping.transformations import ActionType, Kind, unfinished, unknown_keys
@@ -306,13 +306,79 @@ def draft(connection: Connection) -> MappingDraft:
     return made
 
 
-def write_draft(connection: Connection, document: Document) -> MappingDraft:
-    """Replace the draft. Raises `MappingInvalid` with every problem of the document."""
+def write_draft(
+    connection: Connection, document: Document, *, aside: reconsidering.Aside | None = None
+) -> MappingDraft:
+    """Replace the draft; what was put aside stays, unless it is given. Raises `MappingInvalid` with
+    every problem of the document."""
     require_valid(document, begun=True)
-    made, _created = MappingDraft.objects.update_or_create(
-        connection=connection, defaults={"document": document, "revision": new_uuid()}
-    )
+    written: dict[str, Any] = {"document": document, "revision": new_uuid()}
+    if aside is not None:
+        written["aside"] = aside
+    made, _ = MappingDraft.objects.update_or_create(connection=connection, defaults=written)
     return made
+
+
+def choose_object(
+    connection: Connection, provider: Provider, slug: str, remote_object: str
+) -> MappingDraft:
+    """Let a CRM object be another remote object in the draft; an empty string: it isn't used.
+
+    What was decided for the one before is put aside, and there again when that is chosen again. For
+    one that was never chosen fields are proposed; what each event does stays as it was decided.
+    """
+    found = draft(connection)
+    before = found.document.get(slug, {})
+    old, aside = before.get("remote_object"), found.aside
+    if remote_object == old:
+        return found
+    if old:
+        aside = reconsidering.put_aside(aside, slug, old, before)
+    kept = aside.get(slug, {}).get(remote_object)
+    if not remote_object:
+        now = {**before, "remote_object": ""}
+    elif kept and not documents.check({slug: kept}, definitions([slug]), begun=True):
+        now = kept
+    else:
+        proposed = with_proposals(provider, {slug: {"remote_object": remote_object}})[slug]
+        now = reconsidering.with_choices(proposed, before)
+    return write_draft(connection, {**found.document, slug: now}, aside=aside)
+
+
+def choose_action(
+    provider: Provider, found: MappingDraft, event: catalogue.Event, action: str, workflow: str
+) -> tuple[Document, reconsidering.Aside]:
+    """The draft's document and what is put aside, where an event does something else: with what was
+    decided for that before, or else with what is proposed. Writes nothing."""
+    given = found.document.get(event.crm_object, {})
+    before = given.get("events", {}).get(event.slug, {})
+    place, aside = f"{event.crm_object}.{event.slug}", found.aside
+    if action != ActionType.WORKFLOW:
+        workflow = ""
+    elif not workflow:
+        known = [one.name for one in descriptions.workflows(provider)]
+        last = reconsidering.last_workflow(aside, place)
+        workflow = last if last in known else next(iter(known), "")
+    now: dict[str, Any] = {"action": action, "workflow": workflow}
+    if before and all(now[name] == before.get(name, "") for name in now):
+        return found.document, aside
+    kept, new = before, reconsidering.target(given, now)
+    if before and new != (old := reconsidering.target(given, before)):
+        aside = reconsidering.put_aside(aside, place, old, before)
+        kept = aside[place].get(new, {})
+    now["ignored"] = kept.get("ignored") or []
+    now["transformations"] = [
+        row
+        for row in kept.get("transformations") or ()
+        if not unknown_keys({"transformations": [row]}, event.payload_schema, begun=True)
+    ]
+    events = {name: one for name, one in given.get("events", {}).items() if name != event.slug}
+    if not now["transformations"]:
+        undecided = {event.crm_object: {**given, "events": events}}
+        proposed = with_proposals(provider, undecided)[event.crm_object]["events"]
+        now = reconsidering.as_decided(proposed.get(event.slug, {}), now)
+    part = {**given, "events": {**events, event.slug: now}}
+    return {**found.document, event.crm_object: part}, aside
 
 
 def require_valid(document: Any, *, begun: bool = False) -> None:
@@ -326,10 +392,27 @@ def require_valid(document: Any, *, begun: bool = False) -> None:
 
 
 def begin_anew(connection: Connection) -> None:
-    """Another CRM is behind the connection: what was mapped to the one before says nothing."""
-    document = with_proposals(provider_for(connection), {})
+    """Another CRM is behind the connection: what was mapped to the one before says nothing, but
+    for what each event does."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    before = found.document if found else in_force(connection)
+    document = {
+        slug: reconsidering.with_choices(proposed, before.get(slug, {}))
+        for slug, proposed in with_proposals(provider_for(connection), {}).items()
+    }
     missing = {slug: {"remote_object": ""} for slug in definitions() if slug not in document}
-    write_draft(connection, {**missing, **document})
+    write_draft(connection, {**missing, **document}, aside={})
+
+
+def is_unfinished(connection: Connection) -> bool:
+    """Whether there is a draft with something that is not in force."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    return found is not None and _adds(found, in_force(connection))
+
+
+def _adds(draft: MappingDraft, document: Document) -> bool:
+    # What it doesn't name stays as it is.
+    return bool(documents.differences(document, {**document, **draft.document}))
 
 
 def drop_draft(connection: Connection) -> None:
@@ -346,14 +429,23 @@ def put_in_force(
     """Carry out this mapping from now on, and let what waited for it go; gives the new version,
     None where nothing has changed.
 
-    Objects and events that the document doesn't name stay as they are. Raises `MappingInvalid`.
+    Objects and events that the document doesn't name stay as they are, and so does a draft with
+    other decisions. What was in force before and is no version yet becomes one, so that one can go
+    back to it. Raises `MappingInvalid`.
     """
     require_valid(document)
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
         lock(connection)
+        before = in_force(connection)
+        if before:
+            # Rows that were written past the versions are in none of them, and would be lost.
+            _keep(connection, before)
         for slug, given in document.items():
             _write(connection, slug, given)
-        MappingDraft.objects.filter(connection=connection).delete()
+        draft = MappingDraft.objects.filter(connection=connection).first()
+        # What somebody is still deciding stays theirs, whoever puts something else in force.
+        if draft and (draft.document == document or not _adds(draft, before)):
+            draft.delete()
         return record(connection, author=author)
 
 
@@ -404,16 +496,21 @@ def record(connection: Connection, *, author: str = "") -> MappingVersion | None
     waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
         lock(connection)  # so that versions come one by one
-        now_in_force = in_force(connection)
-        last = MappingVersion.objects.filter(connection=connection).first()
-        number, made = last.number if last else 0, None
-        if last is None or last.document != now_in_force:
-            number += 1
-            made = MappingVersion.objects.create(
-                connection=connection, number=number, document=now_in_force, author=author[:255]
-            )
-        Connection.objects.filter(pk=connection.pk).update(mapping_version=number)
+        made = _keep(connection, in_force(connection), author=author)
         release(connection.pk)
+    return made
+
+
+def _keep(connection: Connection, document: Document, *, author: str = "") -> MappingVersion | None:
+    """Make this document, which is in force, a version where it isn't the last one."""
+    last = MappingVersion.objects.filter(connection=connection).first()
+    number, made = last.number if last else 0, None
+    if last is None or last.document != document:
+        number += 1
+        made = MappingVersion.objects.create(
+            connection=connection, number=number, document=document, author=author[:255]
+        )
+    Connection.objects.filter(pk=connection.pk).update(mapping_version=number)
     connection.mapping_version = number
     return made
 

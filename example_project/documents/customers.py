@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import xkit_crm
-from xkit_crm.models import Connection, EventAction, EventDefinition, ObjectMapping
+from xkit_crm import mappings
 from xkit_crm.providers.base import RemoteType
 from xkit_crm.providers.sandbox.models import Flow, FlowStep
 from xkit_crm.providers.sandbox.records import create_record
@@ -32,8 +32,12 @@ def acme() -> Workspace:
     stage = _value_map(
         "StageName", "status", draft="Prospecting", sent="Negotiation", signed="Closed Won"
     )
+    mapping = mappings.in_force(connection)
     for event in ("create_opportunity", "document_updated"):
-        _amend(connection, event, stage)
+        action = mapping["opportunity"]["events"][event]
+        kept = [row for row in action["transformations"] if row["field"] != stage["field"]]
+        action["transformations"] = [*kept, stage]
+    mappings.put_in_force(connection, mapping, author=workspace.name)
     return workspace
 
 
@@ -63,15 +67,6 @@ def globex() -> Workspace:
     _welcome_flow(org)
     workspace = Workspace.objects.create(name="Globex", crm_connection_id="globex")
     connection = xkit_crm.connect("globex", provider="sandbox", context=str(workspace.pk))
-    _map(
-        connection,
-        "opportunity",
-        "Agreement__c",
-        fields={
-            "document_name": "Title__c",
-            "document_tags": {"State": "State__c", "Source": "Source__c"},
-        },
-    )
     state = _value_map(
         "State__c",
         "status",
@@ -83,22 +78,33 @@ def globex() -> Workspace:
     title = {"field": "Title__c", "kind": "template", "template": "Signet: {name}"}
     source = {"field": "Source__c", "kind": "static", "value": "Signet", "mode": "on_create"}
     touched = {"field": "Touched__c", "kind": "date", "key": "updated_at"}
-    _decide(connection, "create_opportunity", "create", title, worth, state, source)
-    _decide(connection, "create_opportunity_for_document", "create", title, source)
-    _decide(connection, "document_updated", "update", title, worth, state, touched)
     withdrawn = {"field": "State__c", "kind": "static", "value": "Withdrawn"}
-    _decide(connection, "document_deleted", "update", withdrawn)
-    _map(connection, "contact", "Lead", fields={"full_name": "LastName", "email": "Email"})
-    _decide(
-        connection,
-        "create_contact",
-        "workflow",
-        {"field": "name", "kind": "direct", "key": "name"},
-        {"field": "email", "kind": "direct", "key": "email"},
-        workflow="welcome_person",
-    )
-    _decide(connection, "contact_updated", "noop")
-    _decide(connection, "contact_deleted", "noop")
+    opportunity = {
+        "remote_object": "Agreement__c",
+        "fields": {
+            "document_name": "Title__c",
+            "document_tags": {"State": "State__c", "Source": "Source__c"},
+        },
+        "events": {
+            "create_opportunity": _does("create", title, worth, state, source),
+            "create_opportunity_for_document": _does("create", title, source),
+            "document_updated": _does("update", title, worth, state, touched),
+            "document_deleted": _does("update", withdrawn),
+        },
+    }
+    name = {"field": "name", "kind": "direct", "key": "name"}
+    email = {"field": "email", "kind": "direct", "key": "email"}
+    contact = {
+        "remote_object": "Lead",
+        "fields": {"full_name": "LastName", "email": "Email"},
+        "events": {
+            "create_contact": _does("workflow", name, email, workflow="welcome_person"),
+            "contact_updated": _does("noop"),
+            "contact_deleted": _does("noop"),
+        },
+    }
+    decided = {"opportunity": opportunity, "contact": contact}
+    mappings.put_in_force(connection, decided, author=workspace.name)
     return workspace
 
 
@@ -134,50 +140,12 @@ def _welcome_flow(org: Any) -> None:
     )
 
 
-# -- what a customer decides, as rows -------------------------------------------------------------
+# -- what a customer decides, as in a mapping document --------------------------------------------
 
 
 def _value_map(field: str, key: str, **values: str) -> dict[str, Any]:
     return {"field": field, "kind": "value_map", "key": key, "values": values}
 
 
-def _map(
-    connection: Connection, crm_object: str, remote_object: str, *, fields: dict[str, Any]
-) -> None:
-    mapping = ObjectMapping.objects.filter(
-        connection=connection, crm_object__slug=crm_object
-    ).first()
-    if mapping is None:
-        event = EventDefinition.objects.filter(crm_object__slug=crm_object)[0]
-        mapping = ObjectMapping(connection=connection, crm_object=event.crm_object)
-    mapping.remote_object, mapping.fields = remote_object, fields
-    mapping.full_clean()
-    mapping.save()
-    mapping.actions.all().delete()
-
-
-def _decide(
-    connection: Connection,
-    event: str,
-    action: str,
-    *transformations: dict[str, Any],
-    workflow: str = "",
-) -> None:
-    definition = EventDefinition.objects.get(slug=event)
-    row = EventAction(
-        mapping=connection.mappings.get(crm_object_id=definition.crm_object_id),
-        event=definition,
-        action=action,
-        workflow=workflow,
-        transformations=list(transformations),
-    )
-    row.full_clean()
-    row.save()
-
-
-def _amend(connection: Connection, event: str, transformation: dict[str, Any]) -> None:
-    row = EventAction.objects.get(mapping__connection=connection, event__slug=event)
-    kept = [t for t in row.transformations if t["field"] != transformation["field"]]
-    row.transformations = [*kept, transformation]
-    row.full_clean()
-    row.save()
+def _does(action: str, *rows: dict[str, Any], workflow: str = "") -> dict[str, Any]:
+    return {"action": action, "workflow": workflow, "transformations": list(rows)}

@@ -221,6 +221,23 @@ def test_what_is_in_force_already_is_said_to_be_so(
     assert MappingVersion.objects.count() == 2
 
 
+def test_what_was_written_past_the_versions_is_not_lost(
+    second: MappingVersion, admin_client: Client
+) -> None:
+    def is_in_force() -> bool:
+        shown = admin_client.get(page(MappingVersion, "change", second.pk)).content.decode()
+        return 'alt="True"' in shown
+
+    assert is_in_force()
+    act("deal_created", action="create", transformations=[], ignored=["views"])
+    assert not is_in_force()
+
+    assert "Acme: 2 is in force again, as version 4." in put_back(admin_client, second)
+
+    kept = MappingVersion.objects.get(number=3).document
+    assert kept["opportunity"]["events"]["deal_created"]["ignored"] == ["views"]
+
+
 def test_two_versions_of_one_connection_are_not_put_in_force(
     second: MappingVersion, admin_client: Client
 ) -> None:

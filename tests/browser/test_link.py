@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from example_project.documents.models import Workspace
 from tests.browser.link import (
+    choose,
     confirm,
     connected,
     decide_the_rest,
@@ -145,3 +146,35 @@ def test_what_another_tab_changed_is_looked_at_again(
     frame.get_by_role("button", name="Confirm").click()
     expect(page.locator("dialog")).to_have_count(0)
     assert EventAction.objects.get(event__slug="document_deleted").action == "noop"
+
+
+def test_what_another_tab_changed_is_not_overwritten(page: Page, workspace: Workspace) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Document Updated")
+    second = opened(page.context.new_page(), workspace)
+    go_to(second, "Document Updated")
+    choose(frame, "Amount", "Written", "protect")
+    choose(second, "Document Name", "Written", "when_empty")
+    expect(second.get_by_role("alert")).to_contain_text("changed meanwhile")
+    expect(row(second, "Amount").get_by_label("Written")).to_have_value("protect")
+    expect(row(second, "Document Name").get_by_label("Written")).to_have_value("always")
+    choose(second, "Document Name", "Written", "when_empty")
+    expect(second.get_by_role("alert")).to_have_count(0)
+
+
+def test_one_change_after_another_is_no_other_tab(page: Page, workspace: Workspace) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Document Updated")
+    written = ("when_empty", "protect", "on_create", "protect", "when_empty")
+    for mode in written:  # without waiting for each to be kept
+        row(frame, "Amount").get_by_label("Written").select_option(mode)
+        row(frame, "Document Name").get_by_label("Written").select_option(mode)
+    saved(frame)
+    expect(frame.get_by_role("alert")).to_have_count(0)
+    page.reload()
+    frame = opened(page, workspace)
+    go_to(frame, "Document Updated")
+    for label in ("Amount", "Document Name"):
+        expect(row(frame, label).get_by_label("Written")).to_have_value("when_empty")

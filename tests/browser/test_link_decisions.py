@@ -168,3 +168,22 @@ def test_an_entry_of_ones_own_is_kept_once_it_has_a_name_and_a_field(
     expect(frame.get_by_label("Name of the entry")).to_have_value("Stage of it")
     document = MappingDraft.objects.get(connection=connection).document
     assert document["opportunity"]["fields"]["document_tags"] == {"Stage of it": "StageName"}
+
+
+def test_looking_at_the_other_actions_loses_nothing(page: Page, workspace: Workspace) -> None:
+    connection = simple(workspace)
+    Flow.objects.create(
+        org=Org.objects.get(slug=connection.pk), name="intake", inputs=[{"name": "who"}]
+    )
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    row(frame, "Signer's Email").get_by_label("don’t send it").check()
+    saved(frame)
+    choose(frame, "Amount", "as", "default")
+    frame.get_by_label("Create a record").focus()
+    for _ in range(3):  # a workflow, nothing, and round to the first again
+        page.keyboard.press("ArrowDown")
+        saved(frame)
+    expect(frame.get_by_label("Create a record")).to_be_checked()
+    expect(row(frame, "Signer's Email").get_by_label("don’t send it")).to_be_checked()
+    expect(row(frame, "Amount").get_by_label("as")).to_have_value("default")

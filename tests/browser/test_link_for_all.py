@@ -83,6 +83,44 @@ def test_no_step_is_in_anybodys_way(page: Page, workspace: Workspace, scheme: st
         assert told == [], step
 
 
+def test_what_is_asked_before_something_is_lost_is_in_nobodys_way(
+    page: Page, workspace: Workspace
+) -> None:
+    connection = simple(workspace)
+    frame = opened(page, workspace)
+
+    def look() -> None:
+        inner = next(f for f in page.frames if "/crm-link/" in f.url)
+        found = Axe().run(inner, options={"runOnly": WCAG}).response["violations"]
+        assert [node["html"] for rule in found for node in rule["nodes"]] == []
+        assert inner.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+    page.set_viewport_size({"width": 375, "height": 700})
+    go_to(frame, "Document Deleted")
+    frame.get_by_label("Do nothing").check()
+    on(frame, "Continue")
+    frame.get_by_role("link", name="Review", exact=True).click()
+    frame.get_by_text("Discard these changes").click()
+    expect(frame.get_by_role("button", name="Discard them now")).to_be_visible()
+    look()
+    frame.locator(".back").click()
+    expect(frame.locator(".steps")).to_be_visible()
+    frame.get_by_text("More", exact=True).click()
+    file = {"name": "mapping.json", "mimeType": "application/json", "buffer": b"{}"}
+    frame.get_by_label("Use the decisions of a file").set_input_files(file)  # type: ignore[arg-type]
+    frame.get_by_role("button", name="Load").click()
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("not confirmed yet")
+    look()
+    on(frame, "Keep them")
+    frame.get_by_text("More", exact=True).click()
+    frame.get_by_text("Disconnect this CRM").click()
+    look()
+    connection.refresh_from_db()
+    assert connection.status == "enabled"
+    frame.get_by_role("button", name="Disconnect now").press("Enter")
+    expect(frame.get_by_role("heading", level=1)).to_have_text("Your CRM is disconnected")
+
+
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page, workspace: Workspace) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
     # A name that nobody can shorten, in the list of the preview.

@@ -46,6 +46,10 @@ class Visitor:
         """A part of a page, as htmx asks for it."""
         return self.client.get(f"{self.at}{path}", query, HTTP_HX_REQUEST="true")
 
+    def part_post(self, path: str, data: dict[str, Any]) -> Any:
+        """What htmx posts."""
+        return self.post(path, data, HTTP_HX_REQUEST="true")
+
     def post(self, path: str, data: dict[str, Any] | None = None, **named: Any) -> Any:
         return self.client.post(f"{self.at}{path}", data or {}, **named)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -28,7 +29,9 @@ from xkit_crm.models import (
     ObjectMapping,
     RecordLink,
 )
-from xkit_crm.providers.sandbox.models import Misbehaviour, Object, Org, Record
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.registry import provider_for
+from xkit_crm.providers.sandbox.models import Field, Flow, Misbehaviour, Object, Org, Record
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
 pytestmark = pytest.mark.django_db
@@ -208,6 +211,74 @@ def test_an_object_can_be_another_one_or_none(inside: Visitor) -> None:
     assert inside.post("objects/opportunity/choose/", {"remote_object": "Nope"}).status_code == 404
 
 
+def test_what_was_decided_for_an_object_is_there_again_when_it_is_chosen_again(
+    inside: Visitor,
+) -> None:
+    add_object(Org.objects.get(), "Agreement", fields=[{"name": "Title", "type": "string"}])
+    mapped = {"key": "name", "field": "Name", "kind": "direct", "mode": "protect"}
+    inside.post(EVENT, rows(mapped, STAGE))
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
+    inside.post("objects/opportunity/events/deal_updated/", {"action": "noop"})
+    before = draft()
+    for other in ("Agreement", "-", "Agreement"):
+        inside.post("objects/opportunity/choose/", {"remote_object": other})
+        assert draft() != before
+    inside.post("objects/opportunity/choose/", {"remote_object": "Opportunity"})
+    assert draft() == before
+
+
+def test_another_object_turns_no_deletion_on_and_sends_nothing_again(inside: Visitor) -> None:
+    add_object(Org.objects.get(), "Agreement", fields=[{"name": "Name", "type": "string"}])
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "update"})
+    inside.post("objects/opportunity/events/deal_updated/", {"action": "noop"})
+    inside.post(EVENT, rows({"key": "name", "field": "-"}, STAGE))
+    inside.post("objects/opportunity/choose/", {"remote_object": "Agreement"})
+    assert action("deal_deleted")["action"] == "update"
+    assert action("deal_updated")["action"] == "noop"
+    assert action()["transformations"] == []
+    assert action()["ignored"] == ["name"]
+
+
+@pytest.mark.parametrize("other", ["noop", "workflow"])
+def test_an_event_that_does_again_what_it_did_does_it_as_it_did(
+    inside: Visitor, other: str
+) -> None:
+    flow = Flow.objects.create(org=Org.objects.get(), name="intake", inputs=[{"name": "who"}])
+    Flow.objects.create(org=flow.org, name="another")
+    decided = rows({**NAME, "mode": "protect"}, STAGE, {"key": "amount", "field": "-"})
+    inside.post(EVENT, decided)
+    before = action()
+    inside.post(EVENT, {**decided, "action": other})
+    inside.post(EVENT, {"action": "create"})
+    assert action() == before
+
+
+def test_a_workflow_that_is_run_again_is_told_what_it_was_told(inside: Visitor) -> None:
+    org = Org.objects.get()
+    for name in ("another", "intake"):
+        Flow.objects.create(org=org, name=name, inputs=[{"name": "who"}])
+    who = {"key": "name", "field": "who", "kind": "direct"}
+    inside.post(EVENT, rows(act="workflow", workflow="intake"))
+    inside.post(EVENT, rows(who, act="workflow", workflow="intake"))
+    before = action()
+    assert before["transformations"] == [who]
+    for others in (["create", "noop"], ["noop"]):
+        for other in others:
+            inside.post(EVENT, {"action": other})
+        inside.post(EVENT, {"action": "workflow"})
+        assert action() == before
+
+
+def test_what_the_crm_dropped_meanwhile_hinders_nobody_from_going_back(inside: Visitor) -> None:
+    inside.post(EVENT, rows({"key": "name", "field": "Description", "kind": "direct"}))
+    before = action()
+    inside.post(EVENT, {"action": "noop"})
+    Field.objects.get(object__name="Opportunity", name="Description").delete()
+    descriptions.forget(provider_for(Connection.objects.get()))
+    inside.post(EVENT, {"action": "create"})
+    assert action() == before
+
+
 def test_what_is_read_is_decided_field_by_field(inside: Visitor) -> None:
     inside.post(
         "objects/opportunity/",
@@ -231,6 +302,40 @@ def test_an_entry_that_was_only_begun_is_shown_again(
     page = text(inside.post("objects/opportunity/", sent, HTTP_HX_REQUEST="true"))
     assert "document_tags" not in draft()["opportunity"]["fields"]
     assert f'value="{name or field}"' in page
+
+
+def seen(visitor: Visitor, path: str) -> str:
+    """What the form of a page says it was made of."""
+    (found,) = re.findall(r'name="seen" value="(\w+)"', text(visitor.get(path)))
+    return str(found)
+
+
+def test_what_another_tab_changed_meanwhile_is_not_overwritten(inside: Visitor) -> None:
+    first, second = seen(inside, EVENT), seen(inside, EVENT)
+    inside.post(EVENT, rows({**NAME, "mode": "protect"}, STAGE, seen=first))
+    before = draft()
+    late = inside.part_post(EVENT, rows(NAME, seen=second))
+    assert draft() == before
+    assert "changed meanwhile" in text(late)
+    assert late.headers["HX-Retarget"] == late.headers["HX-Reselect"] == "#event-form"
+    inside.post(EVENT, rows(NAME, seen=seen(inside, EVENT)))
+    assert draft() != before
+
+
+def test_what_another_tab_changed_elsewhere_is_no_matter(inside: Visitor) -> None:
+    one = seen(inside, EVENT)
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    inside.post("objects/opportunity/", {"read-document_name": "-"})
+    assert "changed meanwhile" not in text(inside.post(EVENT, rows(NAME, seen=one)))
+    assert len(action()["transformations"]) == 1
+
+
+def test_what_is_read_is_not_overwritten_either(inside: Visitor) -> None:
+    late = seen(inside, "objects/opportunity/")
+    inside.post("objects/opportunity/", {"read-document_name": "-", "seen": late})
+    answer = inside.part_post("objects/opportunity/", {"read-document_name": "Name", "seen": late})
+    assert "changed meanwhile" in text(answer)
+    assert draft()["opportunity"]["fields"]["document_name"] == ""
 
 
 # -- what is refused ------------------------------------------------------------------------------
@@ -415,7 +520,7 @@ def test_the_review_says_what_things_are_called(inside: Visitor) -> None:
     given["events"] = {"deal_created": made, "deal_updated": {**made, "action": "noop"}}
     inside.part("steps")
     file = SimpleUploadedFile("mapping.json", json.dumps({"opportunity": given}).encode())
-    inside.post("import", {"file": file})
+    inside.post("import", {"file": file, "sure": "yes"})
     page = text(inside.get("review/"))
     for said in ("Agreement", "Deal Created › Title", "Owner&#x27;s Email", "“Blue”"):
         assert said in page
@@ -480,14 +585,46 @@ def test_an_earlier_version_can_be_restored(inside: Visitor) -> None:
     assert MappingVersion.objects.count() == 3
 
 
+def test_a_version_is_in_use_only_where_it_is_what_is_carried_out(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    page = text(inside.get("versions/"))
+    assert "in use" in page
+    assert "Go back to this one" not in page
+    EventAction.objects.filter(event__slug="deal_deleted").update(action="noop")
+    page = text(inside.get("versions/"))
+    assert "in use" not in page
+    assert "Go back to this one" in page
+
+
 def test_a_mapping_travels_as_a_file(inside: Visitor) -> None:
     everything_decided(inside)
     saved = inside.get("mapping.json").content
     changed = json.loads(saved)
     changed["opportunity"]["events"]["deal_deleted"] = {"action": "noop"}
     file = SimpleUploadedFile("mapping.json", json.dumps(changed).encode())
-    assert inside.post("import", {"file": file}).status_code == 303
+    before = draft()
+    asked = text(inside.post("import", {"file": file}))
+    assert "they are lost" in asked
+    assert draft() == before
+    carried = json.loads(html.unescape(re.findall(r'name="text" value="([^"]*)"', asked)[0]))
+    assert carried == changed
+    sure = {"text": json.dumps(carried), "sure": "yes"}
+    assert inside.post("import", sure).status_code == 303
     assert action("deal_deleted") == {"action": "noop"}
+
+
+def test_an_earlier_version_replaces_nothing_unconfirmed_without_asking(inside: Visitor) -> None:
+    everything_decided(inside)
+    inside.post("review/", {"revision": revision(inside)})
+    inside.post("objects/opportunity/events/deal_deleted/", {"action": "noop"})
+    assert "they are lost" in text(inside.post("versions/1/restore"))
+    assert action("deal_deleted")["action"] == "noop"
+    inside.post("objects/contact/choose/", {"remote_object": "Lead"})
+    assert MappingDraft.objects.get().aside
+    inside.post("versions/1/restore", {"sure": "yes"})
+    assert action("deal_deleted")["action"] == "delete"
+    assert MappingDraft.objects.get().aside == {}
 
 
 @pytest.mark.parametrize(
@@ -621,6 +758,20 @@ def test_no_page_costs_more_than_twelve_queries(inside: Visitor) -> None:
     ):
         assert own_queries(lambda path=path: inside.part(path)) <= 12, path
     assert own_queries(lambda: inside.post(EVENT, rows(NAME, STAGE))) <= 12
+
+
+def test_what_was_never_decided_needs_no_mending(inside: Visitor) -> None:
+    everything_decided(inside)
+    add_field(Org.objects.get(), "Opportunity", "Due", label="Due", type="date", required=True)
+    add_field(Org.objects.get(), "Opportunity", "Seen", label="Seen", type="date", required=True)
+    descriptions.forget(provider_for(Connection.objects.get()))
+    found = text(inside.part("steps"))
+    assert "to decide" in found
+    assert "needs mending" not in found
+    assert "2 things are left to decide." in found
+    Field.objects.get(object__name="Opportunity", name="Name").delete()
+    descriptions.forget(provider_for(Connection.objects.get()))
+    assert "needs mending" in text(inside.part("steps"))
 
 
 def test_an_object_that_the_crm_dropped_is_said_to_be_gone(inside: Visitor) -> None:

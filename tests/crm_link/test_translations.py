@@ -22,7 +22,11 @@ from xkit_crm.providers.sandbox.models import Object, Org
 LANGUAGES = ("de", "fr", "es")
 PACKAGE = Path(xkit_crm.__file__).parent
 #: What a customer's people read; the strings of the admin may stay in English.
-PLACES = ("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings.py")
+PLACES = (
+    *("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings.py"),
+    *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*.py")),
+    *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*/provider.py")),
+)
 
 #: A string of a catalogue: its msgid, or for a plural its msgid and the number of the form.
 Key = str | tuple[str, int]

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from xkit_crm.mapping.completeness import missing, payload_keys, undecided, unread
+from xkit_crm.exceptions import Problem
+from xkit_crm.mapping.completeness import (
+    is_undecided,
+    missing,
+    payload_keys,
+    undecided,
+    unread,
+)
 from xkit_crm.mapping.transformations import check_action, parse_action
 from xkit_crm.providers.base import Choice, RemoteField, RemoteType, Workflow
 
@@ -69,6 +76,18 @@ def test_only_a_create_misses_the_fields_that_the_crm_requires() -> None:
     for rows in ([], [empty("Name")]):
         assert told("create", *rows) == ["Name: Deal Name is required by the CRM"]
         assert told("update", *rows) == told("delete", *rows) == told("search", *rows) == []
+
+
+def test_what_is_required_and_fed_by_nothing_was_never_decided() -> None:
+    written = [empty("Name"), static("Gone"), static("Stage", "Nope")]
+    action = parse_action({"action": "create", "remote_object": "Deal", "transformations": written})
+    problems = missing(action, event_type="create", fields=FIELDS)
+    assert [(p.path, is_undecided(p, action)) for p in problems] == [
+        ("transformations.Name", True),
+        ("transformations.Gone", False),
+        ("transformations.Stage", False),
+    ]
+    assert not is_undecided(Problem("action", "delete is no answer"), action)
 
 
 @pytest.mark.parametrize("action", ["create", "update", "search"])

@@ -229,7 +229,7 @@ class EventActionAdmin(DecidingAdmin):
 
 @admin.register(MappingVersion)
 class MappingVersionAdmin(ReadOnlyAdmin):
-    list_display = ["version", "connection_link", "is_in_force", "author", "created_at"]
+    list_display = ["version", "connection_link", "is_newest", "author", "created_at"]
     list_select_related = ["connection"]
     search_fields = ["connection__id", "connection__context", "author"]
     date_hierarchy = "created_at"
@@ -287,9 +287,14 @@ class MappingVersionAdmin(ReadOnlyAdmin):
     def connection_link(self, version: MappingVersion) -> str:
         return link_to(version.connection)
 
+    @admin.display(description=_("newest"), boolean=True)
+    def is_newest(self, version: MappingVersion) -> bool:
+        return version.number == version.connection.mapping_version
+
     @admin.display(description=_("in force"), boolean=True)
     def is_in_force(self, version: MappingVersion) -> bool:
-        return version.number == version.connection.mapping_version
+        """Rows may have been written past the versions, so it is what they say that counts."""
+        return bool(version.document == mappings.in_force(version.connection))
 
     @admin.display(description=_("what it changed"))
     def changes(self, version: MappingVersion) -> str:

@@ -79,6 +79,11 @@ def action(data: QueryDict) -> dict[str, Any]:
     }
 
 
+def has_rows(data: QueryDict) -> bool:
+    """Whether the form had rows at all: that of an event which does nothing has none."""
+    return any(_ROW.match(name) for name in data)
+
+
 def _row(data: QueryDict, number: int, field: str, key: str) -> dict[str, Any] | None:
     def given(name: str) -> str:
         return data.get(f"row-{number}-{name}", "")

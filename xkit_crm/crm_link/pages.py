@@ -20,7 +20,8 @@ from xkit_crm.conf import settings
 from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.tokens import Session, unseal
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, LinkTokenInvalid
-from xkit_crm.models import Connection
+from xkit_crm.mapping import documents
+from xkit_crm.models import Connection, MappingDraft
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers.base import Provider
 from xkit_crm.providers.registry import provider_class, provider_for
@@ -142,9 +143,13 @@ class Visit:
         return provider_class(self.known.provider).label
 
     @cached_property
+    def draft(self) -> MappingDraft:
+        return mappings.draft(self.known)
+
+    @property
     def document(self) -> mappings.Document:
         """What is decided so far."""
-        found: mappings.Document = mappings.draft(self.known).document
+        found: mappings.Document = self.draft.document
         return found
 
     def crm_object(self, slug: str) -> catalogue.Object:
@@ -158,10 +163,14 @@ class Visit:
             raise Http404(event)
         return found
 
-    def write(self, document: mappings.Document) -> None:
+    def write(self, document: mappings.Document, **kept: Any) -> None:
         """Change what is decided. Raises `MappingInvalid`."""
-        mappings.write_draft(self.known, document)
-        self.document = document
+        self.draft = mappings.write_draft(self.known, document, **kept)
+
+    def is_overtaken(self, part: Any) -> bool:
+        """Whether a form was made before somebody else changed this part of the document."""
+        seen = self.request.POST.get("seen")
+        return seen is not None and seen != documents.fingerprint(part)
 
     def decide(self, slug: str, **parts: Any) -> None:
         """Change what is decided of one CRM object."""

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, mappings, schema
 from xkit_crm.crm_link.wording import action_name, labelled, problem_text, said
+from xkit_crm.delivery.decisions import Decision
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping import completeness
 from xkit_crm.mapping.transformations import ActionType
@@ -98,12 +99,21 @@ def _event_step(provider: Provider, document: Mapping[str, Any], event: catalogu
     return Step(
         event.slug,
         definition.label,
-        "off" if action == ActionType.NOOP else _state(state),
+        "off" if action == ActionType.NOOP else _state(_by_action(state, found)),
         description=definition.description,
         summary=action_name(action) if action else "",
         problems=tuple(problem_text(p, event) for p in (*state.missing, *state.undecided)),
         crm_object=event.crm_object,
     )
+
+
+def _by_action(state: mappings.State, found: Decision | None) -> mappings.State:
+    """The state, with what is missing since it was never decided among the undecided."""
+    if found is None:
+        return state
+    never = tuple(p for p in state.missing if completeness.is_undecided(p, found.action))
+    broken = tuple(p for p in state.missing if p not in never)
+    return mappings.State(broken, (*never, *state.undecided))
 
 
 def _state(state: mappings.State) -> str:

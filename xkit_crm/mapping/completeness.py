@@ -11,9 +11,16 @@ from typing import Any
 from django.utils.translation import gettext_noop as _
 
 from xkit_crm.exceptions import Problem
-from xkit_crm.mapping.fitting import misfit, unfilled, untranslated
+from xkit_crm.mapping.fitting import is_unfilled, misfit, unfilled, untranslated
 from xkit_crm.mapping.phrases import Phrase
-from xkit_crm.mapping.transformations import Action, ActionType, Kind, Transformation, keys_of
+from xkit_crm.mapping.transformations import (
+    KEYED,
+    Action,
+    ActionType,
+    Kind,
+    Transformation,
+    keys_of,
+)
 from xkit_crm.providers.base import RemoteField, RemoteType, Workflow
 
 #: What is said of what nobody has decided.
@@ -85,6 +92,20 @@ def doubtful(
         if (field := fields.get(transformation.field))
         and (error := untranslated(transformation, field, payload_schema))
     ]
+
+
+def is_undecided(problem: Problem, action: Action) -> bool:
+    """Whether something that is missing was never decided, rather than that it no longer fits:
+    nothing is written to the field at all, or what feeds it is yet to be chosen."""
+    head, _dot, field = problem.path.partition(".")
+    written = {t.field for t in action.transformations if _is_chosen(t)}
+    return head == "transformations" and field not in written
+
+
+def _is_chosen(transformation: Transformation) -> bool:
+    if transformation.kind in KEYED and not transformation.key:
+        return False
+    return transformation.kind is not Kind.EMPTY and not is_unfilled(transformation)
 
 
 def unread(fields: Mapping[str, Any], feeds: Mapping[str, Any]) -> list[Problem]:

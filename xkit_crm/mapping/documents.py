@@ -12,6 +12,7 @@ the rows of it. Knows no model and no HTTP.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -121,6 +122,11 @@ def elsewhere(given: Mapping[str, Any], event: str, key: str) -> dict[str, Any] 
                 return {name: row[name] for name in row if name not in ("mode", "operator")}
     feed = given.get("fields", {}).get(key)
     return {"field": feed, "kind": "direct", "key": key} if feed and isinstance(feed, str) else None
+
+
+def fingerprint(part: Any) -> str:
+    """What a part of a document is told by, so that a form says which one it was made of."""
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,9 +59,14 @@ def misfit(
 def unfilled(transformation: Transformation, field: RemoteField) -> str:
     """That nobody has said which fixed value it is; empty where they have. None is one: it clears
     the field."""
-    if transformation.kind in (Kind.STATIC, Kind.DEFAULT) and transformation.value in ("", []):
+    if is_unfilled(transformation):
         return Phrase(_("%(field)s: the value is not filled in yet"), field=field.label)
     return ""
+
+
+def is_unfilled(transformation: Transformation) -> bool:
+    """Whether it has a fixed value that nobody has given."""
+    return transformation.kind in (Kind.STATIC, Kind.DEFAULT) and transformation.value in ("", [])
 
 
 def untranslated(

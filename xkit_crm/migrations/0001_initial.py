@@ -288,6 +288,7 @@ class Migration(migrations.Migration):
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='mapping_draft', serialize=False, to='xkit_crm.connection', verbose_name='connection')),
                 ('document', xkit_crm.models.base.OrderedJSONField(verbose_name='mapping')),
+                ('aside', xkit_crm.models.base.OrderedJSONField(blank=True, default=dict, verbose_name='put aside')),
                 ('revision', models.UUIDField(default=xkit_crm.models.base.new_uuid, editable=False)),
             ],
             options={

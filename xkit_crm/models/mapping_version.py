@@ -48,6 +48,9 @@ class MappingDraft(Dated):
         verbose_name=_("connection"),
     )
     document = OrderedJSONField(_("mapping"))
+    #: What was decided for objects and workflows that were chosen before
+    #: (`mapping/reconsidering.py`).
+    aside = OrderedJSONField(_("put aside"), default=dict, blank=True)
     #: Another one with every change, so that what is confirmed is what was looked at.
     revision = models.UUIDField(default=new_uuid, editable=False)
 

@@ -14,7 +14,8 @@ from xkit_crm.crm_link.pages import Visit, is_partial, page
 from xkit_crm.exceptions import Problem
 from xkit_crm.mapping import documents, picking, resolving
 from xkit_crm.mapping.fitting import described
-from xkit_crm.mapping.transformations import ActionType, parse_object_map
+from xkit_crm.mapping.reconsidering import target
+from xkit_crm.mapping.transformations import parse_object_map
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import RemoteField
@@ -41,7 +42,7 @@ def show_steps(request: HttpRequest, visit: Visit) -> HttpResponse:
     return visit.render(
         "_steps",
         steps=found,
-        left=steps.left(found),
+        left_count=sum(len(step.problems) for step in steps.left(found)),
         changed=bool(documents.differences(mappings.in_force(visit.known), visit.document)),
     )
 
@@ -55,15 +56,11 @@ def choose_object(request: HttpRequest, visit: Visit, slug: str) -> HttpResponse
     if request.method == "POST":
         chosen = request.POST.get("remote_object", "")
         if chosen == answers.IGNORED:
-            visit.decide(slug, remote_object="")
+            mappings.choose_object(visit.known, visit.provider, slug, "")
             return visit.go("overview")
         if chosen not in {remote.name for remote in found}:
             raise Http404(chosen)
-        if chosen != given.get("remote_object"):
-            # Another object has other fields: begin with what is proposed for it.
-            anew = {slug: {"remote_object": chosen}}
-            fresh = mappings.with_proposals(visit.provider, visit.document | anew)
-            visit.write(visit.document | {slug: fresh[slug]})
+        mappings.choose_object(visit.known, visit.provider, slug, chosen)
         return visit.go("object", slug=slug)
     return visit.render(
         "choose_object",
@@ -82,12 +79,13 @@ def show_object(request: HttpRequest, visit: Visit, slug: str) -> HttpResponse:
     if not remote:
         return visit.go("choose_object", slug=slug)
     fields = descriptions.fields(visit.provider, remote)
-    if request.method == "POST":
+    moved = visit.is_overtaken(_seen(given))
+    if request.method == "POST" and not moved:
         read = answers.fields(request.POST, crm_object.fields)
         _refuse_unknown(read, given.get("fields", {}), fields)
         visit.decide(slug, fields=read)
         given = {**given, "fields": read}
-    return visit.render(
+    answer = visit.render(
         "_reads" if is_partial(request) else "object",
         crm_object=crm_object,
         remote=remote,
@@ -98,7 +96,10 @@ def show_object(request: HttpRequest, visit: Visit, slug: str) -> HttpResponse:
             fields,
             answers.begun(request.POST, crm_object.fields),
         ),
+        seen=documents.fingerprint(_seen(given)),
+        moved=moved,
     )
+    return _as_a_whole(answer, "#reads") if moved else answer
 
 
 def _refuse_unknown(
@@ -120,43 +121,63 @@ def show_event(request: HttpRequest, visit: Visit, slug: str, event: str) -> Htt
     if not given.get("remote_object"):
         return visit.go("choose_object", slug=slug)
     refused: list[Problem] = []
-    if request.method == "POST":
-        changed = _answered(visit, found, given, request)
-        refused = mappings.refusals(visit.provider, visit.document, changed, found)
+    moved = visit.is_overtaken(_seen(given, event))
+    if request.method == "POST" and not moved:
+        answer = answers.action(request.POST)
+        begun, aside = mappings.choose_action(
+            visit.provider, visit.draft, found, answer["action"], answer["workflow"]
+        )
+        changed = _answered(visit, found, begun, answer, request)
+        refused = mappings.refusals(visit.provider, begun, changed, found)
         if not refused:
-            visit.write(changed)
+            visit.write(changed, aside=aside)
     workflows = descriptions.workflows(visit.provider)
-    return visit.render(
+    shown = visit.render(
         "_event_form" if is_partial(request) else "event",
         **_event_context(visit, found),
         refused=[wording.problem_text(p, found) for p in refused],
         actions=wording.actions(found, has_workflows=bool(workflows)),
         workflows=workflows,
-        saved=request.method == "POST" and not refused,
+        saved=request.method == "POST" and not refused and not moved,
+        seen=documents.fingerprint(_seen(visit.document[slug], event)),
+        moved=moved,
     )
+    return _as_a_whole(shown, "#event-form") if moved else shown
+
+
+def _seen(given: Mapping[str, Any], event: str = "") -> list[Any]:
+    """What a form of a CRM object shows of its part of the document."""
+    shown = given.get("events", {}).get(event) if event else given.get("fields")
+    return [given.get("remote_object"), shown]
+
+
+def _as_a_whole(response: HttpResponse, form: str) -> HttpResponse:
+    """Have all of the form replaced and shown, whichever part of it was asked for."""
+    response["HX-Retarget"] = response["HX-Reselect"] = form
+    response["HX-Reswap"] = "outerHTML show:top"
+    return response
 
 
 def _answered(
-    visit: Visit, event: catalogue.Event, given: Mapping[str, Any], request: HttpRequest
-) -> dict[str, Any]:
-    """The document with what was filled in; another action begins with what is proposed."""
-    before = given.get("events", {}).get(event.slug, {})
-    action = answers.action(request.POST)
-    if _writes_to(action) != _writes_to(before):
-        action["transformations"] = []  # they named what the other one has
-    if action["action"] != before.get("action") and not action["transformations"]:
-        without = {n: e for n, e in given.get("events", {}).items() if n != event.slug}
-        proposed = mappings.with_proposals(
-            visit.provider, {event.crm_object: {**given, "events": without}}
-        )[event.crm_object]["events"].get(event.slug, {})
-        if proposed.get("action") == action["action"]:
-            action = proposed
-    if action["action"] == ActionType.WORKFLOW and not action["workflow"]:
-        known = descriptions.workflows(visit.provider)
-        action["workflow"] = known[0].name if known else ""
-    action["transformations"] += _taken_over(visit, event, given, action, request)
-    events = {**given.get("events", {}), event.slug: action}
-    return {**visit.document, event.crm_object: {**given, "events": events}}
+    visit: Visit,
+    event: catalogue.Event,
+    begun: mappings.Document,
+    answer: Mapping[str, Any],
+    request: HttpRequest,
+) -> mappings.Document:
+    """The document with what was filled in. What was chosen is begun already; where the form had
+    no rows for it yet, they are those that it begins with."""
+    given = begun[event.crm_object]
+    before = visit.document[event.crm_object].get("events", {}).get(event.slug, {})
+    action = given["events"][event.slug]
+    is_same = action["action"] == before.get("action")
+    writes_to_same = target(given, action) == target(given, before)
+    if writes_to_same and (is_same or answers.has_rows(request.POST)):
+        action = {**action, **{name: answer[name] for name in ("transformations", "ignored")}}
+    taken = _taken_over(visit, event, given, action, request)
+    action = {**action, "transformations": [*action["transformations"], *taken]}
+    events = {**given["events"], event.slug: action}
+    return {**begun, event.crm_object: {**given, "events": events}}
 
 
 def _taken_over(
@@ -174,12 +195,6 @@ def _taken_over(
     fields = descriptions.fields(visit.provider, given.get("remote_object", ""))
     found = rows.offer(event, now, key, fields)
     return [found] if found else []
-
-
-def _writes_to(action: Mapping[str, Any]) -> str:
-    """The workflow whose inputs an action fills; empty where it fills a record's fields."""
-    is_workflow = action.get("action") == ActionType.WORKFLOW
-    return str(action.get("workflow") or "workflow") if is_workflow else ""
 
 
 def _event_context(visit: Visit, event: catalogue.Event) -> dict[str, Any]:

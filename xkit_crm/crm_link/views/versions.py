@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from xkit_crm import mappings
 from xkit_crm.conf import settings
 from xkit_crm.crm_link import changes
 from xkit_crm.crm_link.pages import Visit, page
@@ -22,11 +23,13 @@ def show_versions(request: HttpRequest, visit: Visit) -> HttpResponse:
     found = list(MappingVersion.objects.filter(connection=visit.known)[:50])
     labels = changes.Labels(visit.provider)
     before = [*found[1:], None][: len(found)]
+    now = mappings.in_force(visit.known)
     return visit.render(
         "versions",
         versions=[
             (
                 version,
+                version.document == now,
                 changes.differences(older.document if older else {}, version.document, labels),
             )
             for version, older in zip(found, before, strict=True)
@@ -37,15 +40,24 @@ def show_versions(request: HttpRequest, visit: Visit) -> HttpResponse:
 @page
 @require_POST
 def restore(request: HttpRequest, visit: Visit, number: int) -> HttpResponse:
-    """Begin with an earlier version; nothing changes before it is confirmed."""
+    """Begin with an earlier version; nothing that is in use changes before it is confirmed."""
     version = MappingVersion.objects.filter(connection=visit.known, number=number).first()
     if version is None:
         raise Http404(str(number))
     try:
-        visit.write(version.document)
+        return _begin_with(visit, version.document)
     except MappingInvalid as error:
         # The product has dropped or renamed what it speaks of.
         return visit.render("load_failed", problems=[str(problem) for problem in error.errors])
+
+
+def _begin_with(visit: Visit, document: mappings.Document, **fields: str) -> HttpResponse:
+    """Make a document the draft; asks first where another one would be lost, and gets these fields
+    again then. Raises `MappingInvalid`."""
+    mappings.require_valid(document)
+    if visit.request.POST.get("sure") != "yes" and mappings.is_unfinished(visit.known):
+        return visit.render("sure", fields=fields)
+    visit.write(document, aside={})
     return visit.go("review")
 
 
@@ -61,16 +73,14 @@ def export(request: HttpRequest, visit: Visit) -> HttpResponse:
 @page
 @require_POST
 def load(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Begin with the mapping of a file; nothing changes before it is confirmed."""
+    """Begin with the mapping of a file; nothing that is in use changes before it is confirmed."""
     file = request.FILES.get("file")
-    problems: list[str] = []
     try:
-        given = json.loads(file.read(settings.MAX_BODY_BYTES)) if file else {}
-        visit.write({**visit.document, **given})
+        text = file.read(settings.MAX_BODY_BYTES) if file else request.POST.get("text", "{}")
+        given = json.loads(text)
+        return _begin_with(visit, {**visit.document, **given}, text=json.dumps(given))
     except MappingInvalid as error:
         problems = [str(problem) for problem in error.errors]
     except (ValueError, TypeError):
         problems = [_("This file is no mapping.")]
-    if problems:
-        return visit.render("load_failed", problems=problems[:50])
-    return visit.go("review")
+    return visit.render("load_failed", problems=problems[:50])

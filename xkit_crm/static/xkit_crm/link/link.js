@@ -187,11 +187,20 @@
     if (form && !event.target.matches("[role=combobox]")) save(form, event.target.matches(TYPED));
   });
 
-  // What was changed since it was sent must not be overwritten by the answer.
+  // What was changed since it was sent must not be overwritten by the answer, unless it is that
+  // somebody else has changed it. What is sent next is of what the answer shows.
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (changed && event.detail.requestConfig.elt.matches?.("form[data-autosave]")) {
-      event.detail.shouldSwap = false;
+    const form = event.detail.requestConfig.elt;
+    const { xhr } = event.detail;
+    if (!changed || !form.matches?.("form[data-autosave]")) return;
+    if (xhr.getResponseHeader("HX-Retarget")) {
+      changed = null;
+      return;
     }
+    event.detail.shouldSwap = false;
+    const answer = new DOMParser().parseFromString(xhr.response, "text/html");
+    const seen = answer.querySelector("[name=seen]");
+    if (seen) form.elements.seen.value = seen.value;
   });
 
   // Nobody leaves before it is kept.
