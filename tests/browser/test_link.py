@@ -167,7 +167,7 @@ def test_one_change_after_another_is_no_other_tab(page: Page, workspace: Workspa
     simple(workspace)
     frame = opened(page, workspace)
     go_to(frame, "Document Updated")
-    written = ("when_empty", "protect", "on_create", "protect", "when_empty")
+    written = ("when_empty", "protect", "always", "protect", "when_empty")
     for mode in written:  # without waiting for each to be kept
         row(frame, "Amount").get_by_label("Written").select_option(mode)
         row(frame, "Document Name").get_by_label("Written").select_option(mode)
