@@ -100,4 +100,9 @@ USE_TZ = True
 STATIC_URL = "static/"
 LOGIN_URL = "admin:login"
 
-XKIT_CRM: dict[str, Any] = {"LINK_NAME": "Signet", "LINK_CRMS": ["sandbox"]}
+XKIT_CRM: dict[str, Any] = {
+    "LINK_NAME": "Signet",
+    "LINK_CRMS": ["sandbox"],
+    # `xkit_demo --tryton` starts a Tryton on this machine.
+    "PRIVATE_HOSTS": ["127.0.0.1", "localhost"],
+}

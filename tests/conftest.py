@@ -44,7 +44,10 @@ LONG = (
     "tests/delivery/test_rounds",
     "tests/delivery/test_worker",
     "tests/management/test_backfill.py::test_after_a_kill",
-    "tests/providers/test_tryton",
+    *(
+        f"tests/providers/test_{vendor}.py"
+        for vendor in ("dynamics", "odoo", "pipedrive", "salesforce", "tryton", "xkit", "zoho")
+    ),
     "tests/sync/test_set_wise",
 )
 

@@ -8,6 +8,7 @@ different places.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import xkit_crm
@@ -104,6 +105,48 @@ def globex() -> Workspace:
         },
     }
     decided = {"opportunity": opportunity, "contact": contact}
+    mappings.put_in_force(connection, decided, author=workspace.name)
+    return workspace
+
+
+def initech(credentials: Mapping[str, str]) -> Workspace:
+    """A real Tryton: documents are its sale opportunities, and contacts its parties."""
+    workspace = Workspace.objects.create(name="Initech", crm_connection_id="initech")
+    connection = xkit_crm.connect(
+        "initech", provider="tryton", context=str(workspace.pk), credentials=credentials
+    )
+    name = {"field": "description", "kind": "direct", "key": "name"}
+    worth = {"field": "amount", "kind": "direct", "key": "amount"}
+    state = {
+        "field": "comment",
+        "kind": "template",
+        "template": "The document is {status}.",
+    }
+    decided = {
+        "opportunity": {
+            "remote_object": "sale.opportunity",
+            "fields": {"document_name": "description", "document_tags": ""},
+            "events": {
+                "create_opportunity": _does("create", name, worth),
+                "create_opportunity_for_document": _does("create", name),
+                "document_updated": _does("update", name, worth, state),
+                "document_deleted": _does("noop"),
+            },
+        },
+        "contact": {
+            "remote_object": "party.party",
+            "fields": {"full_name": "name", "email": ""},
+            "events": {
+                "create_contact": _does(
+                    "create", {"field": "name", "kind": "direct", "key": "name"}
+                ),
+                "contact_updated": _does(
+                    "update", {"field": "name", "kind": "direct", "key": "name"}
+                ),
+                "contact_deleted": _does("noop"),
+            },
+        },
+    }
     mappings.put_in_force(connection, decided, author=workspace.name)
     return workspace
 

@@ -16,8 +16,10 @@ from django.db import transaction
 
 from xkit_crm.client import XkitClient
 from xkit_crm.delivery.worker import Worker
+from xkit_crm.exceptions import RemoteRecordNotFound
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
 
 from .models import Contact, Document, Workspace
@@ -88,6 +90,9 @@ def _problems(step: Step, invocations: tuple[Invocation, ...], answer: object) -
 def record_values(connection_id: str, record_id: str) -> dict[str, Any] | None:
     """The values of a record in a customer's CRM; None where it is gone or never was."""
     ref = RecordRef.parse(record_id)
+    connection = Connection.objects.get(pk=connection_id)
+    if connection.provider != "sandbox":
+        return _asked(connection, ref)
     record = Record.objects.filter(
         object__org__slug=connection_id,
         object__name=ref.remote_object,
@@ -95,6 +100,16 @@ def record_values(connection_id: str, record_id: str) -> dict[str, Any] | None:
         deleted_at=None,
     ).first()
     return dict(record.values) if record else None
+
+
+def _asked(connection: Connection, ref: RecordRef) -> dict[str, Any] | None:
+    """What the CRM itself says of a record."""
+    crm = provider_for(connection)
+    names = [field.name for field in crm.describe_fields(ref.remote_object) if field.readable]
+    try:
+        return dict(crm.get(ref, names).values)
+    except RemoteRecordNotFound:
+        return None
 
 
 def held(connection: Connection) -> list[Record]:
@@ -112,6 +127,39 @@ def held(connection: Connection) -> list[Record]:
 def steps(client: XkitClient) -> list[Step]:
     """What is done, in order. The last ones go over HTTP, as another service would."""
     return [*_people(), *_documents(), *_trouble(), *_endings(), *_requests(client)]
+
+
+def tryton_steps() -> list[Step]:
+    """What is done with the customer whose CRM is a real Tryton."""
+    return [
+        Step(
+            "Initech: add the contact Milton Waddams (their CRM is a Tryton)",
+            lambda: Contact.objects.create(
+                workspace=_workspace("Initech"), full_name="Milton Waddams"
+            ),
+            fires=(("initech", "create_contact", "succeeded"),),
+        ),
+        Step(
+            "Initech: write the document Stapler Lease",
+            lambda: Document.objects.create(
+                workspace=_workspace("Initech"), title="Stapler Lease", value=Decimal("129.90")
+            ),
+            fires=(("initech", "create_opportunity", "succeeded"),),
+            holds={
+                ("initech", "sale.opportunity:1"): {
+                    "description": "Stapler Lease",
+                    "amount": 129.9,
+                    "state": "lead",
+                }
+            },
+        ),
+        Step(
+            "Initech: send it to be signed",
+            _change("Stapler Lease", status=Document.Status.SENT),
+            fires=(("initech", "document_updated", "succeeded"),),
+            holds={("initech", "sale.opportunity:1"): {"comment": "The document is sent."}},
+        ),
+    ]
 
 
 def _workspace(name: str) -> Workspace:

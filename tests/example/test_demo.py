@@ -20,6 +20,7 @@ from example_project.documents import story
 from example_project.documents.management.commands.xkit_demo import DEFINITIONS
 from example_project.documents.models import Contact, Workspace
 from tests.conftest import need
+from xkit_crm.testing.live.tryton import NotInstalled, tryton
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -47,6 +48,21 @@ def test_every_step_of_the_story_happens(tmp_path: Path) -> None:
         assert "Every step happened." in done.stdout
         assert done.stdout.count("✓") == len(story.steps(None))  # type: ignore[arg-type]
         assert "Agreement__c:00001" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.service
+def test_a_third_customer_may_have_a_real_tryton(tmp_path: Path) -> None:
+    try:
+        with tryton():  # it is installed once
+            pass
+    except NotInstalled as error:
+        need(False, f"Tryton: {error}")
+    done = subprocess.run(**command(tmp_path / "demo", "--tryton", "--no-server"), check=False)
+    assert done.returncode == 0, done.stdout
+    assert "sale.opportunity:1" in done.stdout
+    many = len(story.steps(None)) + len(story.tryton_steps())  # type: ignore[arg-type]
+    assert done.stdout.count("✓") == many
 
 
 @pytest.fixture(scope="module")

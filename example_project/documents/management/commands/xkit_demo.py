@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from argparse import ArgumentParser
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ from xkit_crm.models import APIKey, Connection
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from xkit_crm.testing.live.tryton import Tryton
 
 DEFINITIONS = Path(__file__).resolve().parents[3] / "crm_objects.json"
 LOGIN = "demo"
@@ -43,6 +45,11 @@ class Command(BaseCommand):
             action="store_true",
             help="End after the story: with status 0 only if every step really happened.",
         )
+        parser.add_argument(
+            "--tryton",
+            action="store_true",
+            help="A third customer, whose CRM is a real Tryton that is started beside (from PyPI).",
+        )
         parser.add_argument("--port", type=int, default=8000, help="Default: 8000.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,19 +58,26 @@ class Command(BaseCommand):
         except ImportError as error:
             raise CommandError("The demo needs rich: pip install 'xkit_crm[demo]'.") from error
         console = Console()
-        serve = not options["no_server"]
         self._fresh_database()
         changes = xkit_crm.define(json.loads(DEFINITIONS.read_text(encoding="utf-8")))
         console.print(f"A fresh database; {len(changes)} objects and events are defined.")
         customers.acme()
         customers.globex()
+        with _tryton(console) if options["tryton"] else nullcontext() as crm:
+            if crm is not None:
+                customers.initech(crm.credentials)
+            self._tell_and_serve(console, options)
+
+    def _tell_and_serve(self, console: Console, options: dict[str, Any]) -> None:
+        serve = not options["no_server"]
         User.objects.create_superuser(LOGIN, password=LOGIN)
         key, secret = APIKey.objects.issue("demo")
         try:
             with site(options["port"] if serve else 0) as address:
                 client = XkitClient(f"{address}/api/v1", key.publishable_key, secret)
-                failed = _tell(console, story.steps(client))
-                for connection in Connection.objects.all():
+                more = story.tryton_steps() if options["tryton"] else []
+                failed = _tell(console, [*story.steps(client), *more])
+                for connection in Connection.objects.filter(provider="sandbox"):
                     console.print(_crm(connection))
                 if failed:
                     raise CommandError(f"{failed} step(s) did not happen as they should.")
@@ -88,6 +102,23 @@ class Command(BaseCommand):
         for suffix in ("", "-wal", "-shm"):
             Path(f"{database.settings_dict['NAME']}{suffix}").unlink(missing_ok=True)
         call_command("migrate", verbosity=0)
+
+
+@contextmanager
+def _tryton(console: Console) -> Iterator[Tryton]:
+    """A Tryton of our own, for as long as the demo takes."""
+    from xkit_crm.testing.live.tryton import NotInstalled, tryton
+
+    console.print("Starting Tryton; the first time it is installed, which takes half a minute.")
+    try:
+        with tryton() as crm:
+            console.print(
+                f"Tryton is at {crm.url}: database {crm.database}, user {crm.user}, "
+                f"password {crm.password}"
+            )
+            yield crm
+    except NotInstalled as error:
+        raise CommandError(str(error)) from error
 
 
 # -- drawing --------------------------------------------------------------------------------------
