@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 import xkit_crm
 from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from tests.providers.vendors import at_work
-from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.exceptions import XkitError
+from xkit_crm.models import Connection, EventAction, Invocation, RecordLink
 from xkit_crm.testing import deliver
 from xkit_crm.testing.fakes import Misbehaviour
 from xkit_crm.testing.fakes.hubspot import HubSpotFake
@@ -110,3 +112,77 @@ def test_no_token_is_told_or_logged(
     log = caplog.text
     attempts = str(list(Invocation.objects.values("error_detail", "result", "attempts__error")))
     assert not [secret for secret in secrets if secret in log or secret in attempts]
+
+
+# -- what changes in the CRM behind our back ------------------------------------------------------
+
+
+def told(number: int = -1) -> tuple[str, str]:
+    """The status of an invocation and all that is said of what went wrong."""
+    found = list(Invocation.objects.order_by("id"))[number]
+    return found.status, str(found.error_detail)
+
+
+def amount(crm: HubSpotFake) -> Any:
+    return next(p for p in crm.properties["deals"] if p["name"] == "amount")
+
+
+def priced(title: str, price: int) -> None:
+    customer = CustomerFactory.create(connection_id="acme")
+    Deal.objects.create(customer=customer, title=title, amount=price)
+
+
+def make_read_only(crm: HubSpotFake) -> None:
+    found = amount(crm)
+    changed = {**found, "modificationMetadata": {"readOnlyValue": True}}
+    crm.properties["deals"] = [changed if p is found else p for p in crm.properties["deals"]]
+
+
+def test_a_field_that_became_read_only_is_named_and_the_invocation_kept(
+    acme: Connection, crm: HubSpotFake
+) -> None:
+    deliver()
+    make_read_only(crm)
+    priced("Only", 5)
+    deliver()
+    status, said = told()
+    assert status == "failed"
+    assert "amount" in said
+    assert "read only" in said
+    assert names(crm) == []
+
+
+def test_once_the_crm_says_so_it_waits_for_the_customer(acme: Connection, crm: HubSpotFake) -> None:
+    make_read_only(crm)
+    cache.clear()  # what it said of itself before is forgotten
+    priced("Only", 5)
+    deliver()
+    status, said = told()
+    assert status == "pending"
+    assert "Amount" in said
+
+
+def test_a_picklist_value_that_is_gone_is_named(acme: Connection, crm: HubSpotFake) -> None:
+    stage = {**amount(crm), "name": "stage", "label": "Stage", "type": "enumeration"}
+    stage |= {"fieldType": "select", "options": [{"value": "old", "label": "Old", "hidden": False}]}
+    crm.properties["deals"].append(stage)
+    cache.clear()
+    action = EventAction.objects.get(mapping__connection=acme, event__slug="deal_created")
+    action.transformations.append({"field": "stage", "kind": "static", "value": "old"})
+    action.save()
+    stage["options"] = [{"value": "new", "label": "New", "hidden": False}]
+    save("Only")
+    deliver()
+    status, said = told()
+    assert status in ("failed", "pending")
+    assert "tage" in said
+    assert names(crm) == []
+
+
+def test_an_id_of_another_object_is_no_record(acme: Connection, crm: HubSpotFake) -> None:
+    with pytest.raises(XkitError) as caught:
+        xkit_crm.invoke(
+            "acme", "opportunity", "deal_updated", {"name": "Other"}, record="contacts:10001"
+        )
+    assert caught.value.status in (404, 422)
+    assert "contacts:10001" in str(caught.value)
