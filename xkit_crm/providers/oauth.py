@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from requests.exceptions import RequestException
+from requests.utils import get_environ_proxies
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
@@ -140,7 +141,7 @@ def exchanged(
         provider,
         endpoints,
         lambda: client.fetch_token(
-            endpoints.token, code=code, code_verifier=verifier, **_how(provider)
+            endpoints.token, code=code, code_verifier=verifier, **_how(provider, endpoints)
         ),
     )
     return _credentials(provider, given, token)
@@ -155,7 +156,10 @@ def refreshed(provider: type[OAuthProvider], known: Mapping[str, Any]) -> dict[s
         provider,
         endpoints,
         lambda: client.refresh_token(
-            endpoints.token, refresh_token=known["refresh_token"], scope=None, **_how(provider)
+            endpoints.token,
+            refresh_token=known["refresh_token"],
+            scope=None,
+            **_how(provider, endpoints),
         ),
     )
     return _credentials(provider, known, token)
@@ -231,8 +235,12 @@ def _endpoints(provider: type[OAuthProvider], given: Mapping[str, Any]) -> Endpo
     )
 
 
-def _how(provider: type[OAuthProvider]) -> dict[str, Any]:
-    return {"timeout": provider.timeout, "allow_redirects": False}
+def _how(provider: type[OAuthProvider], endpoints: Endpoints) -> dict[str, Any]:
+    return {
+        "timeout": provider.timeout,
+        "allow_redirects": False,
+        "proxies": get_environ_proxies(endpoints.token),
+    }
 
 
 def _client(
