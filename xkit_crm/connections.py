@@ -17,6 +17,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider
 from xkit_crm.providers.registry import provider_class, provider_for
+from xkit_crm.redaction import redact
 
 
 def connect(
@@ -131,13 +132,24 @@ def disconnect(connection: Connection, reason: str) -> None:
 
 
 def set_status(connection: Connection, status: ConnectionStatus, reason: str = "") -> None:
-    """Change the status, and tell `connection_status_changed` once it is committed."""
+    """Change the status, and tell `connection_status_changed` once it is committed. What a CRM says
+    in the reason is stored without the connection's secrets."""
     old_status = connection.status
-    connection.status, connection.status_reason = status, reason
+    connection.status, connection.status_reason = status, redacted(connection, reason)
     using = router.db_for_write(Connection)
     with transaction.atomic(using=using):
         connection.save(update_fields=["status", "status_reason", "updated_at"])
         _announce(connection, old_status, using=using)
+
+
+def redacted(connection: Connection, text: str) -> str:
+    """The text without any secret of the connection."""
+    try:
+        credentials = connection.credentials
+    except ConfigurationError:  # nobody can read them any more
+        return text
+    found: str = redact(text, credentials)
+    return found
 
 
 def break_off(connection: Connection, reason: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from django.db import connection as database
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 import example_project
 import xkit_crm
@@ -19,6 +20,23 @@ from tests.conftest import need
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+# Both cores may be busy with other tests.
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_is_left(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A request whose page was closed in the middle keeps its database connection, and the
+    database can't be dropped then."""
+    yield
+    if database.vendor == "postgresql":
+        with django_db_blocker.unblock(), database.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +55,7 @@ def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) ->
     """A page whose paths are those of the running site; what its console complains of fails."""
     size = {"width": 1280, "height": 900}
     context = chromium.new_context(base_url=live_server.url, viewport=size)
-    context.set_default_timeout(5000)
+    context.set_default_timeout(15_000)
     opened = context.new_page()
     complaints: list[str] = []
 

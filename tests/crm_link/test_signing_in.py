@@ -18,6 +18,7 @@ from tests.crm_link.conftest import Visitor
 from tests.providers.vendors import at_work
 from xkit_crm.models import Connection
 from xkit_crm.testing.fakes.hubspot import HubSpotFake
+from xkit_crm.testing.fakes.server import Response
 
 
 @pytest.fixture
@@ -118,12 +119,39 @@ def test_who_takes_too_long_begins_anew(at_the_door: Visitor) -> None:
 
 
 def test_a_code_is_good_once(at_the_door: Visitor) -> None:
-    at_the_door.get("crms/hubspot/leave")
-    cookies = dict(at_the_door.client.cookies)
     back = says(leave(at_the_door), "Allow")
     assert at_the_door.client.get(back).status_code == 200
     assert at_the_door.client.get(back).status_code == 401
-    assert cookies
+
+
+def test_two_tabs_do_not_get_in_each_others_way(at_the_door: Visitor) -> None:
+    first = leave(at_the_door)
+    leave(at_the_door)
+    assert at_the_door.client.get(says(first, "Allow")).status_code == 200
+
+
+@pytest.mark.parametrize("came_from", ["cross-site", "same-site", "none"])
+def test_nobody_is_sent_to_the_vendor_from_elsewhere(at_the_door: Visitor, came_from: str) -> None:
+    """They would let in whoever sent them."""
+    path = f"{at_the_door.at}crms/hubspot/leave"
+    assert at_the_door.client.get(path, HTTP_SEC_FETCH_SITE=came_from).status_code == 404
+    assert at_the_door.client.get(path, HTTP_SEC_FETCH_SITE="same-origin").status_code == 302
+
+
+def test_a_cookie_of_another_alphabet_is_no_reason_to_break(at_the_door: Visitor) -> None:
+    back = says(leave(at_the_door), "Allow")
+    (cookie,) = (name for name in at_the_door.client.cookies if "sign_in" in name)
+    at_the_door.client.cookies[cookie] = "ü"
+    assert at_the_door.client.get(back).status_code == 401
+
+
+def test_a_crm_that_answers_nonsense_is_told_as_that(
+    at_the_door: Visitor, crm: HubSpotFake
+) -> None:
+    crm.list_schemas = lambda request: Response(200, [{"model": 1}])  # type: ignore[method-assign]
+    page = at_the_door.post("crms/hubspot/", {"token": crm.token})
+    assert page.status_code == 200
+    assert "can&#x27;t be understood" in page.content.decode()
 
 
 def test_a_session_of_another_context_can_not_take_a_connection(

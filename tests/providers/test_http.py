@@ -158,7 +158,7 @@ def test_nothing_is_followed_to_another_host() -> None:
 
 
 @pytest.mark.usefixtures("named")
-def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_never_ends_is_given_up() -> None:
     def drip(taken: socket.socket) -> None:
         taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(60):
@@ -168,7 +168,6 @@ def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
                 return
             time.sleep(0.05)
 
-    monkeypatch.setattr(http, "_CHUNK", 1)
     began = time.monotonic()
     with answering(drip) as url, pytest.raises(CRMUnavailable, match="too long") as caught:
         request("POST", url, body={}, timeout=(0.2, 0.5))
@@ -307,3 +306,76 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert 55 < (seconds_until(format_datetime(later, usegmt=True)) or 0) <= 61
     assert seconds_until(None) is None
     assert seconds_until("soon") is None
+    assert seconds_until("nan") is None
+    assert seconds_until("inf") == seconds_until("1e308") == 24 * 3600
+    assert seconds_until("99999999999") == 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("10.0.0.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("64:ff9b:1::a00:1", False),
+        ("2002:7f00:1::", False),
+        ("2001:0:4136:e378:8000:63bf:80ff:fffe", False),
+        ("::127.0.0.1", False),
+        ("fec0::1", False),
+        ("ff02::1", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_an_address_is_public_by_where_it_leads(address: str, public: bool) -> None:
+    assert http.is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[",
+        "https://acme..odoo.com/",
+        f"https://{'a' * 64}.example/",
+        "https://crm.example:port/",
+    ],
+)
+def test_what_is_no_address_is_told_as_that(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        request("GET", url)
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("token", ["copied\n", "one\r\nX-Other: two", "zero\u200bwidth", "three…"])
+def test_credentials_that_can_not_be_sent_are_told_as_that(token: str) -> None:
+    with answering() as url, pytest.raises(CRMUnauthorized, match="can't be sent") as caught:
+        vendor(url, token=token).call("GET", "/")
+    assert token not in str(caught.value)
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("path", ["/things/..", "/things/%2e%2e/more", "/./things", "/.."])
+def test_nothing_climbs_to_another_place_of_the_api(path: str) -> None:
+    with answering() as url, pytest.raises(RemoteRecordNotFound):
+        vendor(url).call("DELETE", path)
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said("304 Not Modified"),
+        said("302 Found", Location="https://["),
+        said("200 OK", b"[" * 200_000),
+    ],
+)
+def test_nonsense_is_an_error_of_the_crm(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(CRMError):
+        vendor(url).call("GET", "/")

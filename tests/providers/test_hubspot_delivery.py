@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.utils import timezone
 
 import xkit_crm
 from tests.factories import CustomerFactory
 from tests.products.models import Deal
 from tests.providers.vendors import at_work
+from xkit_crm.connections import set_status
 from xkit_crm.exceptions import XkitError
-from xkit_crm.models import Connection, EventAction, Invocation, RecordLink
+from xkit_crm.models import Connection, EventAction, Invocation, Lane, RecordLink
+from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.testing import deliver
 from xkit_crm.testing.fakes import Misbehaviour
 from xkit_crm.testing.fakes.hubspot import HubSpotFake
+from xkit_crm.testing.fakes.server import Response
 
 pytestmark = pytest.mark.django_db
 
@@ -186,3 +191,58 @@ def test_an_id_of_another_object_is_no_record(acme: Connection, crm: HubSpotFake
         )
     assert caught.value.status in (404, 422)
     assert "contacts:10001" in str(caught.value)
+
+
+# -- when signing in goes wrong -------------------------------------------------------------------
+
+
+def answering(crm: HubSpotFake, response: Response) -> None:
+    """Let the token endpoint answer this."""
+    crm.give_token = lambda request: response  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(401, {"error": "invalid_client"}),
+        Response(429, {"message": "slow down"}),
+        Response(403, "<h1>Blocked</h1>"),
+        Response(404, {"message": "not here"}),
+        Response(200, "<h1>We'll be back soon</h1>"),
+        Response(503, None),
+    ],
+)
+def test_what_is_not_the_customers_fault_is_waited_for(
+    acme: Connection, crm: HubSpotFake, response: Response, settings: Any
+) -> None:
+    """The operator's secret has ended, say: nothing is lost, and nobody signs in again."""
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "RETRY_BASE": 60.0}
+    crm.expire()
+    answering(crm, response)
+    save("Only")
+    deliver()
+    assert states() == {"pending"}
+    assert Connection.objects.get().status == "enabled"
+    del crm.give_token
+    Lane.objects.update(paused_until=None)
+    Invocation.objects.update(due_at=timezone.now())
+    deliver()
+    assert names(crm) == ["Only"]
+
+
+def test_a_token_that_a_crm_echoes_is_not_stored(acme: Connection, crm: HubSpotFake) -> None:
+    set_status(acme, ConnectionStatus.ERRORED, f"bad header Bearer {crm.token}")
+    assert crm.token not in Connection.objects.get().status_reason
+
+
+@pytest.mark.parametrize("said", ["inf", "nan", "1e308", "99999999999"])
+def test_an_absurd_wish_to_be_left_alone_is_not_believed(
+    acme: Connection, crm: HubSpotFake, said: str
+) -> None:
+    save("Only")
+    crm.too_many = lambda: Response(429, {"message": "no"}, {"Retry-After": said})  # type: ignore[method-assign]
+    crm.misbehave(Misbehaviour.RATE_LIMIT)
+    deliver()
+    assert states() == {"pending"}
+    paused = Lane.objects.get().paused_until
+    assert paused is None or paused < timezone.now() + timedelta(hours=25)

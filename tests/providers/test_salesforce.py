@@ -611,7 +611,7 @@ def test_the_api_is_where_the_last_token_says(settings: Any) -> None:
         (("invalid_grant", "expired access/refresh token"), CRMUnauthorized),
         (("invalid_grant", "token request is already being processed"), CRMUnavailable),
         (("unknown_error", "retry your request"), CRMUnavailable),
-        (("invalid_client_id", "client identifier invalid"), ConfigurationError),
+        (("invalid_client_id", "client identifier invalid"), CRMUnavailable),
     ],
 )
 def test_only_a_token_that_is_no_good_asks_people_to_sign_in_again(

@@ -12,8 +12,8 @@ import requests
 
 from tests.providers.vendors import at_work
 from xkit_crm.exceptions import (
-    ConfigurationError,
     CRMUnauthorized,
+    CRMUnavailable,
     RateLimited,
     RecordLocked,
     RejectedByCRM,
@@ -173,8 +173,8 @@ def test_a_token_is_renewed_and_the_refresh_token_kept(crm: ZohoFake) -> None:
     ("code", "error"),
     [
         ("invalid_code", CRMUnauthorized),
-        ("invalid_client", ConfigurationError),
-        ("invalid_client_secret", ConfigurationError),
+        ("invalid_client", CRMUnavailable),
+        ("invalid_client_secret", CRMUnavailable),
         ("Access Denied", RateLimited),
     ],
 )

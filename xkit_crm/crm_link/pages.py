@@ -196,5 +196,6 @@ def _trouble(visit: Visit, error: CRMError) -> HttpResponse:
         connections.set_status(visit.known, ConnectionStatus.ERRORED, error.message)
         return visit.go("crms")
     text = wording.crm_trouble(error)
-    detail = error.message if error.message != text else ""
+    said = connections.redacted(visit.known, error.message)
+    detail = said if said != text else ""
     return visit.render("trouble", text=text, detail=detail)

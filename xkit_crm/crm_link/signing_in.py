@@ -8,6 +8,7 @@ left says that it is the same browser: an address that somebody else made doesn'
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -41,12 +42,17 @@ class Leave:
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     at: float = field(default_factory=time.time)
 
+    @property
+    def cookie(self) -> str:
+        """The name of this attempt's own cookie: there may be others, in other tabs."""
+        return f"{COOKIE}_{hashlib.sha256(self.nonce.encode()).hexdigest()[:12]}"
+
     def as_state(self) -> str:
         """As it goes to the vendor and comes back."""
         return crypto.encrypt(json.dumps(asdict(self)))
 
 
-def from_state(state: str, cookie: str) -> Leave:
+def from_state(state: str, cookies: Mapping[str, str]) -> Leave:
     """The attempt that a person comes back from; raises `LinkTokenInvalid` where it is too old, or
     was begun in another browser, or not by us."""
     try:
@@ -56,9 +62,9 @@ def from_state(state: str, cookie: str) -> Leave:
             _("This sign-in was not begun here."),
             hint=_("Go back to the product and connect anew."),
         ) from error
-    if not secrets.compare_digest(found.nonce, cookie):
+    if not secrets.compare_digest(found.nonce.encode(), cookies.get(found.cookie, "").encode()):
         raise LinkTokenInvalid(
-            _("This sign-in was begun in another browser, or cookies are switched off."),
+            _("This sign-in is over already, or was begun in another browser."),
             hint=_("Go back to the product and connect anew, in this browser."),
         )
     if time.time() - found.at > PATIENCE:

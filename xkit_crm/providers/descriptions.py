@@ -8,13 +8,19 @@ provider says (`description_ttl`), and dropped when the connection is made again
 from __future__ import annotations
 
 import hashlib
+import logging
+import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import uuid4
 
 from django.core.cache import cache
 
+from xkit_crm.exceptions import CRMError, XkitError
 from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflow
+from xkit_crm.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 _Description = TypeVar("_Description")
 
@@ -63,14 +69,31 @@ def _cached(
 ) -> Sequence[_Description]:
     seconds = provider.description_ttl.total_seconds()
     if not seconds:
-        return describe()
+        return _understood(provider, describe)
     generation = cache.get(_generation_key(provider), "")
     key = _key(provider, f"{generation} {what}")
     found: Sequence[_Description] | None = cache.get(key)
     if found is None:
-        found = tuple(describe())
+        found = tuple(_understood(provider, describe))
         cache.set(key, found, timeout=seconds)
     return found
+
+
+def _understood(
+    provider: Provider, describe: Callable[[], Sequence[_Description]]
+) -> Sequence[_Description]:
+    """What it gives; where an answer makes no sense to the adapter, that is told as the CRM's."""
+    try:
+        return describe()
+    except XkitError:
+        raise
+    except Exception as raised:
+        told = redact(traceback.format_exc(), provider.access.credentials)
+        logger.error("What %s says of itself can't be understood.\n%s", provider.label, told)
+        raise CRMError(
+            f"{provider.label} answered something that can't be understood.",
+            hint="The log has the details.",
+        ) from raised
 
 
 def _generation_key(provider: Provider) -> str:

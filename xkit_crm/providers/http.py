@@ -20,16 +20,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from math import isnan
 from typing import Any, ClassVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
@@ -50,9 +51,12 @@ logger = logging.getLogger(__name__)
 
 #: The largest answer that is read, in bytes. A description of 2,000 fields has a few million.
 MAX_ANSWER = 8 * 1024 * 1024
+#: The longest that a CRM is believed to want to be left alone, in seconds.
+LONGEST = 24 * 3600.0
 #: How much of an answer that can't be understood is shown, in characters.
 EXCERPT = 300
 _CHUNK = 64 * 1024
+_DOTS = frozenset({".", ".."})
 #: The field that customers make, so that nothing is ever made twice: a text of 36 characters,
 #: unique where the CRM knows that.
 KEY_FIELD = "xkit_key"
@@ -195,6 +199,9 @@ class HTTPProvider(Provider):
         writes: bool,
     ) -> Answer:
         url = f"{self.base_url}{path}"
+        if _DOTS & {unquote(part) for part in path.partition("?")[0].split("/")}:
+            # It would lead to another place of the API; no vendor has such ids or names.
+            raise RemoteRecordNotFound(f"{self.label} has nothing named so.")
         self.usage.requests += 1
         began = time.monotonic()
         try:
@@ -242,6 +249,7 @@ def request(
     request may have arrived.
     """
     require_allowed(url)
+    _require_sendable(headers or {})
     connect, patience = timeout
     until = time.monotonic() + connect + patience
     data = body if body is None or isinstance(body, bytes) else _encoded(body)
@@ -264,9 +272,17 @@ def request(
             "its certificate can't be trusted, so nothing was sent.",
             hint="Correct its address, or its certificate.",
         ) from error
+    except (requests.exceptions.InvalidURL, LocationParseError) as error:
+        raise ConfigurationError(f"{urlsplit(url).hostname} is no address of a CRM.") from error
     except requests.exceptions.RequestException as error:
         raise CRMUnavailable(
             f"no answer: {type(error).__name__}.", outcome_unknown=not _never_arrived(error)
+        ) from error
+    except ValueError as error:  # requests looks where a redirect leads, though it isn't followed
+        raise CRMError("it redirects to what is no address.") from error
+    except HTTPError as error:  # while it was read
+        raise CRMUnavailable(
+            f"its answer broke off: {type(error).__name__}.", outcome_unknown=True
         ) from error
     return _answer(response, content)
 
@@ -275,12 +291,27 @@ def _encoded(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
+def _require_sendable(headers: Mapping[str, str]) -> None:
+    """Raise `CRMUnauthorized` for headers that can't be: credentials copied with a line break or a
+    character that none has."""
+    try:
+        is_sendable = all(
+            value.isprintable() and value.encode("latin-1") for value in headers.values()
+        )
+    except UnicodeEncodeError:
+        is_sendable = False
+    if not is_sendable:
+        raise CRMUnauthorized(
+            "the credentials hold a character that can't be sent.",
+            hint="Copy them again, without blanks or line breaks around them.",
+        )
+
+
 def _answer(response: requests.Response, content: bytes) -> Answer:
     status = response.status_code
-    if response.is_redirect:
-        there = urlsplit(urljoin(response.url, response.headers["Location"])).hostname
+    if 300 <= status < 400:
         raise CRMError(
-            f"it redirects to {there}, which is not followed.",
+            f"it redirects to {_host_of(response)}, which is not followed.",
             hint="Correct the CRM's address; a proxy or a login page may stand before it.",
         )
     if not content.strip():
@@ -289,7 +320,7 @@ def _answer(response: requests.Response, content: bytes) -> Answer:
         return Answer(status, response.headers, content.decode(errors="replace"))
     try:
         return Answer(status, response.headers, json.loads(content))
-    except ValueError:
+    except (ValueError, RecursionError):
         said = " ".join(content[: 4 * EXCERPT].decode(errors="replace").split())
     if status >= HTTPStatus.BAD_REQUEST:  # the status tells enough
         return Answer(status, response.headers, said[:EXCERPT])
@@ -300,10 +331,20 @@ def _answer(response: requests.Response, content: bytes) -> Answer:
     )
 
 
+def _host_of(response: requests.Response) -> str:
+    """Where a redirect leads; the rest of its address may hold anything."""
+    try:
+        there = urlsplit(urljoin(response.url, response.headers.get("Location", ""))).hostname
+    except ValueError:
+        there = None
+    return there or "nowhere"
+
+
 def _read(response: requests.Response, until: float) -> bytes:
     """The content, unless there is too much of it or it takes too long."""
     parts, size = [], 0
-    for part in response.iter_content(_CHUNK):
+    # What is there, rather than wait until a whole chunk is: it may come byte by byte.
+    while part := response.raw.read1(_CHUNK, decode_content=True):
         parts.append(part)
         size += len(part)
         if size > MAX_ANSWER:
@@ -337,19 +378,19 @@ def _excerpt(body: Any) -> str:
 
 
 def seconds_until(said: str | None) -> float | None:
-    """What `Retry-After` says: seconds, or a date."""
+    """What `Retry-After` says, seconds or a date: a day at most, whatever a CRM may say."""
     if not said:
         return None
     try:
-        return max(float(said), 0.0)
+        seconds = float(said)
     except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+        try:
+            moment = parsedate_to_datetime(said)
+        except (ValueError, OverflowError):
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return None if isnan(seconds) else min(max(seconds, 0.0), LONGEST)
 
 
 # -- which addresses may be called ----------------------------------------------------------------
@@ -360,14 +401,16 @@ _PRIVATE_HINT = 'A CRM in your own network has to be named in XKIT_CRM["PRIVATE_
 def require_allowed(url: str) -> None:
     """Raise `ConfigurationError` for an address that may not be called: tokens are sent over
     HTTPS only, except to hosts that the operator named."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username or parts.password:
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if not host or parts.username or parts.password:
         raise ConfigurationError(f"{parts.hostname or url!r} is no address of a CRM.")
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_named(parts.hostname)):
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_named(host)):
         return
-    raise ConfigurationError(
-        f"The CRM at {parts.hostname} has to be called over HTTPS.", hint=_PRIVATE_HINT
-    )
+    raise ConfigurationError(f"The CRM at {host} has to be called over HTTPS.", hint=_PRIVATE_HINT)
 
 
 def _is_named(host: str) -> bool:
@@ -378,10 +421,30 @@ def _require_public(connection: HTTPConnection, peer: str) -> None:
     """Raise `ConfigurationError` for an address inside the operator's own network. Judged is what
     was in fact connected to, before anything is said to it: what a name resolves to may change
     between two looks."""
-    if not ip_address(peer.partition("%")[0]).is_global and not _is_named(connection.host):
+    if not is_public(peer) and not _is_named(connection.host):
         raise ConfigurationError(
             f"{connection.host} is inside a private network.", hint=_PRIVATE_HINT
         )
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is somebody else's. An IPv4 address within an IPv6 one is judged by
+    itself: a gateway may lead to it."""
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]
+        if inner is None and any(found in network for network in _WITH_IPV4):
+            inner = IPv4Address(found.packed[-4:])
+        if found in _LOCAL_NAT64 or found.is_site_local:
+            return False
+        found = inner or found
+    return found.is_global and not found.is_multicast
+
+
+#: NAT64 (RFC 6052), and addresses that were to be compatible with IPv4.
+_WITH_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
+#: NAT64 for one's own network (RFC 8215).
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 
 
 class _HTTPConnection(HTTPConnection):
@@ -422,22 +485,18 @@ class _Guarded(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
-def guard(session: requests.Session) -> requests.Session:
-    """Have the session look whom it connects to, and remember nothing."""
-    session.trust_env = False  # no .netrc; proxies are asked for with each request
-    # It serves many customers: what one's CRM wants to be remembered is no other's.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, _Guarded())
-    return session
-
-
 _local = threading.local()
 
 
 def _session() -> requests.Session:
     """This thread's own, with its connections kept alive; a forked process makes a new one."""
     if getattr(_local, "pid", None) != os.getpid():
-        _local.session, _local.pid = guard(requests.Session()), os.getpid()
+        session = requests.Session()
+        session.trust_env = False  # no .netrc; proxies are asked for with each request
+        # It serves many customers: what one's CRM wants to be remembered is no other's.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _Guarded())
+        _local.session, _local.pid = session, os.getpid()
     found: requests.Session = _local.session
     return found

@@ -348,7 +348,8 @@ class HubSpotProvider(OAuthProvider):
         said, usage, now = answer.headers, self.usage, datetime.now(UTC)
         if (left := _number(said.get("X-HubSpot-RateLimit-Remaining"))) is not None:
             interval = _number(said.get("X-HubSpot-RateLimit-Interval-Milliseconds")) or 10_000
-            usage.left, usage.resets_at = left, now + timedelta(milliseconds=interval)
+            window = timedelta(milliseconds=min(interval, 60_000))
+            usage.left, usage.resets_at = left, now + window
         if (left := _number(said.get("X-HubSpot-RateLimit-Daily-Remaining"))) is not None:
             usage.quota, usage.quota_left = _number(said.get("X-HubSpot-RateLimit-Daily")), left
             usage.quota_resets_at = _midnight(now)
@@ -486,7 +487,7 @@ def _unanswered(*, writes: bool) -> CRMError:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and text.isdecimal() and len(text) < 10 else None
 
 
 def _midnight(now: datetime) -> datetime:

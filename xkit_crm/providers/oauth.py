@@ -7,27 +7,28 @@ registers it with the vendor once, and puts the client id and secret in
 
 from __future__ import annotations
 
+import base64
+import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from requests.exceptions import RequestException
-from requests.utils import get_environ_proxies
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from urllib.parse import quote
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
     ConfigurationError,
-    CRMError,
     CRMUnauthorized,
     CRMUnavailable,
+    RateLimited,
     XkitError,
 )
 from xkit_crm.providers.base import Access, CredentialField
-from xkit_crm.providers.http import HTTPProvider, guard, require_allowed
+from xkit_crm.providers.http import HTTPProvider, request, require_allowed
 
-if TYPE_CHECKING:
-    from authlib.integrations.requests_client import OAuth2Session
+logger = logging.getLogger(__name__)
 
 #: A token that ends so soon is renewed before it is used, in seconds.
 LEEWAY = 60.0
@@ -116,11 +117,19 @@ def sign_in_url(
 ) -> str:
     """The vendor's page where the person says yes. `verifier` is a secret of this one attempt
     (PKCE, RFC 7636), at least 43 characters. Raises `ConfigurationError`."""
+    messages, client = _messages(provider), _client(provider)
     endpoints = _endpoints(provider, given)
     require_allowed(endpoints.authorize)
-    client = _client(provider, endpoints, redirect_uri=redirect_uri)
-    url, _ = client.create_authorization_url(
-        endpoints.authorize, state=state, code_verifier=verifier, **endpoints.extra
+    url = messages.prepare_grant_uri(
+        endpoints.authorize,
+        client_id=client.id,
+        response_type="code",
+        redirect_uri=redirect_uri,
+        scope=endpoints.separator.join(endpoints.scopes) or None,
+        state=state,
+        code_challenge=messages.create_s256_code_challenge(verifier),
+        code_challenge_method="S256",
+        **endpoints.extra,
     )
     return str(url)
 
@@ -134,42 +143,28 @@ def exchanged(
     verifier: str,
 ) -> dict[str, Any]:
     """The credentials for the code that the person came back with; raises `CRMUnauthorized` where
-    the vendor doesn't take it, and `CRMUnavailable`."""
-    endpoints = _endpoints(provider, given)
-    client = _client(provider, endpoints, redirect_uri=redirect_uri)
-    token = _asked(
-        provider,
-        endpoints,
-        lambda: client.fetch_token(
-            endpoints.token, code=code, code_verifier=verifier, **_how(provider, endpoints)
-        ),
-    )
-    return _credentials(provider, given, token)
+    the vendor doesn't take it, `ConfigurationError` where it doesn't take us, and
+    `CRMUnavailable`."""
+    asked = {"code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
+    return _credentials(provider, given, _token(provider, given, "authorization_code", asked))
 
 
 def refreshed(provider: type[OAuthProvider], known: Mapping[str, Any]) -> dict[str, Any]:
     """The credentials with new tokens; raises `CRMUnauthorized` where the vendor wants the person
-    to sign in again, and `CRMUnavailable`."""
-    endpoints = _endpoints(provider, known)
-    client = _client(provider, endpoints)
-    token = _asked(
-        provider,
-        endpoints,
-        lambda: client.refresh_token(
-            endpoints.token,
-            refresh_token=known["refresh_token"],
-            scope=None,
-            **_how(provider, endpoints),
-        ),
-    )
+    to sign in again, and `CRMUnavailable`, also where it doesn't take us: what the operator can
+    mend is waited for."""
+    asked = {"refresh_token": known["refresh_token"]}
+    try:
+        token = _token(provider, known, "refresh_token", asked)
+    except ConfigurationError as error:
+        logger.error("%s: no token can be renewed. %s", provider.label, error)
+        raise CRMUnavailable(error.message, hint=error.hint) from error
     return _credentials(provider, known, token)
 
 
 def _credentials(
     provider: type[OAuthProvider], known: Mapping[str, Any], token: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if not token.get("access_token"):
-        raise CRMUnauthorized(f"{provider.label} gave no token.")
     ends = {}
     if provider.tells_expiry and token.get("expires_in"):
         ends["expires_at"] = int(time.time() + float(token["expires_in"]))
@@ -183,33 +178,42 @@ def _credentials(
     }
 
 
-def _asked(
-    provider: type[OAuthProvider], endpoints: Endpoints, ask: Callable[[], Mapping[str, Any]]
+def _token(
+    provider: type[OAuthProvider], given: Mapping[str, Any], grant: str, asked: Mapping[str, str]
 ) -> Mapping[str, Any]:
-    """The token answer, or the typed error."""
-    from authlib.common.errors import AuthlibBaseError
+    """What the vendor's token endpoint gives, or the typed error."""
+    messages, client = _messages(provider), _client(provider)
+    endpoints, headers = _endpoints(provider, given), {}
+    form = dict(messages.url_decode(messages.prepare_token_request(grant, **asked)))
+    if endpoints.client == "client_secret_basic":
+        pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
+        headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    else:
+        form |= {"client_id": client.id, "client_secret": client.secret}
+    answer = request("POST", endpoints.token, form=form, headers=headers, timeout=provider.timeout)
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if code := str(body.get("error") or ""):
+        raise _refusal(provider, code, str(body.get("error_description") or ""))
+    if answer.ok and body.get("access_token"):
+        return body
+    said = f"{provider.label} gave no token, and answered {answer.status}."
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RateLimited(said, retry_after=answer.retry_after)
+    # It says nothing against the sign-in: a proxy or a page about maintenance may have.
+    raise CRMUnavailable(said, retry_after=answer.retry_after)
 
-    require_allowed(endpoints.token)
-    try:
-        return ask()
-    except AuthlibBaseError as error:
-        # Said by the vendor: invalid_grant is an old or revoked token, invalid_client is ours.
-        said = f"{provider.label} refused to sign in: {error.error} {error.description or ''}"
-        if own := provider.token_refusal(str(error.error), said.strip()):
-            raise own from error
-        if error.error == "invalid_client":
-            raise ConfigurationError(said.strip(), hint=_CLIENT_HINT) from error
-        if error.error in _FOR_NOW:
-            raise CRMUnavailable(said.strip()) from error
-        raise CRMUnauthorized(said.strip()) from error
-    except RequestException as error:
-        raise CRMUnavailable(f"{provider.label}: no answer: {type(error).__name__}.") from error
-    except ValueError as error:
-        raise CRMError(f"{provider.label}: its token answer can't be read.") from error
 
+def _refusal(provider: type[OAuthProvider], code: str, description: str) -> XkitError:
+    """What the vendor said: invalid_grant is an old or revoked token, invalid_client is ours."""
+    said = f"{provider.label} refused to sign in: {code} {description}".strip()
+    if own := provider.token_refusal(code, said):
+        return own
+    if code in ("invalid_client", "unauthorized_client", "redirect_uri_mismatch"):
+        return ConfigurationError(said, hint=_CLIENT_HINT)
+    if code in ("server_error", "temporarily_unavailable"):
+        return CRMUnavailable(said)
+    return CRMUnauthorized(said)
 
-#: What says nothing against the token: it may be asked again in a moment.
-_FOR_NOW = frozenset({"server_error", "temporarily_unavailable"})
 
 _CLIENT_HINT = (
     "Correct client_id and client_secret in XKIT_CRM['PROVIDER_OPTIONS'], and the redirect address "
@@ -225,33 +229,23 @@ def _options(provider: type[OAuthProvider]) -> Mapping[str, Any]:
 def _endpoints(provider: type[OAuthProvider], given: Mapping[str, Any]) -> Endpoints:
     """The vendor's, unless the operator points elsewhere."""
     found, options = provider.endpoints(given), _options(provider)
-    return Endpoints(
+    return replace(
+        found,
         authorize=options.get("authorize_url") or found.authorize,
         token=options.get("token_url") or found.token,
         scopes=tuple(options.get("scopes") or found.scopes),
-        extra=found.extra,
-        client=found.client,
-        separator=found.separator,
     )
 
 
-def _how(provider: type[OAuthProvider], endpoints: Endpoints) -> dict[str, Any]:
-    return {
-        "timeout": provider.timeout,
-        "allow_redirects": False,
-        "proxies": get_environ_proxies(endpoints.token),
-    }
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """This site, as it is registered with a vendor."""
+
+    id: str
+    secret: str = field(repr=False)
 
 
-def _client(
-    provider: type[OAuthProvider], endpoints: Endpoints, *, redirect_uri: str | None = None
-) -> OAuth2Session:
-    try:
-        from authlib.integrations.requests_client import OAuth2Session
-    except ImportError as error:
-        raise ConfigurationError(
-            f"Signing in to {provider.label} needs Authlib.", hint="pip install 'xkit_crm[oauth]'"
-        ) from error
+def _client(provider: type[OAuthProvider]) -> _Client:
     options = _options(provider)
     if not options.get("client_id"):
         raise ConfigurationError(
@@ -259,13 +253,22 @@ def _client(
             hint=f'Set client_id and client_secret in XKIT_CRM["PROVIDER_OPTIONS"]'
             f'["{provider.slug}"].',
         )
-    client = OAuth2Session(
-        client_id=options["client_id"],
-        client_secret=options.get("client_secret", ""),
-        token_endpoint_auth_method=endpoints.client,
-        scope=endpoints.separator.join(endpoints.scopes) or None,
-        redirect_uri=redirect_uri,
-        code_challenge_method="S256",
+    return _Client(options["client_id"], options.get("client_secret", ""))
+
+
+def _messages(provider: type[OAuthProvider]) -> Any:
+    """What makes OAuth's messages: Authlib's functions. We send them as any other request."""
+    try:
+        from authlib.common.urls import url_decode
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Signing in to {provider.label} needs Authlib.", hint="pip install 'xkit_crm[oauth]'"
+        ) from error
+    return SimpleNamespace(
+        url_decode=url_decode,
+        prepare_grant_uri=prepare_grant_uri,
+        prepare_token_request=prepare_token_request,
+        create_s256_code_challenge=create_s256_code_challenge,
     )
-    guard(client)
-    return client

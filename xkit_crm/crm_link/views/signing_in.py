@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from xkit_crm.conf import settings
 from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.pages import Visit, embedded, page
-from xkit_crm.crm_link.signing_in import COOKIE, PATIENCE, Leave, from_state, signs_in, unpacked
+from xkit_crm.crm_link.signing_in import PATIENCE, Leave, from_state, signs_in, unpacked
 from xkit_crm.crm_link.tokens import unseal
 from xkit_crm.crm_link.views.connecting import let_in
 from xkit_crm.exceptions import XkitError
@@ -19,7 +19,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import oauth
 
 #: What the vendor may send back beside the code that it is asked with again.
-_BROUGHT_BACK = ("location", "accounts-server", "accounts_server", "instance_url", "realmId")
+_BROUGHT_BACK = ("location", "accounts-server")
 
 
 def _redirect_uri(request: HttpRequest) -> str:
@@ -31,7 +31,9 @@ def _redirect_uri(request: HttpRequest) -> str:
 def leave(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse:
     """Send the person to the vendor's page."""
     crm = signs_in(provider)
-    if crm is None:
+    # Only from our own page: who is sent here from elsewhere would let somebody else in.
+    came_from = request.headers.get("Sec-Fetch-Site", "same-origin")
+    if crm is None or came_from != "same-origin":
         raise Http404(provider)
     left = Leave(visit.sealed, provider, unpacked(request.GET.get("with", "")))
     try:
@@ -46,7 +48,7 @@ def leave(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse:
         return _told(request, error, status=400)
     response = HttpResponseRedirect(url)
     response.set_cookie(
-        COOKIE,
+        left.cookie,
         left.nonce,
         max_age=PATIENCE,
         path=reverse("xkit_crm_link:callback"),
@@ -62,7 +64,7 @@ def leave(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse:
 def callback(request: HttpRequest) -> HttpResponse:
     """Where the vendor sends the person back to, with a code or a reason."""
     try:
-        left = from_state(request.GET.get("state", ""), request.COOKIES.get(COOKIE, ""))
+        left = from_state(request.GET.get("state", ""), request.COOKIES)
         session = unseal(left.sealed)
         crm = signs_in(left.provider)
         if crm is None:
@@ -81,7 +83,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     except XkitError as error:
         return _told(request, error, status=error.status)
     response = _page(request, title=_("You are signed in"), text=_("You can close this window."))
-    response.delete_cookie(COOKIE, path=reverse("xkit_crm_link:callback"))
+    response.delete_cookie(left.cookie, path=reverse("xkit_crm_link:callback"))
     return response
 
 
