@@ -39,6 +39,13 @@ def found(**options: Any) -> dict[str, Any]:
         ({"PROVIDER_OPTIONS": {"hubspot": {"client_id": "an id"}}}, "E008", "both"),
         ({"LINK_CRMS": ["hubspto"]}, "E008", "'hubspot'"),
         ({"WEBHOOK": {"url": "https://x"}}, "E009", "both"),
+        ({"WEBHOOK": {"url": "x", "secret": "k" * 24}}, "E009", "https://"),
+        ({"WEBHOOK": {"url": None, "secret": "k" * 24}}, "E009", "https://"),
+        ({"WEBHOOK": {"url": "https://x", "secret": ""}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": None}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_..."}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_abc"}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_c2hvcnQ="}}, "E009", "secrets"),
     ],
 )
 def test_each_mistake_in_the_settings_has_its_id_and_hint(
@@ -54,6 +61,10 @@ def test_good_settings_are_quiet(settings: Any) -> None:
         "DELIVERY": "worker",
         "ENCRYPTION_KEYS": ["k" * 32],
         "RETRY_MAX": timedelta(minutes=5),
+        "WEBHOOK": {
+            "url": "http://hooks.internal:8000/crm",
+            "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
     }
     assert set(found()) == {"xkit_crm.W003"}  # the model that the tests put elsewhere
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
@@ -95,13 +96,8 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
                     f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
                     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 )
-    webhook = None if "WEBHOOK" in wrong else settings.WEBHOOK
-    if webhook is not None and set(webhook) != {"url", "secret"}:
-        yield _error(
-            "E009",
-            f'{SETTING}["WEBHOOK"] does not have exactly url and secret.',
-            "Give both, or None to tell nobody.",
-        )
+    if "WEBHOOK" not in wrong and settings.WEBHOOK is not None:
+        yield from _wrong_webhook(settings.WEBHOOK)
     remote = None if "REMOTE" in wrong else settings.REMOTE
     if remote is not None and set(remote) != {"base_url", "publishable_key", "secret_key"}:
         yield _error(
@@ -109,6 +105,44 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
             f'{SETTING}["REMOTE"] does not have exactly base_url, publishable_key and secret_key.',
             "Give all three, or None to work in this deployment.",
         )
+
+
+def _wrong_webhook(webhook: dict[str, Any]) -> Iterator[CheckMessage]:
+    from xkit_crm.notifications import signing_key
+
+    where = f'{SETTING}["WEBHOOK"]'
+    if set(webhook) != {"url", "secret"}:
+        yield _error(
+            "E009",
+            f"{where} does not have exactly url and secret.",
+            "Give both, or None to tell nobody.",
+        )
+        return
+    if not _is_url(webhook["url"]):
+        yield _error(
+            "E009", f"The url of {where} is none.", "It begins with https:// (or http://)."
+        )
+    try:
+        is_long = len(signing_key(webhook["secret"])) >= 24
+    except (AttributeError, ValueError):
+        is_long = False
+    if not is_long:
+        yield _error(
+            "E009",
+            f"The secret of {where} is shorter than 24 characters, or whsec_ and no base64 of 24 "
+            "bytes.",
+            "Make one with: python -c 'import base64, secrets; "
+            'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
+        )
+
+
+def _is_url(said: object) -> bool:
+    """Whether it is a whole address of HTTP."""
+    try:
+        parts = urlsplit(said) if isinstance(said, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _unloadable() -> Iterator[CheckMessage]:
