@@ -68,6 +68,7 @@ _HOST = re.compile(r"(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)", re.ASCII)
 class SalesforceProvider(OAuthProvider):
     slug = "salesforce"
     label = "Salesforce"
+    option_names = ("version",)
     #: Of the API; the operator's option of this name goes before it.
     version: ClassVar[str] = "v68.0"
     sign_in_fields = (
