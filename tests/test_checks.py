@@ -38,7 +38,28 @@ def found(**options: Any) -> dict[str, Any]:
         ({"PROVIDER_OPTIONS": {"hubspot": "an id"}}, "E008", "client_id"),
         ({"PROVIDER_OPTIONS": {"hubspot": {"client_id": "an id"}}}, "E008", "both"),
         ({"LINK_CRMS": ["hubspto"]}, "E008", "'hubspot'"),
+        ({"LINK_CRMS": 7}, "E003", "type"),
+        ({"LINK_CRMS": [["hubspot"]]}, "E008", "'hubspot'"),
+        ({"LINK_CRMS": ["zoho"]}, "W020", "client_secret"),
+        ({"LINK_CRMS": ["zoho"], "PROVIDER_OPTIONS": {"zoho": "an id"}}, "E008", "client_id"),
+        ({"PROVIDER_OPTIONS": {"zoho": {"client_di": "an id"}}}, "E008", "'client_id'"),
+        ({"PROVIDER_OPTIONS": {"zoho": {"triggers": []}}}, "E008", "'trigger'"),
+        ({"PROVIDER_OPTIONS": {"hubspot": {"version": "v3"}}}, "E008", "Known are"),
+        ({"PROVIDER_OPTIONS": {"hubspot": {"scopes": "oauth"}}}, "E008", "list"),
+        ({"PROVIDER_OPTIONS": {"hubspot": {"base_url": "nonsense"}}}, "E008", "https://"),
+        ({"PROVIDER_OPTIONS": {"hubspot": {"client_secret": 7}}}, "E008", "string"),
+        ({"PRIVATE_HOSTS": ["https://10.0.0.1:80"]}, "E003", "without"),
+        ({"PRIVATE_HOSTS": ["10.0.0.0/8"]}, "E003", "without"),
+        ({"PRIVATE_HOSTS": ["erp.internal:8000"]}, "E003", "without"),
+        ({"PRIVATE_HOSTS": [None]}, "E003", "without"),
         ({"WEBHOOK": {"url": "https://x"}}, "E009", "both"),
+        ({"WEBHOOK": {"url": "x", "secret": "k" * 24}}, "E009", "https://"),
+        ({"WEBHOOK": {"url": None, "secret": "k" * 24}}, "E009", "https://"),
+        ({"WEBHOOK": {"url": "https://x", "secret": ""}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": None}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_..."}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_abc"}}, "E009", "secrets"),
+        ({"WEBHOOK": {"url": "https://x", "secret": "whsec_c2hvcnQ="}}, "E009", "secrets"),
     ],
 )
 def test_each_mistake_in_the_settings_has_its_id_and_hint(
@@ -54,6 +75,17 @@ def test_good_settings_are_quiet(settings: Any) -> None:
         "DELIVERY": "worker",
         "ENCRYPTION_KEYS": ["k" * 32],
         "RETRY_MAX": timedelta(minutes=5),
+        "LINK_CRMS": ["sandbox", "odoo", "xkit", "salesforce", "hubspot"],
+        "PRIVATE_HOSTS": ["erp.internal", "10.0.0.1", "::1", "ERP_2"],
+        "PROVIDER_OPTIONS": {
+            "salesforce": {"client_id": "a", "client_secret": "b", "version": "v68.0"},
+            "hubspot": {"client_id": None, "scopes": ["oauth"], "base_url": "https://proxy/hs"},
+            "zoho": {"trigger": []},
+        },
+        "WEBHOOK": {
+            "url": "http://hooks.internal:8000/crm",
+            "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        },
     }
     assert set(found()) == {"xkit_crm.W003"}  # the model that the tests put elsewhere
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,30 @@ def test_an_endpoint_that_is_not_there_fails_nobody(
     settings.XKIT_CRM = {**settings.XKIT_CRM, "WEBHOOK": webhook}
     assert send_due() == 1
     assert "No answer" in Notification.objects.get().error
+
+
+@pytest.mark.parametrize("secret", ["whsec_abc", "whsec_...", "whsec_", ""])
+def test_a_secret_that_signs_nothing_stops_nobody(
+    acme: Connection, endpoint: Endpoint, settings: Any, secret: str
+) -> None:
+    webhook = {"url": endpoint.url, "secret": secret}
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "WEBHOOK": webhook}
+    set_status(acme, ConnectionStatus.ERRORED, "No.")
+    assert send_due() == 2
+    assert not endpoint.heard
+    for told in Notification.objects.all():
+        assert (told.status, told.tries) == ("pending", 1)
+        assert "can't be signed" in told.error
+
+
+def test_no_password_of_the_account_it_runs_under_is_sent(
+    acme: Connection, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password lovelace\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert send_due() == 1
+    assert "authorization" not in endpoint.heard[0][0]
 
 
 def test_a_change_that_is_rolled_back_is_not_told(acme: Connection, endpoint: Endpoint) -> None:

@@ -7,11 +7,14 @@ database.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
@@ -85,6 +88,8 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
         yield _error(
             "E003", f'{SETTING}["INVALID_PAYLOAD"] is not "raise" or "record".', "Use one of them."
         )
+    if "PRIVATE_HOSTS" not in wrong:
+        yield from _wrong_hosts()
     if not wrong & {"PROVIDERS", "DELIVERY"}:
         yield from _unloadable()
     if "ENCRYPTION_KEYS" not in wrong:
@@ -95,13 +100,8 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
                     f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
                     "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 )
-    webhook = None if "WEBHOOK" in wrong else settings.WEBHOOK
-    if webhook is not None and set(webhook) != {"url", "secret"}:
-        yield _error(
-            "E009",
-            f'{SETTING}["WEBHOOK"] does not have exactly url and secret.',
-            "Give both, or None to tell nobody.",
-        )
+    if "WEBHOOK" not in wrong and settings.WEBHOOK is not None:
+        yield from _wrong_webhook(settings.WEBHOOK)
     remote = None if "REMOTE" in wrong else settings.REMOTE
     if remote is not None and set(remote) != {"base_url", "publishable_key", "secret_key"}:
         yield _error(
@@ -109,6 +109,65 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
             f'{SETTING}["REMOTE"] does not have exactly base_url, publishable_key and secret_key.',
             "Give all three, or None to work in this deployment.",
         )
+
+
+def _wrong_webhook(webhook: dict[str, Any]) -> Iterator[CheckMessage]:
+    from xkit_crm.notifications import signing_key
+
+    where = f'{SETTING}["WEBHOOK"]'
+    if set(webhook) != {"url", "secret"}:
+        yield _error(
+            "E009",
+            f"{where} does not have exactly url and secret.",
+            "Give both, or None to tell nobody.",
+        )
+        return
+    if not _is_url(webhook["url"]):
+        yield _error(
+            "E009", f"The url of {where} is none.", "It begins with https:// (or http://)."
+        )
+    try:
+        is_long = len(signing_key(webhook["secret"])) >= 24
+    except (AttributeError, ValueError):
+        is_long = False
+    if not is_long:
+        yield _error(
+            "E009",
+            f"The secret of {where} is shorter than 24 characters, or whsec_ and no base64 of 24 "
+            "bytes.",
+            "Make one with: python -c 'import base64, secrets; "
+            'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
+        )
+
+
+def _is_url(said: object) -> bool:
+    """Whether it is a whole address of HTTP."""
+    try:
+        parts = urlsplit(said) if isinstance(said, str) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _wrong_hosts() -> Iterator[CheckMessage]:
+    for host in settings.PRIVATE_HOSTS:
+        if not _is_host(host):
+            yield _error(
+                "E003",
+                f'{SETTING}["PRIVATE_HOSTS"] has {host!r}, which is no name or address.',
+                "Name the host alone, such as erp.internal or 10.0.0.1, without https:// and port.",
+            )
+
+
+def _is_host(said: object) -> bool:
+    """Whether it is the name or the address of a host, and no more."""
+    if not isinstance(said, str):
+        return False
+    try:
+        ip_address(said)
+    except ValueError:
+        return re.fullmatch(r"[\w.-]+", said) is not None
+    return True
 
 
 def _unloadable() -> Iterator[CheckMessage]:
@@ -127,31 +186,107 @@ def _unloadable() -> Iterator[CheckMessage]:
         except XkitError as error:
             yield _error("E005", error.message, error.hint)
     if isinstance(settings.PROVIDER_OPTIONS, dict):
-        yield from _wrong_options(set(available()))
+        yield from _wrong_options()
+        if isinstance(settings.LINK_CRMS, list | tuple):
+            yield from _not_connectable()
 
 
-#: What a provider can be told; some know more.
+#: What every provider can be told; some know more, which they name in `option_names`.
 _OPTIONS = ("client_id", "client_secret", "scopes", "base_url", "authorize_url", "token_url")
 
 
-def _wrong_options(known: set[str]) -> Iterator[CheckMessage]:
-    for name in ("PROVIDER_OPTIONS", "LINK_CRMS"):
-        for slug in set(getattr(settings, name) or ()) - known:
-            near = get_close_matches(str(slug), known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
-            yield _error("E008", f"{SETTING}[{name!r}] names {slug!r}, which is no provider.", hint)
+def _wrong_options() -> Iterator[CheckMessage]:
     for slug, options in settings.PROVIDER_OPTIONS.items():
         where = f"{SETTING}['PROVIDER_OPTIONS'][{slug!r}]"
-        if not isinstance(options, dict):
+        if message := _no_provider("PROVIDER_OPTIONS", slug):
+            yield message
+        elif not isinstance(options, dict):
             yield _error("E008", f"{where} is not a dict.", f"Options are {', '.join(_OPTIONS)}.")
-        elif options.get("client_id") and not options.get("client_secret"):
-            yield _error("E008", f"{where} has a client_id and no client_secret.", "Give both.")
-        elif options.get("client_id") and find_spec("authlib") is None:
-            yield _error(
-                "E008",
-                f"{where} is for signing in, and Authlib is not installed.",
-                "Install it with: pip install 'xkit_crm[oauth]'",
-            )
+        else:
+            yield from _unknown_options(where, slug, options)
+            yield from _wrong_option_values(where, options)
+
+
+def _unknown_options(where: str, slug: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    own = _own_options(slug)
+    if own is None:
+        return
+    known = (*_OPTIONS, *own)
+    for name in options:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+            yield _error("E008", f"{where} has an unknown option {name!r}.", hint)
+
+
+def _own_options(slug: str) -> tuple[str, ...] | None:
+    """The options that only this provider has; None where nobody says which they are."""
+    from xkit_crm.providers.registry import provider_class
+
+    try:
+        return getattr(provider_class(slug), "option_names", None)
+    except XkitError:
+        return None  # told already
+
+
+def _wrong_option_values(where: str, options: dict[str, Any]) -> Iterator[CheckMessage]:
+    for name in _OPTIONS:
+        value = options.get(name)
+        if not value:
+            continue  # as good as left out
+        if name == "scopes":
+            is_fit, wanted = isinstance(value, list | tuple), "a list of strings"
+        elif name.endswith("_url"):
+            is_fit, wanted = _is_url(value), "an address that begins with https://"
+        else:
+            is_fit, wanted = isinstance(value, str), "a string"
+        if not is_fit:
+            yield _error("E008", f"{where}[{name!r}] can't be used.", f"Give {wanted}.")
+    if options.get("client_id") and not options.get("client_secret"):
+        yield _error("E008", f"{where} has a client_id and no client_secret.", "Give both.")
+    elif options.get("client_id") and find_spec("authlib") is None:
+        yield _error(
+            "E008",
+            f"{where} is for signing in, and Authlib is not installed.",
+            "Install it with: pip install 'xkit_crm[oauth]'",
+        )
+
+
+def _not_connectable() -> Iterator[CheckMessage]:
+    """A CRM of `LINK_CRMS` that customers aren't offered, since it needs more than its name."""
+    from xkit_crm.providers.registry import is_ready
+
+    for slug in settings.LINK_CRMS:
+        if message := _no_provider("LINK_CRMS", slug):
+            yield message
+            continue
+        if not isinstance(settings.PROVIDER_OPTIONS.get(slug, {}), dict):
+            continue  # told already
+        try:
+            if is_ready(slug):
+                continue
+        except XkitError:
+            continue  # told already
+        yield _warning(
+            "W020",
+            f'{SETTING}["LINK_CRMS"] names {slug!r}, which can\'t be connected here, so customers '
+            "are not offered it.",
+            "Add xkit_crm.providers.sandbox to INSTALLED_APPS."
+            if slug == "sandbox"
+            else "Register with the vendor, and put client_id and client_secret into "
+            f"{SETTING}['PROVIDER_OPTIONS'][{slug!r}].",
+        )
+
+
+def _no_provider(name: str, slug: object) -> CheckMessage | None:
+    from xkit_crm.providers.registry import available
+
+    known = available()
+    if isinstance(slug, str) and slug in known:
+        return None
+    near = get_close_matches(str(slug), known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
+    return _error("E008", f"{SETTING}[{name!r}] names {slug!r}, which is no provider.", hint)
 
 
 @register("xkit_crm")

@@ -82,6 +82,10 @@ class ConfigurationError(XkitError):
     code = "configuration"
 
 
+class AddressRefused(ConfigurationError):
+    """What a customer typed in is no address of their CRM; message and hint are for them."""
+
+
 class DefinitionInvalid(XkitError):
     """An `objects` document or a payload schema has mistakes; `errors` has all of them."""
 

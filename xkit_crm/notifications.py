@@ -13,12 +13,14 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 from datetime import timedelta
 from typing import Any
 
 import requests
 from django.db import router, transaction
 from django.utils import timezone
+from requests.utils import get_environ_proxies
 
 from xkit_crm.conf import settings
 from xkit_crm.delivery.retry import Policy
@@ -71,35 +73,68 @@ def send_due(*, limit: int = 100) -> int:
 
 def signature(secret: str, *, id: str, timestamp: int, body: bytes) -> str:  # noqa: A002
     """What `webhook-signature` has to be: `v1,` and the HMAC-SHA256 of id, timestamp and body, each
-    after a dot, in base64. A secret that begins with `whsec_` is base64 itself."""
+    after a dot, in base64. Raises `ValueError` for a secret that is none."""
+    signed = f"{id}.{timestamp}.".encode() + body
+    proof = hmac.digest(signing_key(secret), signed, hashlib.sha256)
+    return f"v1,{base64.b64encode(proof).decode()}"
+
+
+def signing_key(secret: str) -> bytes:
+    """What a secret signs with: one that begins with `whsec_` is base64. Raises `ValueError` for
+    one that can't be decoded, or is empty: what it signed could be forged by everybody."""
     key = secret.encode()
     if secret.startswith("whsec_"):
-        key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{id}.{timestamp}.".encode() + body
-    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    if not key:
+        raise ValueError("The secret is empty.")
+    return key
 
 
 def _send(one: Notification, tries: int) -> None:
-    webhook: dict[str, Any] = settings.WEBHOOK
-    body = json.dumps({"event_type": one.event_type, "payload": one.payload}).encode()
-    told, timestamp = str(one.uuid), int(timezone.now().timestamp())
-    headers = {
-        "Content-Type": "application/json",
-        "webhook-id": told,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(webhook["secret"], id=told, timestamp=timestamp, body=body),
-    }
-    try:
-        answer = requests.post(
-            webhook["url"], data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False
-        )
-        error = "" if answer.status_code < 300 else f"It answered {answer.status_code}."
-    except requests.RequestException as raised:
-        error = f"No answer: {type(raised).__name__}."
+    error = _told(one)
     one.status, one.error = NotificationStatus.DELIVERED, error
     if error:
         wait = RETRIES.wait(CRMUnavailable(error), tries)
         one.status = NotificationStatus.FAILED if wait is None else NotificationStatus.PENDING
         one.due_at = timezone.now() + (wait or timedelta())
-        logger.warning("Notification %s (%s), try %d: %s", told, one.event_type, tries, error)
+        logger.warning("Notification %s (%s), try %d: %s", one.uuid, one.event_type, tries, error)
     Notification.objects.filter(pk=one.pk).update(status=one.status, error=error, due_at=one.due_at)
+
+
+def _told(one: Notification) -> str:
+    """Tell the endpoint; gives why it didn't hear, or nothing."""
+    webhook: dict[str, Any] = settings.WEBHOOK
+    body = json.dumps({"event_type": one.event_type, "payload": one.payload}).encode()
+    told, timestamp = str(one.uuid), int(timezone.now().timestamp())
+    try:
+        proof = signature(webhook["secret"], id=told, timestamp=timestamp, body=body)
+    except (AttributeError, KeyError, ValueError):
+        return "It can't be signed: correct the secret of XKIT_CRM['WEBHOOK']."
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": told,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": proof,
+    }
+    try:
+        with _session() as session:
+            answer = session.post(
+                webhook["url"],
+                data=body,
+                headers=headers,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                proxies=get_environ_proxies(webhook["url"]),
+            )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are sent
+        return f"No answer: {type(error).__name__}."
+    return "" if answer.status_code < 300 else f"It answered {answer.status_code}."
+
+
+def _session() -> requests.Session:
+    """One that sends no password of a .netrc. The proxies and the certificates to trust are the
+    environment's nevertheless."""
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+    return session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
@@ -166,15 +168,50 @@ def test_a_session_of_another_context_can_not_take_a_connection(
 
 
 def test_a_wrong_client_secret_is_the_operators_to_mend(
-    at_the_door: Visitor, crm: HubSpotFake, settings: Any
+    at_the_door: Visitor, crm: HubSpotFake, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = {**crm.options, "client_secret": "a-wrong-secret"}
     settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDER_OPTIONS": {"hubspot": options}}
     answer = at_the_door.client.get(says(leave(at_the_door), "Allow"))
     page = answer.content.decode()
-    assert "invalid_client" in page
-    assert "a-wrong-secret" not in page
+    assert answer.status_code == 400
+    assert "be connected here yet" in page
+    for ours in ("invalid_client", "XKIT_CRM", "a-wrong-secret"):
+        assert ours not in page
+    assert "invalid_client" in caplog.text
+    assert "PROVIDER_OPTIONS" in caplog.text
+    assert "a-wrong-secret" not in caplog.text
     assert not Connection.objects.exists()
+
+
+def test_what_is_not_installed_is_the_operators_to_mend(
+    at_the_door: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "authlib.integrations.requests_client", None)
+    answer = at_the_door.get("crms/hubspot/leave")
+    assert answer.status_code == 400
+    assert "be connected here yet" in answer.content.decode()
+    assert "pip" not in answer.content.decode()
+    assert "pip install" in caplog.text
+
+
+@pytest.mark.parametrize("address", ["acme.odoo.com", "http://acme.odoo.com", "https://127.0.0.1"])
+def test_a_typed_address_that_can_not_be_called_is_told_without_our_settings(
+    visitor: Visitor, settings: Any, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "LINK_CRMS": ["odoo"]}
+    visitor.start()
+    with socket.create_server(("127.0.0.1", 0)) as inside:
+        if "127" in address:
+            address += f":{inside.getsockname()[1]}"
+        answer = visitor.post("crms/odoo/", {"url": address, "key": "a-key"})
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert f"{address} can" in page
+    assert "XKIT_CRM" not in page
+    assert "json/2" not in page
+    assert address.rpartition("/")[2].partition(":")[0] in caplog.text
+    assert "a-key" not in caplog.text
 
 
 def test_without_a_registration_there_is_only_the_key(

@@ -61,6 +61,12 @@ def test_a_crm_that_can_not_be_connected_here_is_not_offered(settings: Any) -> N
     assert offered() == ["sandbox"]
     settings.XKIT_CRM = {}
     assert {"sandbox", "hubspot"} <= set(offered())
+    # Of those that are named, too: Zoho needs a registration.
+    settings.XKIT_CRM = {"LINK_CRMS": ["zoho", "xkit", "odoo", "nobodys"]}
+    assert offered() == ["xkit", "odoo"]
+    registered = {"zoho": {"client_id": "a", "client_secret": "b"}}
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "PROVIDER_OPTIONS": registered}
+    assert offered() == ["zoho", "xkit", "odoo"]
 
 
 def test_an_unknown_provider_is_told_with_the_known_ones() -> None:

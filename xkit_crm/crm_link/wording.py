@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.utils import formats, timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -12,7 +14,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from xkit_crm import catalogue, schema
-from xkit_crm.exceptions import CRMError, CRMUnauthorized, Problem, XkitError
+from xkit_crm.exceptions import (
+    AddressRefused,
+    ConfigurationError,
+    CRMError,
+    CRMUnauthorized,
+    Problem,
+    XkitError,
+)
 from xkit_crm.mapping.completeness import payload_keys
 from xkit_crm.mapping.fitting import described
 from xkit_crm.mapping.phrases import Phrase
@@ -160,12 +169,28 @@ def crm_trouble(error: CRMError) -> str:
     }.get(error.code, error.message)
 
 
-def connect_trouble(error: XkitError) -> str:
-    """What to tell a customer whom their CRM didn't let connect."""
+def connect_trouble(error: XkitError, given: Mapping[str, str] | None = None) -> str:
+    """What to tell a customer whom their CRM, or this site, didn't let connect. What only the
+    people who run the site can mend is theirs to read, in the log."""
     if isinstance(error, CRMUnauthorized):
         return _("Your CRM didn't let us in. Check what you gave, and try again.")
-    return (
-        crm_trouble(error)
-        if isinstance(error, CRMError)
-        else f"{error.message} {error.hint}".strip()
-    )
+    if isinstance(error, CRMError):
+        return crm_trouble(error)
+    if isinstance(error, ConfigurationError) and not isinstance(error, AddressRefused):
+        if address := _typed_address(error, given or {}):
+            return _(
+                "%(address)s can't be called from here. Give the whole address of your CRM, "
+                "beginning with https://."
+            ) % {"address": address}
+        return _("This CRM can't be connected here yet. The people who run this site can see why.")
+    return f"{error.message} {error.hint}".strip()
+
+
+def _typed_address(error: XkitError, given: Mapping[str, str]) -> str:
+    """The address that the customer gave, where it is what the error is about."""
+    typed = given.get("url", "")
+    try:
+        host = urlsplit(typed if "//" in typed else f"//{typed}").hostname
+    except ValueError:
+        host = None
+    return typed if typed and (host or typed.strip("/").lower()) in error.message.lower() else ""

@@ -88,6 +88,8 @@ class HTTPProvider(Provider):
     timeout: ClassVar[tuple[float, float]] = (5.0, 30.0)
     #: Where the vendor's API is; a setting may point elsewhere, and so may the credentials.
     url: ClassVar[str] = ""
+    #: What it can be told in `PROVIDER_OPTIONS` besides what every provider can.
+    option_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)

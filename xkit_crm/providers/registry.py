@@ -46,20 +46,22 @@ def available() -> dict[str, str]:
 
 
 def offered() -> list[str]:
-    """The providers that customers can choose: those of `LINK_CRMS`, in its order, or else all that
-    there are but those that can't be connected here, by their names."""
+    """The providers that customers can choose, but for those that can't be connected here: those of
+    `LINK_CRMS`, in its order, or else all that there are, by their names."""
     if settings.LINK_CRMS is not None:
-        return list(settings.LINK_CRMS)
-    found = [slug for slug in available() if slug in settings.PROVIDERS or _is_ready(slug)]
+        return [slug for slug in settings.LINK_CRMS if is_ready(slug)]
+    found = filter(is_ready, available())
     return sorted(found, key=lambda slug: provider_class(slug).label.casefold())
 
 
-def _is_ready(slug: str) -> bool:
+def is_ready(slug: str) -> bool:
     """Whether a customer can connect this one here, as the site is set up."""
+    if slug in settings.PROVIDERS or slug not in available():
+        return slug in settings.PROVIDERS
     if slug == "sandbox":
         return apps.is_installed("xkit_crm.providers.sandbox")
     if slug == "xkit":  # for who knows what it is, and says so
-        return slug in settings.PROVIDER_OPTIONS
+        return slug in settings.PROVIDER_OPTIONS or slug in (settings.LINK_CRMS or ())
     registered = settings.PROVIDER_OPTIONS.get(slug, {}).get("client_id")
     return bool(registered or provider_class(slug).credential_fields)
 

@@ -73,6 +73,7 @@ Description = Mapping[str, Any]
 class XkitProvider(HTTPProvider):
     slug = "xkit"
     label = "Xkit"
+    option_names = ("objects",)
     credential_fields = (
         CredentialField(
             "url", _("API address"), _("Where its API is, such as https://crm.example.com/api/v1.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -16,9 +17,11 @@ from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.pages import Visit, page
 from xkit_crm.crm_link.signing_in import packed, signs_in
 from xkit_crm.crm_link.tokens import Session
-from xkit_crm.exceptions import CRMUnauthorized, XkitError
+from xkit_crm.exceptions import AddressRefused, ConfigurationError, CRMUnauthorized, XkitError
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.registry import offered, provider_class
+
+logger = logging.getLogger(__name__)
 
 
 @page
@@ -49,7 +52,8 @@ def authorise(request: HttpRequest, visit: Visit, provider: str) -> HttpResponse
         try:
             let_in(visit.session, provider, typed)
         except XkitError as raised:
-            error = wording.connect_trouble(raised)
+            log_trouble(raised)
+            error = wording.connect_trouble(raised, typed)
             if isinstance(raised, CRMUnauthorized):
                 wrong = [f.name for f in asked if f.secret]
         else:
@@ -89,6 +93,12 @@ def let_in(session: Session, provider: str, credentials: Mapping[str, Any]) -> N
     )
     if known is not None and known.provider != provider:
         mappings.begin_anew(connection)
+
+
+def log_trouble(error: XkitError) -> None:
+    """Tell the operator what only they can mend: the customer is told no more than that."""
+    if isinstance(error, ConfigurationError) and not isinstance(error, AddressRefused):
+        logger.error("A customer can't connect their CRM: %s", error)
 
 
 @page

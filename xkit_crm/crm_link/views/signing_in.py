@@ -13,8 +13,8 @@ from xkit_crm.crm_link import wording
 from xkit_crm.crm_link.pages import Visit, embedded, page
 from xkit_crm.crm_link.signing_in import PATIENCE, Leave, from_state, signs_in, unpacked
 from xkit_crm.crm_link.tokens import unseal
-from xkit_crm.crm_link.views.connecting import let_in
-from xkit_crm.exceptions import XkitError
+from xkit_crm.crm_link.views.connecting import let_in, log_trouble
+from xkit_crm.exceptions import ConfigurationError, XkitError
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import oauth
 
@@ -81,7 +81,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         )
         let_in(session, left.provider, credentials)
     except XkitError as error:
-        return _told(request, error, status=error.status)
+        return _told(request, error, status=_status(error))
     response = _page(request, title=_("You are signed in"), text=_("You can close this window."))
     response.delete_cookie(left.cookie, path=reverse("xkit_crm_link:callback"))
     return response
@@ -111,7 +111,13 @@ def _refused(request: HttpRequest, label: str) -> HttpResponse:
     return _page(request, title=_("Not connected"), text=text, status=400)
 
 
+def _status(error: XkitError) -> int:
+    """A site that is set up wrongly has not broken down."""
+    return 400 if isinstance(error, ConfigurationError) else error.status
+
+
 def _told(request: HttpRequest, error: XkitError, *, status: int) -> HttpResponse:
+    log_trouble(error)
     text = wording.connect_trouble(error).strip()
     return _page(request, title=_("Not connected"), text=text, status=status)
 

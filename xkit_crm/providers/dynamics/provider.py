@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
-    ConfigurationError,
+    AddressRefused,
     CRMError,
     CRMUnavailable,
     Problem,
@@ -437,7 +437,7 @@ class DynamicsProvider(OAuthProvider):
 
 
 def _organisation(given: Mapping[str, Any]) -> str:
-    """The address without what stands behind the host; raises `ConfigurationError` where it is
+    """The address without what stands behind the host; raises `AddressRefused` where it is
     none of Microsoft's, so that no token is sent to anybody else."""
     said = str(given.get("url", "")).strip()
     try:
@@ -448,7 +448,7 @@ def _organisation(given: Mapping[str, Any]) -> str:
     end = next((end for end in _CLOUDS if host.endswith(end)), "")
     known = end and _ORGANISATION.fullmatch(host.removesuffix(end))
     if not known or port not in (None, 443):
-        raise ConfigurationError(
+        raise AddressRefused(
             f"{said!r} is no address of a Dynamics 365 organisation.",
             hint="It is such as https://contoso.crm4.dynamics.com.",
         )

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import (
-    ConfigurationError,
+    AddressRefused,
     CRMError,
     Problem,
     RateLimited,
@@ -106,7 +106,7 @@ class PipedriveProvider(OAuthProvider):
         if not (typed := str(self.credentials.get("domain") or "").strip().lower()):
             return ""
         if not (found := _DOMAIN.fullmatch(typed)):
-            raise ConfigurationError(
+            raise AddressRefused(
                 f"{typed!r} is no company domain of Pipedrive.",
                 hint="It is the acme in acme.pipedrive.com.",
             )

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import (
+    AddressRefused,
     ConfigurationError,
     CRMError,
     CRMUnavailable,
@@ -67,6 +68,7 @@ _HOST = re.compile(r"(?:[a-z0-9-]+\.)+salesforce\.(?:com|mil)", re.ASCII)
 class SalesforceProvider(OAuthProvider):
     slug = "salesforce"
     label = "Salesforce"
+    option_names = ("version",)
     #: Of the API; the operator's option of this name goes before it.
     version: ClassVar[str] = "v68.0"
     sign_in_fields = (
@@ -378,7 +380,7 @@ def _host(given: Mapping[str, Any]) -> str:
     for ending in (".lightning.force.com", ".my.salesforce-setup.com"):
         host = f"{host.removesuffix(ending)}.my.salesforce.com" if host.endswith(ending) else host
     if not _HOST.fullmatch(host):
-        raise ConfigurationError(
+        raise AddressRefused(
             f"{said!r} is no address of Salesforce.",
             hint="Use your My Domain, such as acme.my.salesforce.com, or test.salesforce.com.",
         )

@@ -103,6 +103,7 @@ _TABS = {
 class ZohoProvider(OAuthProvider):
     slug = "zoho"
     label = "Zoho CRM"
+    option_names = ("trigger",)
     url = "https://www.zohoapis.com"
     can_find_created = False  # but for modules with the field `xkit_key`
     batch_size = 100
