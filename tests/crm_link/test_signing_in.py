@@ -187,7 +187,7 @@ def test_a_wrong_client_secret_is_the_operators_to_mend(
 def test_what_is_not_installed_is_the_operators_to_mend(
     at_the_door: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "authlib.integrations.requests_client", None)
+    monkeypatch.setitem(sys.modules, "authlib.oauth2.rfc6749.parameters", None)
     answer = at_the_door.get("crms/hubspot/leave")
     assert answer.status_code == 400
     assert "be connected here yet" in answer.content.decode()

@@ -130,6 +130,19 @@ def test_a_name_that_leads_inside_is_judged_by_where_it_leads(
     assert "PRIVATE_HOSTS" in caught.value.hint
 
 
+def test_whether_a_door_inside_is_open_is_nobodys_to_know() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConfigurationError) as opened:
+            request("GET", f"https://127.0.0.1:{port}/")
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    with pytest.raises(ConfigurationError) as closed:
+        request("GET", f"https://127.0.0.1:{port}/")
+    assert str(opened.value) == str(closed.value)
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://crm.example/", "ftp://crm.example/", "https://", "https://user:pass@crm.example/"],

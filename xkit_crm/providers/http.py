@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -419,14 +420,19 @@ def _is_named(host: str) -> bool:
     return host.lower() in {name.lower() for name in settings.PRIVATE_HOSTS}
 
 
-def _require_public(connection: HTTPConnection, peer: str) -> None:
-    """Raise `ConfigurationError` for an address inside the operator's own network. Judged is what
-    was in fact connected to, before anything is said to it: what a name resolves to may change
-    between two looks."""
-    if not is_public(peer) and not _is_named(connection.host):
-        raise ConfigurationError(
-            f"{connection.host} is inside a private network.", hint=_PRIVATE_HINT
-        )
+def _require_public(host: str, addresses: Iterable[str]) -> None:
+    """Raise `ConfigurationError` for a host inside the operator's own network."""
+    if not _is_named(host) and not all(map(is_public, addresses)):
+        raise ConfigurationError(f"{host} is inside a private network.", hint=_PRIVATE_HINT)
+
+
+def _leads_to(connection: HTTPConnection) -> list[str]:
+    """The addresses of a connection's host; none where its name is not known."""
+    try:
+        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return []  # connecting says so
+    return [str(address[0]) for *_, address in found]
 
 
 def is_public(address: str) -> bool:
@@ -451,19 +457,21 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 
 class _HTTPConnection(HTTPConnection):
     def _new_conn(self) -> Any:
-        made = super()._new_conn()
-        return _checked(self, made)
+        _require_public(self.host, _leads_to(self))
+        return _checked(self, super()._new_conn())
 
 
 class _HTTPSConnection(HTTPSConnection):
     def _new_conn(self) -> Any:
-        made = super()._new_conn()
-        return _checked(self, made)
+        _require_public(self.host, _leads_to(self))
+        return _checked(self, super()._new_conn())
 
 
 def _checked(connection: HTTPConnection, made: Any) -> Any:
+    """Looked at before, so that nobody learns which doors of the network are open; and what was in
+    fact connected to, before anything is said to it: a name may lead elsewhere a moment later."""
     try:
-        _require_public(connection, made.getpeername()[0])
+        _require_public(connection.host, [made.getpeername()[0]])
     except BaseException:
         made.close()
         raise
