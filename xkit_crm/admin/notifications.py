@@ -8,17 +8,31 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin
+from xkit_crm.admin.base import ReadOnlyAdmin, pretty
 from xkit_crm.models import Notification
 from xkit_crm.models.notification import NotificationStatus
 
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
-    list_display = ["event_type", "payload", "status", "tries", "due_at", "error", "created_at"]
+    list_display = ["event_type", "connection", "reason", "status", "tries", "error", "due_at"]
+    fields = ["event_type", "told", "status", "tries", "error", "due_at", "created_at"]
+    readonly_fields = ["told"]
     list_filter = ["status", "event_type"]
     show_full_result_count = False
     actions = ["send_again"]
+
+    @admin.display(description=_("connection"))
+    def connection(self, row: Notification) -> str:
+        return str(row.payload.get("connection_external_id", ""))
+
+    @admin.display(description=_("reason"))
+    def reason(self, row: Notification) -> str:
+        return str(row.payload.get("reason") or "—")
+
+    @admin.display(description=_("payload"))
+    def told(self, row: Notification) -> str:
+        return pretty(row.payload)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("xkit_crm.change_notification"))
