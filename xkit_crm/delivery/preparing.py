@@ -27,7 +27,8 @@ from xkit_crm.sync.retarget import retarget
 
 
 def prepare(line: Line, invocations: Sequence[Invocation]) -> list[Try]:
-    """What is to be done with each, and to which record; or over already. Calls no CRM."""
+    """What is to be done with each, and to which record; or over already. Asks the CRM nothing but
+    what it says of itself, which is remembered."""
     tries = [Try(invocation) for invocation in invocations]
     links = _links(line, invocations)
     for this in tries:
