@@ -1,0 +1,209 @@
+"""Bindings and mappings: whether they fit the models, and the definitions in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Tags, register
+from django.db import connections, models, router
+
+from xkit_crm.checks.messages import error, warning
+from xkit_crm.exceptions import XkitError
+
+if TYPE_CHECKING:
+    from xkit_crm.sync.bindings import Binding
+
+
+@register("xkit_crm")
+def check_bindings(**_: object) -> list[CheckMessage]:
+    """Every binding from code can work."""
+    from xkit_crm.models import Invocation
+    from xkit_crm.sync.bindings import ModelSync, registered
+    from xkit_crm.sync.payloads import path_problem
+
+    found: list[CheckMessage] = []
+    for binding in registered():
+        sync = getattr(binding.get_connections, "__self__", None)
+        if getattr(type(sync), "get_connections", None) is ModelSync.get_connections:
+            found.append(
+                error(
+                    "E010",
+                    f"{binding.origin} doesn't say which connections a row goes to.",
+                    "Define get_connections(self, instance).",
+                )
+            )
+        for key, path in binding.paths.items():
+            if problem := path_problem(path, binding.model):
+                found.append(
+                    error(
+                        "E013",
+                        f"{binding.origin} can't fill {key}: {problem}.",
+                        f"Correct the path {path!r}.",
+                    )
+                )
+        if _database(binding.model) != router.db_for_write(Invocation):
+            found.append(
+                warning(
+                    "W003",
+                    f"{binding.model._meta.label} is stored in another database than the outbox, "
+                    "so its events can't be captured in the same transaction.",
+                    "Route the xkit_crm app to the database of the bound models. Until then a "
+                    "crash between the two commits loses an event.",
+                )
+            )
+    for model in dict.fromkeys(binding.model for binding in registered()):
+        found += _not_captured_set_wise(model)
+    return found
+
+
+def _not_captured_set_wise(model: type[models.Model]) -> Iterator[CheckMessage]:
+    """Bulk operations go past Django's own hooks, so they fire by the model's manager only."""
+    from xkit_crm.sync.querysets import SyncedQuerySet
+
+    if model.__module__.startswith("django."):
+        return  # whose managers nobody can change
+    if not isinstance(model._default_manager.get_queryset(), SyncedQuerySet):
+        yield warning(
+            "W018",
+            f"bulk_create(), bulk_update() and update() of {model._meta.label} fire nothing.",
+            "Add objects = xkit_crm.SyncedManager() to the model, or let its queryset inherit from "
+            "xkit_crm.SyncedQuerySet. Where nothing of the kind is done to it, silence this check.",
+        )
+
+
+@register(Tags.database)
+def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessage]:
+    """Every binding names events that are defined (only with `check --database`).
+
+    Warnings, not errors: `migrate` runs these checks too, and a deployment migrates before it
+    loads the definitions that its new code needs.
+    """
+    from xkit_crm import catalogue
+    from xkit_crm.models import CRMObject
+    from xkit_crm.sync.bindings import MOMENTS, registered
+
+    database = router.db_for_read(CRMObject)
+    if database not in (databases or ()) or not _is_migrated(database, CRMObject):
+        return []
+    found: list[CheckMessage] = []
+    for binding in registered():
+        found += _keys_of_no_event(binding)
+        for moment, wanted in MOMENTS.items():
+            slug = getattr(binding, moment)
+            if not slug or catalogue.is_switched_off(binding.crm_object, slug):
+                continue
+            try:
+                event = catalogue.event(binding.crm_object, slug)
+            except XkitError as raised:
+                found.append(warning("W011", f"{binding.origin}: {raised.message}", raised.hint))
+                continue
+            if event.type != wanted:
+                found.append(
+                    warning(
+                        "W014",
+                        f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
+                        f"Name an event of type {wanted}.",
+                    )
+                )
+            required = {k for k, d in event.payload_schema.items() if d.get("required")}
+            if absent := sorted(required - {key for key, _ in binding.payload}):
+                found.append(
+                    warning(
+                        "W012",
+                        f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
+                        "Add the keys to its payload.",
+                    )
+                )
+    return found
+
+
+def _keys_of_no_event(binding: Binding) -> Iterator[CheckMessage]:
+    """A misspelt payload key is in the schema of no event, so it would never be sent."""
+    from xkit_crm import catalogue
+    from xkit_crm.sync.bindings import MOMENTS
+
+    crm_object = catalogue.objects().get(binding.crm_object)
+    slugs = [slug for moment in MOMENTS if (slug := getattr(binding, moment))]
+    if crm_object is None or not all(slug in crm_object.events for slug in slugs):
+        return  # told otherwise, or switched off
+    known = {key for slug in slugs for key in crm_object.events[slug].payload_schema}
+    for key, _ in binding.payload:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            yield warning(
+                "W015",
+                f"{binding.origin}: the payload key {key} is in none of its events.",
+                f"Did you mean {near[0]}?" if near else "Take it out, or add it to a schema.",
+            )
+
+
+@register(Tags.database)
+def check_mappings(*, databases: Any = None, **_: object) -> list[CheckMessage]:
+    """Every customer has decided what the product defines (only with `check --database`).
+
+    What the database alone tells: no CRM is called, so that a deployment never waits for one.
+    `xkit_check_mappings` asks the CRMs too.
+    """
+    from xkit_crm.models import EventAction
+
+    database = router.db_for_read(EventAction)
+    if database not in (databases or ()) or not _is_migrated(database, EventAction):
+        return []
+    found: dict[str, set[str]] = {}
+    for connection_id, problem in _undecided():
+        found.setdefault(problem, set()).add(connection_id)
+    return [
+        warning(
+            "W019",
+            f"{problem} in {len(ids)} connection(s): {', '.join(sorted(ids)[:5])}"
+            + (", …" if len(ids) > 5 else "."),
+            "manage.py xkit_check_mappings says what each of them misses.",
+        )
+        for problem, ids in sorted(found.items())
+    ]
+
+
+def _undecided() -> Iterator[tuple[str, str]]:
+    """Connection ids, and what is undecided there. Two queries."""
+    from xkit_crm import catalogue
+    from xkit_crm.mapping.transformations import check_action, unknown_keys
+    from xkit_crm.models import EventAction, ObjectMapping
+    from xkit_crm.models.connection import ConnectionStatus
+
+    events = {
+        event.id: event
+        for crm_object in catalogue.objects().values()
+        for event in crm_object.events.values()
+    }
+    decided: dict[int, set[int]] = {}
+    actions = EventAction.objects.filter(mapping__connection__status=ConnectionStatus.ENABLED)
+    for mapping_id, connection_id, event_id, action, rows in actions.values_list(
+        "mapping_id", "mapping__connection_id", "event_id", "action", "transformations"
+    ).iterator():
+        decided.setdefault(mapping_id, set()).add(event_id)
+        data = {"action": action, "workflow": "-", "transformations": rows}
+        if (event := events.get(event_id)) is None or action == "noop" or check_action(data):
+            continue
+        for problem in unknown_keys(data, event.payload_schema):
+            yield connection_id, f"{event.crm_object}.{event.slug}: {problem.error}"
+    mapped = ObjectMapping.objects.filter(connection__status=ConnectionStatus.ENABLED)
+    for mapping_id, connection_id, slug in (
+        mapped.exclude(remote_object="")
+        .values_list("pk", "connection_id", "crm_object__slug")
+        .iterator()
+    ):
+        crm_object = catalogue.objects().get(slug)
+        for event in crm_object.events.values() if crm_object else ():
+            if event.id not in decided.get(mapping_id, ()):
+                yield connection_id, f"{slug}.{event.slug} has no action"
+
+
+def _is_migrated(database: str, model: type[models.Model]) -> bool:
+    """Whether the table is there: the first `migrate` runs these checks before it makes it."""
+    return model._meta.db_table in connections[database].introspection.table_names()
+
+
+def _database(model: type[models.Model]) -> str:
+    return str(router.db_for_write(model))
