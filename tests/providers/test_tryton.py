@@ -76,14 +76,17 @@ class Between(FakeCRM):
     def too_many(self) -> Response:
         return Response(429, "<!doctype html><title>429 Too Many Requests</title>")
 
+    def unauthorised(self) -> Response:
+        raise AssertionError("the real one behind says so itself")
+
     def say(self, body: Any) -> None:
         """Answer the next request with this."""
         self._said.append(body)
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         """What a person does to a party: the wizard "Replace"."""
         if remote_object != PARTY:
-            raise NotImplementedError
+            return False
         (held,) = self.server.as_admin(f"model.{PARTY}.read", [int(kept)], ["name"], {})
         named = {"name": held["name"]}  # it warns of different names
         self.server.as_admin(f"model.{PARTY}.write", [int(merged)], named, {})
@@ -91,6 +94,7 @@ class Between(FakeCRM):
         number, first, _ = self.server.as_admin(f"{wizard}.create", {})
         said = {first: {"source": int(merged), "destination": int(kept)}}
         self.server.as_admin(f"{wizard}.execute", number, said, "replace", {})
+        return True
 
     def expire(self) -> None:
         """End the session that was used last."""

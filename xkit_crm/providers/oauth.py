@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -63,10 +64,10 @@ class OAuthProvider(HTTPProvider):
         self._credentials: Mapping[str, Any] | None = None
 
     @classmethod
+    @abstractmethod
     def endpoints(cls, given: Mapping[str, Any]) -> Endpoints:
         """Where to sign in, after what was `given` for the `sign_in_fields`, and later what the
         vendor sent back with the person."""
-        raise NotImplementedError
 
     @classmethod
     def learned(cls, token: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -232,10 +232,11 @@ class DynamicsFake(FakeCRM):
         }
         return record_id
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         record = self.records[remote_object][merged]
         record |= {"_masterid_value": kept, f"_masterid_value{_LEADS_TO}": remote_object}
         record["statecode"] = 1
+        return True
 
     # -- the vendor's words -------------------------------------------------------------------
 

@@ -313,9 +313,10 @@ class HubSpotFake(FakeCRM):
 
     # -- records ------------------------------------------------------------------------------
 
-    def merge(self, object_type: str, kept: str, merged: str) -> None:
+    def merge(self, object_type: str, kept: str, merged: str) -> bool:
         """What a person does: the other one's id leads to the one that is kept."""
         self.records[object_type][merged] = self.records[object_type][kept]
+        return True
 
     def _find(self, object_type: str, value: str, by: str | None) -> dict[str, Any] | None:
         held = self.records.get(object_type, {})

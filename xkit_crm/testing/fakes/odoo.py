@@ -258,9 +258,10 @@ class OdooFake(FakeCRM):
 
     # -- records ------------------------------------------------------------------------------
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         """What a person does: one is kept, the other is deleted."""
         del self.records[remote_object][int(merged)]
+        return True
 
     def _note(self, request: Request) -> None:
         self.languages.add(request.body.get("context", {}).get("lang", ""))

@@ -238,8 +238,9 @@ class PipedriveFake(FakeCRM):
         """The search index does."""
         self._late.clear()
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         self.records[remote_object][merged]["is_deleted"] = True
+        return True
 
     # -- the vendor's words -------------------------------------------------------------------
 

@@ -389,10 +389,11 @@ class SalesforceFake(FakeCRM):
 
     # -- records ------------------------------------------------------------------------------
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         """What a person does: the other one goes to the recycle bin."""
         self.records[remote_object].pop(merged)
         self.deleted.add(merged)
+        return True
 
     def new_record_id(self, sobject: str) -> str:
         """Fifteen characters, and three that tell which of them are capitals."""

@@ -9,6 +9,7 @@ import inspect
 import json
 import secrets
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -52,7 +53,7 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class FakeCRM:
+class FakeCRM(ABC):
     """A vendor's API. A vendor's fake has a method for each operation of its contract, which is
     given the `Request` and what stands in its path, and gives a `Response`."""
 
@@ -114,9 +115,10 @@ class FakeCRM:
         """The access token is good no longer."""
         self.token = secrets.token_urlsafe(24)
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
-        """What a person does in the CRM: one record of two, by their ids."""
-        raise NotImplementedError
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
+        """What a person does in the CRM: one record of two, by their ids; whether that can be done
+        with records of this object. Not, unless the vendor's fake says how."""
+        return False
 
     # For a vendor's fake.
 
@@ -147,13 +149,13 @@ class FakeCRM:
         said = next((v for k, v in request.headers.items() if k.lower() == "authorization"), "")
         return said == f"Bearer {self.token}"
 
+    @abstractmethod
     def unauthorised(self) -> Response:
         """The vendor's own words for a token that is not good."""
-        raise NotImplementedError
 
+    @abstractmethod
     def too_many(self) -> Response:
         """The vendor's own words for too many requests."""
-        raise NotImplementedError
 
     def not_allowed(self, violations: list[str]) -> Response:
         """The vendor's own words for a request that it doesn't take."""

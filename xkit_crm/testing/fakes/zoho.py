@@ -195,9 +195,10 @@ class ZohoFake(FakeCRM):
         said = next((v for k, v in request.headers.items() if k.lower() == "authorization"), "")
         return said == f"Zoho-oauthtoken {self.token}"
 
-    def merge(self, remote_object: str, kept: str, merged: str) -> None:
+    def merge(self, remote_object: str, kept: str, merged: str) -> bool:
         """What a person does: the other one is gone."""
         del self.records[remote_object][merged]
+        return True
 
     def answer(self, request: Request) -> Response:
         found = super().answer(request)
