@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.utils.functional import Promise
 
@@ -20,6 +20,8 @@ from xkit_crm.exceptions import RejectedByCRM, UnknownRecord, XkitError
 
 #: A text, or one that is translated where it is shown.
 _Text = str | Promise
+
+_Answer = TypeVar("_Answer")
 
 #: The longest public record id, in characters.
 MAX_RECORD_ID = 255
@@ -221,6 +223,14 @@ def outcome_of(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return call(*args, **options)
     except XkitError as error:
         return error
+
+
+def only(answers: Sequence[_Answer | XkitError]) -> _Answer:
+    """The one answer of a call about one item; raises it where it is an error."""
+    (answer,) = answers
+    if isinstance(answer, XkitError):
+        raise answer
+    return answer
 
 
 class Provider(ABC):

@@ -24,7 +24,7 @@ from http.cookiejar import DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from math import isnan
 from typing import Any, ClassVar
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -229,6 +229,11 @@ class HTTPProvider(Provider):
         )
         self.note(answer)
         return answer
+
+
+def part(text: str) -> str:
+    """A name or an id as it stands between two slashes of a path."""
+    return quote(text, safe="")
 
 
 # -- one request ----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -40,7 +39,7 @@ from xkit_crm.providers.base import (
     RemoteType,
     Workflow,
 )
-from xkit_crm.providers.http import Answer
+from xkit_crm.providers.http import Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 
 VERSION = "2026-09"
@@ -143,14 +142,14 @@ class HubSpotProvider(OAuthProvider):
         ]
 
     def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
-        found = self.call("GET", f"/crm/properties/{VERSION}/{_part(remote_object)}").body
+        found = self.call("GET", f"/crm/properties/{VERSION}/{part(remote_object)}").body
         required = self._required(remote_object)
         return [_field(one, required) for one in found["results"] if not one.get("archived")]
 
     def _required(self, remote_object: str) -> set[str]:
         if remote_object in _STANDARD:
             return _REQUIRED.get(remote_object, set())
-        path = f"/crm-object-schemas/{VERSION}/schemas/{_part(remote_object)}"
+        path = f"/crm-object-schemas/{VERSION}/schemas/{part(remote_object)}"
         return set(self.call("GET", path).body["requiredProperties"])
 
     # -- one record ---------------------------------------------------------------------------
@@ -184,7 +183,7 @@ class HubSpotProvider(OAuthProvider):
         return RecordRef(remote_object, made["id"])
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
-        path = f"{_path(remote_object)}/{_part(key)}"
+        path = f"{_path(remote_object)}/{part(key)}"
         field = self.key_field(remote_object)
         try:
             found = self.call("GET", path, params={"idProperty": field}).body
@@ -325,7 +324,7 @@ class HubSpotProvider(OAuthProvider):
                 errors=[Problem("email", "is needed")],
             )
         path = f"/automation/v2/workflows/{self._workflow_id(name)}/enrollments/contacts"
-        self.call("POST", f"{path}/{_part(str(email))}")
+        self.call("POST", f"{path}/{part(str(email))}")
         return ref
 
     def _workflow_id(self, flow: str) -> str:
@@ -386,16 +385,12 @@ class HubSpotProvider(OAuthProvider):
 _EMAIL = RemoteField("email", "Email of the contact to enrol", RemoteType.EMAIL)
 
 
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _path(remote_object: str) -> str:
-    return f"/crm/objects/{VERSION}/{_part(remote_object)}"
+    return f"/crm/objects/{VERSION}/{part(remote_object)}"
 
 
 def _record_path(ref: RecordRef) -> str:
-    return f"{_path(ref.remote_object)}/{_part(ref.crm_id)}"
+    return f"{_path(ref.remote_object)}/{part(ref.crm_id)}"
 
 
 def _field(found: Mapping[str, Any], required: set[str]) -> RemoteField:

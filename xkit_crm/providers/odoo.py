@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -40,8 +39,9 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
     Workflow,
+    only,
 )
-from xkit_crm.providers.http import Answer, HTTPProvider
+from xkit_crm.providers.http import Answer, HTTPProvider, part
 
 #: Files, lists of lines, and what a database's own properties are made of are left out.
 _TYPES = {
@@ -142,7 +142,7 @@ class OdooProvider(HTTPProvider):
         """What a method gives, asked in the language of the connection's user."""
         context = {**self._context, **named.pop("context", {})}
         sent = {**({"ids": list(ids)} if ids else {}), **named, "context": context}
-        return self.call("POST", f"/json/2/{_part(model)}/{method}", sent, writes=writes).body
+        return self.call("POST", f"/json/2/{part(model)}/{method}", sent, writes=writes).body
 
     @property
     def _context(self) -> Mapping[str, Any]:
@@ -208,8 +208,7 @@ class OdooProvider(HTTPProvider):
     # -- one record ---------------------------------------------------------------------------
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        found: RemoteRecord = _only(self.get_many([ref], fields))
-        return found
+        return only(self.get_many([ref], fields))
 
     def search(
         self,
@@ -227,8 +226,7 @@ class OdooProvider(HTTPProvider):
         return self._read(remote_object, domain, fields, limit=limit)
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
-        made: RecordRef = _only(self.create_many(remote_object, [Draft(values, key)]))
-        return made
+        return only(self.create_many(remote_object, [Draft(values, key)]))
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
         return self.find_created_many(remote_object, [key])[0]
@@ -405,7 +403,7 @@ class OdooProvider(HTTPProvider):
     def record_url(self, ref: RecordRef) -> str:
         model = ref.remote_object
         named = model if "." in model else f"m-{model}"
-        return f"{self.base_url}/odoo/{_part(named)}/{_part(ref.crm_id)}"
+        return f"{self.base_url}/odoo/{part(named)}/{part(ref.crm_id)}"
 
     # -- what it says of itself ---------------------------------------------------------------
 
@@ -457,10 +455,6 @@ class OdooProvider(HTTPProvider):
         return row
 
 
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _number(ref: RecordRef) -> int:
     """The id; 0 where it is none that a record could have."""
     text = ref.crm_id
@@ -477,13 +471,6 @@ def _id(ref: RecordRef) -> int:
 
 def _missing(ref: RecordRef) -> RemoteRecordNotFound:
     return RemoteRecordNotFound(f"Odoo has no record {ref}.")
-
-
-def _only(answers: Sequence[Any]) -> Any:
-    (answer,) = answers
-    if isinstance(answer, XkitError):
-        raise answer
-    return answer
 
 
 def _alike(edits: Sequence[Edit]) -> list[tuple[list[RecordRef], Mapping[str, Any]]]:

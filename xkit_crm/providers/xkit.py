@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -44,7 +43,7 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
 )
-from xkit_crm.providers.http import Answer, HTTPProvider
+from xkit_crm.providers.http import Answer, HTTPProvider, part
 from xkit_crm.schema.language import enum_values, is_nullable
 
 #: How often an event that is still under way there is looked at, and the seconds in between.
@@ -126,7 +125,7 @@ class XkitProvider(HTTPProvider):
 
     def describe_objects(self) -> Sequence[RemoteObject]:
         # Nothing of this is asked for, so the deployment hasn't said yet whether it knows us.
-        self.call("GET", f"/crm/connections/{_part(self._connection)}")
+        self.call("GET", f"/crm/connections/{part(self._connection)}")
         return [RemoteObject(slug, one["label"] or slug) for slug, one in self.objects.items()]
 
     def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
@@ -244,7 +243,7 @@ class XkitProvider(HTTPProvider):
         key: str = "",
         writes: bool = True,
     ) -> Any:
-        path = f"{self._path(remote_object, record)}/events/{_part(event)}"
+        path = f"{self._path(remote_object, record)}/events/{part(event)}"
         headers = {"Idempotency-Key": key} if key else {}
         body = {"payload": payload}
         answer = self.call("POST", path, body, headers=headers, writes=writes).body
@@ -252,7 +251,7 @@ class XkitProvider(HTTPProvider):
 
     def _ended(self, answer: Mapping[str, Any]) -> Any:
         """What became of an event that took longer than that deployment lets a caller wait."""
-        path = f"/crm/{_part(self._connection)}/invocations/{answer['invocation']['id']}"
+        path = f"/crm/{part(self._connection)}/invocations/{answer['invocation']['id']}"
         for _look in range(_LOOKS):
             time.sleep(_PAUSE)
             found = self.call("GET", path).body
@@ -282,8 +281,8 @@ class XkitProvider(HTTPProvider):
         return str(self.access.credentials.get("connection") or "")
 
     def _path(self, remote_object: str, record: str) -> str:
-        path = f"/crm/{_part(self._connection)}/objects/{_part(remote_object)}"
-        return f"{path}/{_part(record)}" if record else path
+        path = f"/crm/{part(self._connection)}/objects/{part(remote_object)}"
+        return f"{path}/{part(record)}" if record else path
 
     def _record(
         self, remote_object: str, found: Mapping[str, Any], fields: Sequence[str]
@@ -294,10 +293,6 @@ class XkitProvider(HTTPProvider):
             for name in fields
         }
         return RemoteRecord(RecordRef(remote_object, found["id"]), values)
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _typed(error: XkitError) -> CRMError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.utils.translation import gettext_lazy as _
@@ -59,7 +59,7 @@ from xkit_crm.providers.dynamics.tables import (
     workflow_of,
     written,
 )
-from xkit_crm.providers.http import KEY_FIELD, Answer
+from xkit_crm.providers.http import KEY_FIELD, Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 
 API = "/api/data/v9.2"
@@ -297,7 +297,7 @@ class DynamicsProvider(OAuthProvider):
         if descriptions.workflow(self, name) is None:
             raise RejectedByCRM(f"{self.label} has no workflow named {name!r}.")
         if not GUID.fullmatch(name):
-            self._send("POST", quote(name, safe=""), dict(inputs))
+            self._send("POST", part(name), dict(inputs))
             return ref
         about = str(inputs.get("EntityId") or (ref.crm_id if ref else "")).rpartition(":")[2]
         if not GUID.fullmatch(about):

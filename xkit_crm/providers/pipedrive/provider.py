@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from typing import Any
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -40,7 +39,7 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
 )
-from xkit_crm.providers.http import Answer
+from xkit_crm.providers.http import Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 from xkit_crm.providers.pipedrive.objects import CODE, KINDS, Kind, described
 
@@ -195,7 +194,7 @@ class PipedriveProvider(OAuthProvider):
         kind = KINDS.get(ref.remote_object)
         if not (kind and kind.page and self._company):
             return ""
-        return f"{self._company}/{kind.page}/{quote(ref.crm_id, safe='')}"
+        return f"{self._company}/{kind.page}/{part(ref.crm_id)}"
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -339,7 +338,7 @@ def _record_path(ref: RecordRef) -> str:
     # All but leads are numbered: anything else would be no address of theirs.
     if ref.remote_object != "leads" and not (ref.crm_id.isascii() and ref.crm_id.isdigit()):
         raise RemoteRecordNotFound(f"Pipedrive has no record {ref}.")
-    return f"{_kind(ref.remote_object).path}/{quote(ref.crm_id, safe='')}"
+    return f"{_kind(ref.remote_object).path}/{part(ref.crm_id)}"
 
 
 def _alive(ref: RecordRef, data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -39,7 +38,7 @@ from xkit_crm.providers.base import (
     Workflow,
     outcome_of,
 )
-from xkit_crm.providers.http import KEY_FIELD, Answer
+from xkit_crm.providers.http import KEY_FIELD, Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 from xkit_crm.providers.salesforce import soql
 from xkit_crm.providers.salesforce.errors import (
@@ -110,7 +109,7 @@ class SalesforceProvider(OAuthProvider):
 
     def _path(self, *parts: str) -> str:
         version = str(self.options.get("version") or self.version).removeprefix("v")
-        return "/".join(["/services/data", f"v{version}", *map(_part, parts)])
+        return "/".join(["/services/data", f"v{version}", *map(part, parts)])
 
     # -- describing ---------------------------------------------------------------------------
 
@@ -313,7 +312,7 @@ class SalesforceProvider(OAuthProvider):
         there = str(self.credentials.get("instance_url") or "").rstrip("/")
         if not there:
             return ""
-        return f"{there}/lightning/r/{_part(ref.remote_object)}/{_part(ref.crm_id)}/view"
+        return f"{there}/lightning/r/{part(ref.remote_object)}/{part(ref.crm_id)}/view"
 
     # -- what it says of itself ---------------------------------------------------------------
 
@@ -385,10 +384,6 @@ def _host(given: Mapping[str, Any]) -> str:
             hint="Use your My Domain, such as acme.my.salesforce.com, or test.salesforce.com.",
         )
     return host
-
-
-def _part(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _id(ref: RecordRef, prefix: str = "") -> str:

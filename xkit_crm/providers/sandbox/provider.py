@@ -31,6 +31,7 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
     Workflow,
+    only,
     outcome_of,
 )
 from xkit_crm.providers.sandbox import flows, records
@@ -91,8 +92,7 @@ class SandboxProvider(Provider):
         return found
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        found: RemoteRecord = _only(self.get_many([ref], fields))
-        return found
+        return only(self.get_many([ref], fields))
 
     def search(
         self,
@@ -107,17 +107,16 @@ class SandboxProvider(Provider):
         return [RemoteRecord(row.ref, records.shown(row, fields)) for row in found]
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
-        made: RecordRef = _only(self.create_many(remote_object, [Draft(values, key)]))
-        return made
+        return only(self.create_many(remote_object, [Draft(values, key)]))
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
         return self.find_created_many(remote_object, [key])[0]
 
     def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
-        _only(self.update_many([Edit(ref, values)]))
+        only(self.update_many([Edit(ref, values)]))
 
     def delete(self, ref: RecordRef) -> None:
-        _only(self.delete_many([ref]))
+        only(self.delete_many([ref]))
 
     def create_many(
         self, remote_object: str, drafts: Sequence[Draft]
@@ -197,13 +196,6 @@ class SandboxProvider(Provider):
 
     def _log(self, operation: Operation, record: Record | None, key: str = "") -> None:
         Request.objects.create(org=self.org, operation=operation, record=record, key=key)
-
-
-def _only(answers: Sequence[Any]) -> Any:
-    """The one answer, or what it says went wrong."""
-    if isinstance(answers[0], XkitError):
-        raise answers[0]
-    return answers[0]
 
 
 def _described(field: Field) -> RemoteField:

@@ -11,7 +11,6 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from django.utils.translation import gettext_lazy as _
 
@@ -39,9 +38,10 @@ from xkit_crm.providers.base import (
     RemoteRecord,
     RemoteType,
     Workflow,
+    only,
     outcome_of,
 )
-from xkit_crm.providers.http import Answer, HTTPProvider, request
+from xkit_crm.providers.http import Answer, HTTPProvider, part, request
 from xkit_crm.providers.tryton.describing import PARTY, TYPES, described, is_contact
 from xkit_crm.providers.tryton.errors import error_of, problems_in
 from xkit_crm.providers.tryton.values import UNSAYABLE, from_tryton, kind_of, to_tryton
@@ -91,7 +91,7 @@ class TrytonProvider(HTTPProvider):
         """The database's address. What a browser shows behind it, `#crm/...`, isn't part of it."""
         said = str(self.options.get("base_url") or self.access.credentials.get("url", ""))
         server = said.strip().partition("#")[0].rstrip("/")
-        return f"{server}/{_part(str(self.access.credentials.get('database', '')))}"
+        return f"{server}/{part(str(self.access.credentials.get('database', '')))}"
 
     @property
     def credentials(self) -> Credentials:
@@ -213,8 +213,7 @@ class TrytonProvider(HTTPProvider):
     # -- one record ---------------------------------------------------------------------------
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        found: RemoteRecord = _only(self.get_many([ref], fields))
-        return found
+        return only(self.get_many([ref], fields))
 
     def search(
         self,
@@ -235,17 +234,16 @@ class TrytonProvider(HTTPProvider):
         return self._read(remote_object, domain, fields, limit)
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
-        made: RecordRef = _only(self.create_many(remote_object, [Draft(values, key)]))
-        return made
+        return only(self.create_many(remote_object, [Draft(values, key)]))
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
         return self.find_created_many(remote_object, [key])[0]
 
     def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
-        _only(self.update_many([Edit(ref, values)]))
+        only(self.update_many([Edit(ref, values)]))
 
     def delete(self, ref: RecordRef) -> None:
-        _only(self.delete_many([ref]))
+        only(self.delete_many([ref]))
 
     # -- many at once -------------------------------------------------------------------------
 
@@ -472,7 +470,7 @@ class TrytonProvider(HTTPProvider):
     def record_url(self, ref: RecordRef) -> str:
         """Of Tryton's web client, which most servers have."""
         server, _, database = self.base_url.rpartition("/")
-        return f"{server}/#{database}/model/{_part(ref.remote_object)}/{_part(ref.crm_id)}"
+        return f"{server}/#{database}/model/{part(ref.remote_object)}/{part(ref.crm_id)}"
 
     # -- what it says of itself ---------------------------------------------------------------
 
@@ -493,10 +491,6 @@ def _call(method: str, params: list[Any]) -> dict[str, Any]:
     return {"id": 1, "method": method, "params": params}
 
 
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _is_technical(name: str) -> bool:
     return ".reporting." in name or (name.startswith(_TECHNICAL) and name != _NOTES)
 
@@ -510,13 +504,6 @@ def _number(ref: RecordRef) -> int:
 
 def _missing(ref: RecordRef) -> RemoteRecordNotFound:
     return RemoteRecordNotFound(f"Tryton has no record {ref}.")
-
-
-def _only(answers: Sequence[Any]) -> Any:
-    (answer,) = answers
-    if isinstance(answer, XkitError):
-        raise answer
-    return answer
 
 
 def _clause(

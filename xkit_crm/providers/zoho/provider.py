@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
@@ -36,8 +36,9 @@ from xkit_crm.providers.base import (
     RemoteObject,
     RemoteRecord,
     Workflow,
+    only,
 )
-from xkit_crm.providers.http import Answer
+from xkit_crm.providers.http import Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 from xkit_crm.providers.zoho.data import (
     condition,
@@ -242,16 +243,16 @@ class ZohoProvider(OAuthProvider):
         return found
 
     def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
-        return _only(self.create_many(remote_object, [Draft(values, key)]))
+        return only(self.create_many(remote_object, [Draft(values, key)]))
 
     def find_created(self, remote_object: str, *, key: str) -> RecordRef | None:
-        return _only(self.find_created_many(remote_object, [key]))
+        return only(self.find_created_many(remote_object, [key]))
 
     def update(self, ref: RecordRef, values: Mapping[str, Any]) -> None:
-        _only(self.update_many([Edit(ref, values)]))
+        only(self.update_many([Edit(ref, values)]))
 
     def delete(self, ref: RecordRef) -> None:
-        _only(self.delete_many([ref]))
+        only(self.delete_many([ref]))
 
     # -- many at once -------------------------------------------------------------------------
 
@@ -390,7 +391,7 @@ class ZohoProvider(OAuthProvider):
         if not tab or "//sandbox." in domain or "//developer." in domain:
             return ""
         host = self._accounts(self.credentials).removeprefix("accounts.")
-        return f"https://crm.{host}/crm/tab/{tab}/{_part(ref.crm_id)}"
+        return f"https://crm.{host}/crm/tab/{tab}/{part(ref.crm_id)}"
 
     # -- what it says of itself ---------------------------------------------------------------
 
@@ -429,12 +430,8 @@ class ZohoProvider(OAuthProvider):
 # -- addresses ------------------------------------------------------------------------------------
 
 
-def _part(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _path(remote_object: str) -> str:
-    return f"/crm/v8/{_part(remote_object)}"
+    return f"/crm/v8/{part(remote_object)}"
 
 
 def _ids(refs: Sequence[RecordRef]) -> list[str]:
@@ -451,13 +448,6 @@ def _done(said: Mapping[str, Any] | None) -> XkitError | None:
     if said is None:
         return _unanswered()
     return None if is_good(said) else failure(said)
-
-
-def _only(answers: Sequence[_Given | XkitError]) -> _Given:
-    (answer,) = answers
-    if isinstance(answer, XkitError):
-        raise answer
-    return answer
 
 
 def _unanswered() -> CRMUnavailable:
