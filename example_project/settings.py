@@ -29,6 +29,10 @@ INSTALLED_APPS = [
     "example_project.documents",
 ]
 
+# The admin in another dress, to look at the console in: `pip install django-unfold`.
+if os.environ.get("XKIT_ADMIN") == "unfold":
+    INSTALLED_APPS.insert(0, "unfold")
+
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

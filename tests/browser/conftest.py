@@ -85,5 +85,6 @@ def operator(page: Page, transactional_db: None) -> Page:
     page.goto("/admin/login/")
     page.fill("#id_username", "operator")
     page.fill("#id_password", "right")
-    page.click("input[type=submit]")
+    page.press("#id_password", "Enter")
+    page.wait_for_url("**/admin/")
     return page

@@ -4,29 +4,85 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from xkit_crm.permissions import OPERATE, may
 
-class XkitAdmin(admin.ModelAdmin):
-    """A page in our own dress."""
+# A page is dressed by what it inherits from; both have the same doors.
+if not TYPE_CHECKING and apps.is_installed("unfold"):
+    from unfold.admin import ModelAdmin, TabularInline
+else:
+    from django.contrib.admin import ModelAdmin, TabularInline
+
+
+class Permitted:
+    """Rows that one permission lets somebody make, change and delete; None: Django's own three."""
+
+    permission: ClassVar[str | None] = None
+
+    def _may(self, action: str, request: HttpRequest, *args: Any) -> bool:
+        if self.permission is not None:
+            return may(request.user, self.permission)
+        return bool(getattr(super(), f"has_{action}_permission")(request, *args))
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return self._may("add", request, *args)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may("change", request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may("delete", request, obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        changes = self.permission is not None and may(request.user, self.permission)
+        return changes or bool(super().has_view_permission(request, obj))  # type: ignore[misc]
+
+
+class XkitAdmin(Permitted, ModelAdmin):
+    """A page in our own dress, in the plain admin or in django-unfold's."""
 
     class Media:
         css = {"all": ["xkit_crm/admin.css"]}
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """For actions: `@admin.action(permissions=["operate"])`."""
+        return may(request.user, OPERATE)
+
+    def console_page(
+        self, request: HttpRequest, template: str, *, title: str, **context: Any
+    ) -> TemplateResponse:
+        """A page of the console that is no form or list of a model's rows.
+
+        `template` extends `admin/xkit_crm/page.html`. Who may see it is checked by the caller.
+        """
+        return TemplateResponse(
+            request,
+            template,
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": title,
+                "media": self.media,
+                **context,
+            },
+        )
 
 
 class ReadOnlyAdmin(XkitAdmin):
     """A log: to be looked at, not to be changed."""
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -36,14 +92,19 @@ class ReadOnlyAdmin(XkitAdmin):
         return False
 
 
-class ReadOnlyInline(admin.TabularInline):
-    """Rows of a log below what they are about."""
+class XkitInline(Permitted, TabularInline):
+    """Rows below what they belong to."""
 
     extra = 0
+
+
+class ReadOnlyInline(XkitInline):
+    """Rows of a log below what they are about."""
+
     can_delete = False
     show_change_link = True
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:

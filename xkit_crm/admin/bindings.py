@@ -12,6 +12,7 @@ from django_jsonform.widgets import JSONFormWidget
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
 from xkit_crm.models import EventDefinition, MarkedRow, ModelBinding
 from xkit_crm.models.event_definition import EventType
+from xkit_crm.permissions import DEFINE
 
 PAYLOAD_FORM = {"type": "dict", "keys": {}, "additionalProperties": {"type": "string"}}
 
@@ -44,6 +45,7 @@ class ModelBindingForm(forms.ModelForm):
 
 @admin.register(ModelBinding)
 class ModelBindingAdmin(XkitAdmin):
+    permission = DEFINE
     form = ModelBindingForm
     list_display = ["model", "crm_object", "on_create", "on_update", "on_delete", "active"]
     list_filter = ["active", "crm_object"]

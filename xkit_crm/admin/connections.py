@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,6 +19,7 @@ from xkit_crm.delivery import lanes, shadow
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Connection, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.permissions import MANAGE_CREDENTIALS, OPERATE, may
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import available
 
@@ -49,7 +50,7 @@ class ConnectionForm(forms.ModelForm):
         return value
 
     def save(self, commit: bool = True) -> Connection:
-        if self.cleaned_data["credentials"] is not None:
+        if self.cleaned_data.get("credentials") is not None:
             self.instance.credentials = self.cleaned_data["credentials"]
         saved: Connection = super().save(commit)
         return saved
@@ -63,6 +64,9 @@ class MappingInline(ReadOnlyInline):
 
 @admin.register(Connection)
 class ConnectionAdmin(XkitAdmin):
+    """Operators change a connection; who makes, deletes or authorises one needs more."""
+
+    permission = OPERATE
     form = ConnectionForm
     list_display = ["id", "context", "provider", "status_", "status_reason", "updated_at"]
     list_filter = ["status", "shadow", "provider"]
@@ -70,11 +74,27 @@ class ConnectionAdmin(XkitAdmin):
     inlines = [MappingInline]
     actions = ["enable", "disable", "propose", "start_shadow", "go_live", "go_live_without"]
 
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return may(request.user, MANAGE_CREDENTIALS)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, MANAGE_CREDENTIALS)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        manages = may(request.user, MANAGE_CREDENTIALS)
+        return manages or super().has_view_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        manages = may(request.user, MANAGE_CREDENTIALS)
+        return manages or super().has_change_permission(request, obj)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return ["id", "log", "shadow_report"] if obj else []
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        fields = ["id", "context", "provider", "status", "status_reason", "credentials"]
+        fields = ["id", "context", "provider", "status", "status_reason"]
+        if may(request.user, MANAGE_CREDENTIALS):
+            fields.append("credentials")
         if obj is None:
             return fields
         shown = ["shadow_report"] if obj.shadow else []
@@ -139,19 +159,19 @@ class ConnectionAdmin(XkitAdmin):
             _("mapping versions"),
         )
 
-    @admin.action(description=_("Enable the selected connections"), permissions=["change"])
+    @admin.action(description=_("Enable the selected connections"), permissions=["operate"])
     def enable(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
             set_status(connection, ConnectionStatus.ENABLED)
 
-    @admin.action(description=_("Disable the selected connections"), permissions=["change"])
+    @admin.action(description=_("Disable the selected connections"), permissions=["operate"])
     def disable(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
             set_status(connection, ConnectionStatus.DISABLED, "Disabled in the admin.")
 
     @admin.action(
         description=_("Shadow mode: send nothing, show what would be sent"),
-        permissions=["change"],
+        permissions=["operate"],
     )
     def start_shadow(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
@@ -160,11 +180,11 @@ class ConnectionAdmin(XkitAdmin):
             told = _("Nothing is sent any more from %s: its page shows what would be.")
             self.message_user(request, told % connection)
 
-    @admin.action(description=_("Go live: send what waits, in its order"), permissions=["change"])
+    @admin.action(description=_("Go live: send what waits, in its order"), permissions=["operate"])
     def go_live(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         self._go_live(request, connections, discard=False)
 
-    @admin.action(description=_("Go live without what waits: skip it"), permissions=["change"])
+    @admin.action(description=_("Go live without what waits: skip it"), permissions=["operate"])
     def go_live_without(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         self._go_live(request, connections, discard=True)
 
@@ -178,7 +198,7 @@ class ConnectionAdmin(XkitAdmin):
             self.message_user(request, f"{connection}: {told % count}")
 
     @admin.action(
-        description=_("Propose a mapping for what is not decided"), permissions=["change"]
+        description=_("Propose a mapping for what is not decided"), permissions=["operate"]
     )
     def propose(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
@@ -203,10 +223,8 @@ class LaneAdmin(ReadOnlyAdmin):
     search_fields = ["connection__id"]
     actions = ["resume"]
 
-    @admin.action(description=_("Call the CRM again at once"))
+    @admin.action(description=_("Call the CRM again at once"), permissions=["operate"])
     def resume(self, request: HttpRequest, chosen: QuerySet[Lane]) -> None:
-        if not request.user.has_perm("xkit_crm.change_connection"):
-            raise PermissionDenied
         for lane in chosen:
             lanes.resume(lane.pk)
             self.log_change(request, lane, "Resumed.")
@@ -236,6 +254,7 @@ class RecordLinkForm(forms.ModelForm):
 
 @admin.register(RecordLink)
 class RecordLinkAdmin(XkitAdmin):
+    permission = OPERATE
     form = RecordLinkForm
     list_display = ["record_id", "row", "crm_object", "connection", "created_at"]
     list_filter = ["crm_object", ("content_type", admin.RelatedOnlyFieldListFilter)]

@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import schema
-from xkit_crm.admin.base import XkitAdmin, link_to, pretty
+from xkit_crm.admin.base import XkitAdmin, XkitInline, link_to, pretty
 from xkit_crm.admin.schema_form import SchemaField
 from xkit_crm.models import CRMObject, EventDefinition
+from xkit_crm.permissions import DEFINE
 
 
 class CRMObjectForm(forms.ModelForm):
@@ -30,16 +31,17 @@ class EventForm(forms.ModelForm):
         field_classes = {"payload_schema": SchemaField}
 
 
-class EventInline(admin.TabularInline):
+class EventInline(XkitInline):
+    permission = DEFINE
     model = EventDefinition
     fields = ["slug", "type", "label", "active"]
-    extra = 0
     show_change_link = True
     can_delete = False
 
 
 @admin.register(CRMObject)
 class CRMObjectAdmin(XkitAdmin):
+    permission = DEFINE
     form = CRMObjectForm
     list_display = ["slug", "label", "events_count", "active", "updated_at"]
     list_filter = ["active"]
@@ -59,6 +61,7 @@ class CRMObjectAdmin(XkitAdmin):
 
 @admin.register(EventDefinition)
 class EventDefinitionAdmin(XkitAdmin):
+    permission = DEFINE
     form = EventForm
     list_display = ["slug", "crm_object_link", "type", "label", "active", "updated_at"]
     list_filter = ["type", "active", "crm_object"]

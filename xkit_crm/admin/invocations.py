@@ -116,9 +116,6 @@ class InvocationAdmin(ReadOnlyAdmin):
         )
         return [again, *super().get_urls()]
 
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("xkit_crm.change_invocation")
-
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
@@ -126,25 +123,25 @@ class InvocationAdmin(ReadOnlyAdmin):
         context["can_replay"] = (
             invocation is not None
             and invocation.status in REPLAYABLE
-            and self.has_replay_permission(request)
+            and self.has_operate_permission(request)
         )
         return super().render_change_form(request, context, *args, **kwargs)
 
     @method_decorator(require_POST)
     def replay_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         invocation = self.get_object(request, object_id)
-        if invocation is not None and self.has_replay_permission(request):
+        if invocation is not None and self.has_operate_permission(request):
             self._replay(request, Invocation.objects.filter(pk=invocation.pk))
         page = reverse("admin:xkit_crm_invocation_change", args=[object_id])
         return HttpResponseRedirect(page)
 
-    @admin.action(description=_("Replay the selected invocations"), permissions=["replay"])
+    @admin.action(description=_("Replay the selected invocations"), permissions=["operate"])
     def replay_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
         self._replay(request, chosen)
 
     @admin.action(
         description=_("Leave the selected unknown ones: I looked in the CRM"),
-        permissions=["replay"],
+        permissions=["operate"],
     )
     def settle_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
         unknown = [one for one in chosen if one.status == InvocationStatus.UNKNOWN]

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 
 from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.models import APIKey
+from xkit_crm.permissions import MANAGE_CREDENTIALS
 
 
 class APIKeyForm(forms.ModelForm):
@@ -36,6 +37,7 @@ class APIKeyForm(forms.ModelForm):
 
 @admin.register(APIKey)
 class APIKeyAdmin(XkitAdmin):
+    permission = MANAGE_CREDENTIALS
     form = APIKeyForm
     list_display = ["name", "publishable_key", "live", "last_used_at", "created_at"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]

@@ -20,6 +20,7 @@ from xkit_crm.mapping.completeness import answers
 from xkit_crm.mapping.documents import differences
 from xkit_crm.mapping.transformations import Kind, WriteMode
 from xkit_crm.models import Connection, EventAction, MappingDraft, MappingVersion, ObjectMapping
+from xkit_crm.permissions import OPERATE
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.registry import provider_for
 
@@ -107,6 +108,8 @@ class EventActionForm(FittingActionForm):
 class DecidingAdmin(XkitAdmin):
     """Rows by which a mapping is carried out: what is changed here is a version too, and what
     waited for it goes on."""
+
+    permission = OPERATE
 
     #: Where a row's connection is, as a lookup names it.
     connection_path: ClassVar[str]
@@ -251,10 +254,7 @@ class MappingVersionAdmin(ReadOnlyAdmin):
         match = request.resolver_match
         return found if match and match.kwargs else found.defer("document")
 
-    def has_decide_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("xkit_crm.change_objectmapping")
-
-    @admin.action(description=_("Put this version in force again"), permissions=["decide"])
+    @admin.action(description=_("Put this version in force again"), permissions=["operate"])
     def put_in_force(self, request: HttpRequest, chosen: QuerySet[MappingVersion]) -> None:
         versions = list(chosen)
         if len({version.connection_id for version in versions}) < len(versions):

@@ -34,10 +34,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     def told(self, row: Notification) -> str:
         return pretty(row.payload)
 
-    def has_send_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm("xkit_crm.change_notification"))
-
-    @admin.action(description=_("Send the selected ones again"), permissions=["send"])
+    @admin.action(description=_("Send the selected ones again"), permissions=["operate"])
     def send_again(self, request: HttpRequest, chosen: QuerySet[Notification]) -> None:
         """Said again as it was, from the first try on."""
         chosen.update(status=NotificationStatus.PENDING, tries=0, due_at=timezone.now())

@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'API key',
                 'verbose_name_plural': 'API keys',
                 'ordering': ['-id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -54,6 +55,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'attempt',
                 'verbose_name_plural': 'attempts',
                 'ordering': ['invocation_id', 'number'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -75,6 +77,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'connection',
                 'verbose_name_plural': 'connections',
                 'ordering': ['id'],
+                'permissions': [('manage_credentials', 'Can make connections and API keys, and replace credentials')],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -93,6 +97,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'CRM object',
                 'verbose_name_plural': 'CRM objects',
                 'ordering': ['id'],
+                'permissions': [('define', 'Can define CRM objects, events and bindings')],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -110,6 +116,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'event action',
                 'verbose_name_plural': 'event actions',
                 'ordering': ['mapping_id', 'event_id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -129,6 +136,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'event definition',
                 'verbose_name_plural': 'event definitions',
                 'ordering': ['crm_object_id', 'id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -164,6 +172,8 @@ class Migration(migrations.Migration):
                 'verbose_name': 'invocation',
                 'verbose_name_plural': 'invocations',
                 'ordering': ['-id'],
+                'permissions': [('operate', 'Can repair: replay, skip, pause, go live, map, link'), ('see_payloads', 'Can see payloads, and what CRMs were sent and answered')],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -179,6 +189,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'mapping version',
                 'verbose_name_plural': 'mapping versions',
                 'ordering': ['connection_id', '-number'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -193,6 +204,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'marked row',
                 'verbose_name_plural': 'marked rows',
                 'ordering': ['id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -209,6 +221,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'model binding',
                 'verbose_name_plural': 'model bindings',
                 'ordering': ['id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -228,6 +241,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'notification',
                 'verbose_name_plural': 'notifications',
                 'ordering': ['-id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -243,6 +257,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'object mapping',
                 'verbose_name_plural': 'object mappings',
                 'ordering': ['connection_id', 'crm_object_id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -260,6 +275,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'record link',
                 'verbose_name_plural': 'record links',
                 'ordering': ['-id'],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -279,6 +295,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'lane',
                 'verbose_name_plural': 'lanes',
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
@@ -294,6 +311,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'mapping draft',
                 'verbose_name_plural': 'mapping drafts',
+                'default_permissions': ('view',),
             },
         ),
         migrations.AddConstraint(

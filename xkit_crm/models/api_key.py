@@ -72,6 +72,7 @@ class APIKey(Dated):
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
+        default_permissions = ("view",)
         ordering = ["-id"]
 
     def __str__(self) -> str:

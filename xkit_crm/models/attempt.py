@@ -40,6 +40,7 @@ class Attempt(models.Model):
     class Meta:
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
+        default_permissions = ("view",)
         ordering = ["invocation_id", "number"]
         constraints = [
             models.UniqueConstraint(

@@ -89,6 +89,10 @@ class Connection(Dated):
     class Meta:
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
+        default_permissions = ("view",)
+        permissions = [
+            ("manage_credentials", "Can make connections and API keys, and replace credentials")
+        ]
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(

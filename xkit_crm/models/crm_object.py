@@ -30,6 +30,8 @@ class CRMObject(Dated):
     class Meta:
         verbose_name = _("CRM object")
         verbose_name_plural = _("CRM objects")
+        default_permissions = ("view",)
+        permissions = [("define", "Can define CRM objects, events and bindings")]
         ordering = ["id"]
 
     def __str__(self) -> str:

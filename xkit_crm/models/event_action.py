@@ -54,6 +54,7 @@ class EventAction(Dated):
     class Meta:
         verbose_name = _("event action")
         verbose_name_plural = _("event actions")
+        default_permissions = ("view",)
         ordering = ["mapping_id", "event_id"]
         constraints = [
             models.UniqueConstraint(fields=["mapping", "event"], name="xkit_event_action_unique"),

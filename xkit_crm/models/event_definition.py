@@ -50,6 +50,7 @@ class EventDefinition(Dated):
     class Meta:
         verbose_name = _("event definition")
         verbose_name_plural = _("event definitions")
+        default_permissions = ("view",)
         ordering = ["crm_object_id", "id"]
         constraints = [
             models.UniqueConstraint(fields=["crm_object", "slug"], name="xkit_event_slug_unique"),

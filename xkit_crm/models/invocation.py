@@ -181,6 +181,11 @@ class Invocation(models.Model):
     class Meta:
         verbose_name = _("invocation")
         verbose_name_plural = _("invocations")
+        default_permissions = ("view",)
+        permissions = [
+            ("operate", "Can repair: replay, skip, pause, go live, map, link"),
+            ("see_payloads", "Can see payloads, and what CRMs were sent and answered"),
+        ]
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(

@@ -53,6 +53,7 @@ class Lane(models.Model):
     class Meta:
         verbose_name = _("lane")
         verbose_name_plural = _("lanes")
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return str(self.connection_id)

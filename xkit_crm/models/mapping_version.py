@@ -26,6 +26,7 @@ class MappingVersion(models.Model):
     class Meta:
         verbose_name = _("mapping version")
         verbose_name_plural = _("mapping versions")
+        default_permissions = ("view",)
         ordering = ["connection_id", "-number"]
         constraints = [
             models.UniqueConstraint(
@@ -57,6 +58,7 @@ class MappingDraft(Dated):
     class Meta:
         verbose_name = _("mapping draft")
         verbose_name_plural = _("mapping drafts")
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return self.connection_id

@@ -22,6 +22,7 @@ class MarkedRow(models.Model):
     class Meta:
         verbose_name = _("marked row")
         verbose_name_plural = _("marked rows")
+        default_permissions = ("view",)
         ordering = ["id"]
 
     def __str__(self) -> str:

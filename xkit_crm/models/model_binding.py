@@ -58,6 +58,7 @@ class ModelBinding(Dated):
     class Meta:
         verbose_name = _("model binding")
         verbose_name_plural = _("model bindings")
+        default_permissions = ("view",)
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(

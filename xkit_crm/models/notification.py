@@ -33,6 +33,7 @@ class Notification(models.Model):
     class Meta:
         verbose_name = _("notification")
         verbose_name_plural = _("notifications")
+        default_permissions = ("view",)
         ordering = ["-id"]
         indexes = [models.Index(fields=["status", "due_at"], name="xkit_notification_due_idx")]
 

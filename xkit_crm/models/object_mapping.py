@@ -34,6 +34,7 @@ class ObjectMapping(Dated):
     class Meta:
         verbose_name = _("object mapping")
         verbose_name_plural = _("object mappings")
+        default_permissions = ("view",)
         ordering = ["connection_id", "crm_object_id"]
         constraints = [
             models.UniqueConstraint(

@@ -39,6 +39,7 @@ class RecordLink(Dated):
     class Meta:
         verbose_name = _("record link")
         verbose_name_plural = _("record links")
+        default_permissions = ("view",)
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(

@@ -1,0 +1,42 @@
+"""The way between the console's screens, shown on each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, may
+
+#: Label, the name of its page in the admin, and what one of lets somebody see it.
+SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (_("Invocations"), "xkit_crm_invocation_changelist", ("xkit_crm.view_invocation",)),
+    (
+        _("Connections"),
+        "xkit_crm_connection_changelist",
+        ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
+    ),
+    (_("Record links"), "xkit_crm_recordlink_changelist", ("xkit_crm.view_recordlink", OPERATE)),
+    (_("Definitions"), "xkit_crm_crmobject_changelist", ("xkit_crm.view_crmobject", DEFINE)),
+    (_("Bindings"), "xkit_crm_modelbinding_changelist", ("xkit_crm.view_modelbinding", DEFINE)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    label: str
+    url: str
+    is_current: bool
+
+
+def entries(request: HttpRequest) -> Iterator[Entry]:
+    """The screens that the user may look at, in order."""
+    match = request.resolver_match
+    for label, name, permissions in SCREENS:
+        if any(may(request.user, permission) for permission in permissions):
+            current = match is not None and match.url_name == name
+            yield Entry(str(label), reverse(f"admin:{name}"), current)
