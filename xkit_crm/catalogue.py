@@ -89,9 +89,12 @@ def refresh_if_stale(**_: object) -> None:
         forget()
 
 
-def _load() -> dict[str, Object]:
+def _load(*, again: bool = True) -> dict[str, Object]:
+    """Read the rows; without `again` not where another thread has, while this one waited."""
     global _objects, _definitions, _switched_off, _stamp, _looked_at
     with _lock:
+        if _objects is not None and not again:
+            return _objects
         stamp = _current_stamp()
         definitions: dict[int, EventDefinition] = {}
         events: dict[int, dict[str, Event]] = {}
@@ -129,7 +132,8 @@ def _load() -> dict[str, Object]:
 
 def objects() -> dict[str, Object]:
     """Every active CRM object, by slug."""
-    return _load() if _objects is None else _objects
+    found = _objects
+    return _load(again=False) if found is None else found
 
 
 def crm_object(slug: str) -> Object:
