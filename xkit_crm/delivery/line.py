@@ -52,12 +52,17 @@ class Line:
     """The connection, what its customer decided, its provider, and the lane in hand."""
 
     def __init__(
-        self, connection: Connection, hold: Hold, *, go_on: Callable[[], bool] = lambda: True
+        self,
+        connection: Connection,
+        hold: Hold,
+        *,
+        decisions: Decisions | None = None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self.connection = connection
         self.hold = hold
         self.go_on = go_on
-        self.decisions = Decisions(connection)
+        self.decisions = decisions or Decisions(connection.pk)
         self._descriptions: dict[str, Any] = {}
         self._missing: dict[Decision, list[Problem]] = {}
 

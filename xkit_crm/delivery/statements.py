@@ -14,7 +14,8 @@ from typing import Any
 
 from django.db import connections, router
 
-from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.delivery import rate
+from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
 
@@ -94,6 +95,69 @@ def _next_due(*, of_one: bool) -> str:
         f"SELECT i.*, {shared} AS shared FROM "  # noqa: S608
         f"({' UNION ALL '.join(parts)} LIMIT %(size)s) i"
     )
+
+
+# Which versions of which rows say what the customer decided: where each lies and who wrote it is
+# known to PostgreSQL, however it was written.
+_STAMP = f"""(
+    SELECT md5(string_agg(
+        concat(m.id, m.ctid, m.xmin, ' ', a.id, a.ctid, a.xmin), ',' ORDER BY m.id, a.id
+    ))
+    FROM {ObjectMapping._meta.db_table} m
+    LEFT JOIN {EventAction._meta.db_table} a ON a.mapping_id = m.id WHERE m.connection_id = c.id
+)"""  # noqa: S608
+
+
+@cache
+def _connection(vendor: str) -> str:
+    stamp = _STAMP if vendor == "postgresql" else "NULL"
+    return (
+        f"SELECT c.*, {stamp} AS stamp FROM {_CONNECTION} c "  # noqa: S608
+        f"WHERE c.id = %(connection)s AND c.{_ENABLED}"
+    )
+
+
+def connection(connection_id: str) -> tuple[Connection, str | None] | None:
+    """The connection where it is enabled, and a stamp that changes with everything that its
+    customer decided; None instead where the database can't say."""
+    statement = _connection(connections[router.db_for_read(Connection)].vendor)
+    for found in Connection.objects.raw(statement, {"connection": connection_id}):
+        return found, found.stamp  # type: ignore[attr-defined]
+    return None
+
+
+#: Who held a lane before it was taken ("": nobody), and its gauge by `rate.COLUMNS`.
+Taken = tuple[str, tuple[Any, ...]]
+
+# Its own row joined once more, since only so it is told what it was; locked there, so that this is
+# what it was when it was changed. A lane that somebody is taking at this very moment is theirs:
+# nobody waits for the row.
+_TAKE = f"""
+UPDATE {_LANE} l SET holder = %(holder)s, leased_until = %(until)s
+FROM (
+    SELECT connection_id, holder FROM {_LANE} WHERE connection_id = %(connection)s
+        AND (paused_until IS NULL OR paused_until <= %(now)s)
+        AND (holder = '' OR leased_until < %(now)s)
+    FOR UPDATE SKIP LOCKED
+) was
+WHERE l.connection_id = was.connection_id
+RETURNING was.holder, {", ".join(f"l.{name}" for name in rate.COLUMNS)}
+"""  # noqa: S608
+
+
+def can_take() -> bool:
+    """Whether the database takes a lane in one statement; others need a transaction."""
+    return connections[router.db_for_write(Lane)].vendor == "postgresql"
+
+
+def take(connection_id: str, holder: str, *, now: datetime, until: datetime) -> Taken | None:
+    """Take the lane, where nobody holds it and it is not to be left alone; None otherwise."""
+    with connections[router.db_for_write(Lane)].cursor() as cursor:
+        cursor.execute(
+            _TAKE, {"connection": connection_id, "holder": holder, "now": now, "until": until}
+        )
+        row = cursor.fetchone()
+    return None if row is None else (row[0], row[1:])
 
 
 def with_work(now: datetime) -> list[str]:

@@ -17,7 +17,7 @@ from django.db import connections
 from xkit_crm import catalogue, notifications
 from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention
-from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.drain import take_turn
 from xkit_crm.delivery.health import Pulse
 from xkit_crm.sync import bindings, triggers
 
@@ -95,7 +95,7 @@ class Worker:
         notifications.send_due()
         triggers.take_in_for(float("inf"))
         while not self._stopping and (found := self._look()):
-            worked = sum(self._turn(connection_id, seconds=inf) for connection_id in found)
+            worked = sum(self._turn(connection_id, seconds=inf)[0] for connection_id in found)
             if not worked:
                 break
             done += worked
@@ -129,12 +129,12 @@ class Worker:
     def _serve(self) -> None:
         """Work in one lane after the other."""
         while (connection_id := self._next()) is not None:
-            worked = 0 if self._stopping else self._turn(connection_id)
+            worked, is_over = (0, True) if self._stopping else self._turn(connection_id)
             _close_broken()
             with self._lock:
                 self._done += worked
-                if worked and not self._stopping:
-                    self._queue.put(connection_id)  # there may be more; the others come first
+                if not is_over:
+                    self._queue.put(connection_id)  # the others come first
                 else:
                     self._taken.discard(connection_id)
         connections.close_all()
@@ -158,21 +158,26 @@ class Worker:
             connections.close_all()
             return self._queue.get()
 
-    def _turn(self, connection_id: str, *, seconds: float = TURN) -> int:
-        """Work in the lane for a while. One lane's trouble is no other's."""
+    def _turn(self, connection_id: str, *, seconds: float = TURN) -> tuple[int, bool]:
+        """Work in the lane for a while: how many were dealt with, and whether all that was due is.
+
+        One lane's trouble is no other's.
+        """
         until = time.monotonic() + seconds
+
+        def go_on() -> bool:
+            return not self._stopping and time.monotonic() < until
+
         try:
-            worked = drain(
-                connection_id, go_on=lambda: not self._stopping and time.monotonic() < until
-            )
+            worked = take_turn(connection_id, go_on=go_on)
         except (Exception, SystemExit):
             # What it had in hand is taken up again; an adapter that ends the process doesn't.
             logger.exception("Lane %s failed.", connection_id)
             connections.close_all()
-            return 0
+            return 0, True
         if worked:
             logger.info("Lane %s: %d dealt with.", connection_id, worked)
-        return worked
+        return worked, not worked or self._stopping or go_on()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
