@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from xkit_crm.delivery import lanes, statements
+from xkit_crm.delivery import lanes
 from xkit_crm.delivery.claiming import claim, is_first
 from xkit_crm.delivery.decisions import decisions_as_of
 from xkit_crm.delivery.line import Line
@@ -54,7 +54,7 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
     done = 0
     while (limit is None or done < limit) and go_on() and hold.renew() and not hold.paused_until:
         # The customer may change their mapping, or switch the connection off, at any time.
-        found = statements.connection(hold.connection_id)
+        found = hold.connection()
         if found is None:
             break
         connection, stamp = found

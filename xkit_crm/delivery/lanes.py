@@ -43,6 +43,8 @@ class Hold:
     holder: str
     until: datetime | None
     gauge: rate.Gauge = field(default_factory=rate.Gauge)
+    #: The connection as it was when the lane was taken, until somebody asks for it.
+    found: statements.Found | None = None
     #: Until when the lane is to be left alone once it is given back.
     paused_until: datetime | None = None
     #: How long the last call took.
@@ -63,6 +65,11 @@ class Hold:
         renewed = _lane(self.connection_id, holder=self.holder).update(leased_until=until)
         self.until = until if renewed else None
         return self.until is not None
+
+    def connection(self) -> statements.Found | None:
+        """The connection as it is now; None where it is not enabled (any more)."""
+        found, self.found = self.found or statements.connection(self.connection_id), None
+        return found if found is not None and found[0].is_enabled else None
 
     def pause(self, until: datetime) -> None:
         """Start nothing more in this lane before `until`."""
@@ -108,12 +115,11 @@ def _take(connection_id: str, holder: str) -> Hold:
     until: datetime = now + settings.LANE_LEASE
     take = statements.take if statements.can_take() else _take_locked
     for _ in range(2):
-        found = take(connection_id, holder, now=now, until=until)
-        if found is not None:
-            before, learned = found
-            if before:
+        taken = take(connection_id, holder, now=now, until=until)
+        if taken is not None:
+            if taken.before:
                 _take_up(connection_id)  # its holder died without giving it back
-            return Hold(connection_id, holder, until, rate.Gauge(*learned))
+            return Hold(connection_id, holder, until, rate.Gauge(*taken.gauge), taken.found)
         if not _make(connection_id):
             break
     return Hold(connection_id, holder, None)
@@ -135,7 +141,7 @@ def _take_locked(
         as_read = _lane(connection_id, holder=lane.holder, leased_until=lane.leased_until)
         if not as_read.update(holder=holder, leased_until=until):
             return None
-    return lane.holder, tuple(getattr(lane, name) for name in rate.COLUMNS)
+    return statements.Taken(lane.holder, tuple(getattr(lane, name) for name in rate.COLUMNS))
 
 
 def _make(connection_id: str) -> bool:

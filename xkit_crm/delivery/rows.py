@@ -1,15 +1,19 @@
-"""Writing many rows with values of their own, in one go, without making models of them.
+"""Rows in and out by statements that are written out and kept.
 
-Django's `bulk_update` builds one CASE for each row and column, and `bulk_create` an instance for
-each row. Here PostgreSQL takes all rows as one JSON value, in one statement; other databases run
-one prepared statement for each row, without waiting for a network between them.
+Written: many rows with values of their own in one go, without making models of them. Django's
+`bulk_update` builds one CASE for each row and column, and `bulk_create` an instance for each row.
+Here PostgreSQL takes all rows as one JSON value, in one statement; other databases run one prepared
+statement for each row, without waiting for a network between them.
+
+Read: models, as Django makes them. It composes its own statements anew each time, which takes
+longer than the database needs to answer one about a few rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections, models, router
@@ -68,6 +72,50 @@ def insert_each(
         return _run(using, statement, [_json(renamed)])
     values = [tuple(row.values()) for row in rows]
     return _run_each(using, statement, _fields(model, names), values)
+
+
+_Model = TypeVar("_Model", bound=models.Model)
+
+
+def read(
+    model: type[_Model],
+    statement: str,
+    parameters: Mapping[str, Any] | Sequence[Any],
+    *,
+    using: str | None = None,
+) -> list[tuple[_Model, tuple[Any, ...]]]:
+    """Run a statement that begins with `columns`; gives each row as a model, and what else the
+    statement gives beside it."""
+    using = using or router.db_for_read(model)
+    connection, columns = connections[using], _columns_read(model)
+    names, width = [col.target.attname for col in columns], len(columns)
+    converters = [
+        (at, every, col)
+        for at, col in enumerate(columns)
+        if (every := connection.ops.get_db_converters(col) + col.get_db_converters(connection))
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchall()
+    found = []
+    for row in rows:
+        values = list(row[:width])
+        for at, every, col in converters:
+            for convert in every:
+                values[at] = convert(values[at], col, connection)
+        found.append((model.from_db(using, names, values), tuple(row[width:])))
+    return found
+
+
+def columns(model: type[models.Model], table: str) -> str:
+    """The columns that `read` wants, of this table's name in the statement."""
+    return ", ".join(f"{table}.{col.target.column}" for col in _columns_read(model))
+
+
+@cache
+def _columns_read(model: type[models.Model]) -> tuple[Any, ...]:
+    table = model._meta.db_table
+    return tuple(field.get_col(table) for field in model._meta.concrete_fields)
 
 
 def _takes_sets(using: str) -> bool:

@@ -8,6 +8,8 @@ index. Parameters are by name.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -15,13 +17,15 @@ from typing import Any
 from django.db import connections, router
 
 from xkit_crm.delivery import rate
-from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping
+from xkit_crm.delivery.rows import columns, read
+from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
 
 _INVOCATION = Invocation._meta.db_table
 _CONNECTION = Connection._meta.db_table
 _LANE = Lane._meta.db_table
+_LINK = RecordLink._meta.db_table
 _PENDING = f"status = '{InvocationStatus.PENDING.value}'"
 _OPEN = "status IN ({})".format(", ".join(f"'{status.value}'" for status in OPEN_STATUSES))
 _ENABLED = f"status = '{ConnectionStatus.ENABLED.value}'"
@@ -92,7 +96,7 @@ def _next_due(*, of_one: bool) -> str:
         for priority in Priority
     )
     return (
-        f"SELECT i.*, {shared} AS shared FROM "  # noqa: S608
+        f"SELECT {columns(Invocation, 'i')}, {shared} FROM "  # noqa: S608
         f"({' UNION ALL '.join(parts)} LIMIT %(size)s) i"
     )
 
@@ -108,26 +112,63 @@ _STAMP = f"""(
 )"""  # noqa: S608
 
 
+#: A connection, and a stamp that changes with everything that its customer decided; None instead
+#: where the database can't say.
+Found = tuple[Connection, str | None]
+
+
 @cache
 def _connection(vendor: str) -> str:
     stamp = _STAMP if vendor == "postgresql" else "NULL"
     return (
-        f"SELECT c.*, {stamp} AS stamp FROM {_CONNECTION} c "  # noqa: S608
-        f"WHERE c.id = %(connection)s AND c.{_ENABLED}"
+        f"SELECT {columns(Connection, 'c')}, {stamp} FROM {_CONNECTION} c "  # noqa: S608
+        "WHERE c.id = %(connection)s"
     )
 
 
-def connection(connection_id: str) -> tuple[Connection, str | None] | None:
-    """The connection where it is enabled, and a stamp that changes with everything that its
-    customer decided; None instead where the database can't say."""
+def connection(connection_id: str) -> Found | None:
+    """The connection as it is now; None where it was deleted."""
     statement = _connection(connections[router.db_for_read(Connection)].vendor)
-    for found in Connection.objects.raw(statement, {"connection": connection_id}):
-        return found, found.stamp  # type: ignore[attr-defined]
+    for found, (stamp,) in read(Connection, statement, {"connection": connection_id}):
+        return found, stamp
     return None
 
 
-#: Who held a lane before it was taken ("": nobody), and its gauge by `rate.COLUMNS`.
-Taken = tuple[str, tuple[Any, ...]]
+def links_of_rows(
+    connection_id: str, content_type_id: int, crm_object_id: int, pks: Collection[str]
+) -> list[RecordLink]:
+    """The links of these rows of a model, as this CRM object."""
+    return _links(
+        "content_type_id = %s AND crm_object_id = %s AND object_pk",
+        [connection_id, content_type_id, crm_object_id],
+        pks,
+    )
+
+
+def links_of_records(connection_id: str, record_ids: Collection[str]) -> list[RecordLink]:
+    """The links of rows to these records."""
+    return _links("record_id", [connection_id], record_ids)
+
+
+def _links(condition: str, parameters: list[Any], those: Collection[str]) -> list[RecordLink]:
+    statement = (
+        f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l WHERE l.connection_id = %s "  # noqa: S608
+        f"AND {condition} IN ({', '.join(['%s'] * len(those))})"
+    )
+    return [link for link, _ in read(RecordLink, statement, [*parameters, *those])]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A lane that was taken."""
+
+    #: Who held it and gave no sign of life; "": nobody.
+    before: str
+    #: What was learned of the CRM's limits, by `rate.COLUMNS`.
+    gauge: tuple[Any, ...]
+    #: The connection as it was then; None: it is to be asked for.
+    found: Found | None = None
+
 
 # Its own row joined once more, since only so it is told what it was; locked there, so that this is
 # what it was when it was changed. A lane that somebody is taking at this very moment is theirs:
@@ -140,8 +181,10 @@ FROM (
         AND (holder = '' OR leased_until < %(now)s)
     FOR UPDATE SKIP LOCKED
 ) was
+JOIN {_CONNECTION} c ON c.id = was.connection_id
 WHERE l.connection_id = was.connection_id
-RETURNING was.holder, {", ".join(f"l.{name}" for name in rate.COLUMNS)}
+RETURNING {columns(Connection, "c")}, {_STAMP}, was.holder,
+    {", ".join(f"l.{name}" for name in rate.COLUMNS)}
 """  # noqa: S608
 
 
@@ -152,12 +195,11 @@ def can_take() -> bool:
 
 def take(connection_id: str, holder: str, *, now: datetime, until: datetime) -> Taken | None:
     """Take the lane, where nobody holds it and it is not to be left alone; None otherwise."""
-    with connections[router.db_for_write(Lane)].cursor() as cursor:
-        cursor.execute(
-            _TAKE, {"connection": connection_id, "holder": holder, "now": now, "until": until}
-        )
-        row = cursor.fetchone()
-    return None if row is None else (row[0], row[1:])
+    parameters = {"connection": connection_id, "holder": holder, "now": now, "until": until}
+    using = router.db_for_write(Lane)
+    for connection, (stamp, before, *gauge) in read(Connection, _TAKE, parameters, using=using):
+        return Taken(before, tuple(gauge), (connection, stamp))
+    return None
 
 
 def with_work(now: datetime) -> list[str]:
@@ -179,9 +221,10 @@ def next_due(
     time; and the keys of the records for which more than one waits."""
     statement = _next_due(of_one=record_key is not None)
     parameters = {"connection": connection_id, "now": now, "size": size, "record_key": record_key}
-    found = list(Invocation.objects.raw(statement, parameters))
-    found.sort(key=lambda row: (row.priority, row.due_at, row.pk))
-    return found, {row.record_key for row in found if row.shared}  # type: ignore[attr-defined]
+    found = read(Invocation, statement, parameters)
+    rows = [row for row, _ in found]
+    rows.sort(key=lambda row: (row.priority, row.due_at, row.pk))
+    return rows, {row.record_key for row, (shared,) in found if shared}
 
 
 def _rows(statement: str, *, now: datetime, **parameters: Any) -> list[tuple[Any, ...]]:
