@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.utils import timezone
@@ -41,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 #: What a try changes of its invocation only where it becomes another event.
 CONTENT = ("event_id", "payload", "folded")
+
+
+_content = attrgetter(*CONTENT)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,13 +90,13 @@ class Try:
     content: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        self.content = tuple(getattr(self.invocation, name) for name in CONTENT)
+        self.content = _content(self.invocation)
 
     @property
     def is_same_event(self) -> bool:
         """Whether it is still about what was captured."""
-        now = (getattr(self.invocation, name) for name in CONTENT)
-        return all(one is other for one, other in zip(self.content, now, strict=True))
+        (event_id, payload, folded), now = self.content, self.invocation
+        return event_id == now.event_id and payload is now.payload and folded is now.folded
 
     @property
     def number(self) -> int:
