@@ -27,9 +27,10 @@ logger = logging.getLogger(__name__)
 TURN = 1.0
 #: Looking for work takes this share of the time at most, however many lanes there are.
 LOOKING = 0.1
-#: Where there was work lately there is more in a moment: seconds between two looks then, and for
-#: how long.
-EAGER = 0.01
+#: Where there was work lately there is more in a moment: seconds between two looks then, their
+#: share of the time, and for how long.
+EAGER = 0.003
+EAGER_LOOKING = 0.2
 EAGER_FOR = 1.0
 #: Seconds between two looks for notifications.
 NOTIFY = 1.0
@@ -80,8 +81,8 @@ class Worker:
             # While no thread is free, finding more lanes helps nobody.
             is_eager = now < eager_until and len(self._taken) < self.threads
             pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
-            took = now - began
-            self._rest(max(pause, took / LOOKING - took))
+            took, share = now - began, EAGER_LOOKING if is_eager else LOOKING
+            self._rest(max(pause, took / share - took))
         for _ in threads:
             self._queue.put(None)
         for thread in threads:
