@@ -42,7 +42,7 @@ def test_a_turn_of_one_record_takes_six_statements(customer: Customer) -> None:
     statements = asked(lambda: take_turn("acme"))
     assert states() == ["succeeded", "succeeded"]
     # Take the lane; read what is next and its links; begin; store; give the lane back.
-    assert len(statements) == 6
+    assert len(statements) == 6, statements
 
 
 @pytest.mark.postgresql

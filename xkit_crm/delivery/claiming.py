@@ -254,7 +254,7 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> i
 
 def _tell(ids: list[int]) -> None:
     """Say that these have ended, where anybody listens."""
-    if not ids or not signals.invocation_finished.receivers:
+    if not ids or not signals.invocation_finished.has_listeners(Invocation):
         return
     for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):
         signals.send_on_commit(

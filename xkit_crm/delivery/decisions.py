@@ -119,21 +119,20 @@ class Decisions:
 
     def __init__(self, connection_id: str) -> None:
         self.connection_id = connection_id
-        self._parsed: dict[int, tuple[EventDefinition, Decision | MappingIncomplete]] = {}
+        #: By the event's id: the definition that it was parsed for, and None where the customer
+        #: has still to decide.
+        self._parsed: dict[int, tuple[EventDefinition, Decision | None]] = {}
         self._actions: dict[int, str] | None = None
 
     def of(self, event: EventDefinition) -> Decision:
         """The decision for an event; raises `MappingIncomplete` where there is none."""
         known, found = self._parsed.get(event.pk, (None, None))
         # A definition that was changed is another object in memory.
-        if found is None or known is not event:
-            try:
-                found = _decision(self.connection_id, event)
-            except MappingIncomplete as error:
-                found = error
+        if known is not event:
+            found = _decision(self.connection_id, event)
             self._parsed[event.pk] = event, found
-        if isinstance(found, MappingIncomplete):
-            raise found.with_traceback(None)
+        if found is None:
+            raise _undecided(self.connection_id, event)
         return found
 
     def by_id(self, event_id: int) -> Decision:
@@ -190,10 +189,22 @@ def incomplete(
 
 def decision_for(connection: Connection, event: EventDefinition) -> Decision:
     """What the customer decided for this event; raises `MappingIncomplete` where nothing yet."""
-    return _decision(connection.pk, event)
+    found = _decision(connection.pk, event)
+    if found is None:
+        raise _undecided(connection.pk, event)
+    return found
 
 
-def _decision(connection_id: str, event: EventDefinition) -> Decision:
+def _undecided(connection_id: str, event: EventDefinition) -> MappingIncomplete:
+    return MappingIncomplete(
+        f"The customer of connection {connection_id!r} has not decided what "
+        f"{event.slug} does in their CRM.",
+        hint="Open CRM Link on this connection, or add the event action in the admin.",
+        errors=[Problem(f"events.{event.slug}", "has no action yet")],
+    )
+
+
+def _decision(connection_id: str, event: EventDefinition) -> Decision | None:
     row = (
         EventAction.objects.select_related("mapping")
         .filter(event_id=event.pk, mapping__connection_id=connection_id)
@@ -204,12 +215,7 @@ def _decision(connection_id: str, event: EventDefinition) -> Decision:
             connection_id=connection_id, crm_object_id=event.crm_object_id, remote_object=""
         )
         if not opted_out.exists():
-            raise MappingIncomplete(
-                f"The customer of connection {connection_id!r} has not decided what "
-                f"{event.slug} does in their CRM.",
-                hint="Open CRM Link on this connection, or add the event action in the admin.",
-                errors=[Problem(f"events.{event.slug}", "has no action yet")],
-            )
+            return None
         return decided(event, {"remote_object": ""}, {"action": ActionType.NOOP})
     mapping = row.mapping
     given = {"remote_object": mapping.remote_object, "fields": mapping.fields}

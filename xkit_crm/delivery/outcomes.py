@@ -371,7 +371,7 @@ def _log(this: Try) -> None:
 
 def _tell(tries: Sequence[Try]) -> None:
     """Tell the product of those that have ended, where it listens."""
-    if not signals.invocation_finished.receivers:
+    if not signals.invocation_finished.has_listeners(Invocation):
         return
     using = router.db_for_write(Invocation)
     for this in tries:
@@ -439,7 +439,7 @@ def _is_new(this: Try) -> bool:
 
 def _tell_of_links(tries: Sequence[Try]) -> None:
     """Tell the product of rows that stand for a record now, where it listens."""
-    if not signals.record_linked.receivers:
+    if not signals.record_linked.has_listeners(RecordLink):
         return
     using = router.db_for_write(RecordLink)
     for this in tries:

@@ -163,11 +163,7 @@ _Model = TypeVar("_Model", bound=models.Model)
 
 
 def read(
-    model: type[_Model],
-    statement: str,
-    parameters: Mapping[str, Any] | Sequence[Any],
-    *,
-    using: str | None = None,
+    model: type[_Model], statement: str, parameters: Mapping[str, Any], *, using: str | None = None
 ) -> list[tuple[_Model, tuple[Any, ...]]]:
     """Run a statement that begins with `columns`; gives each row as a model, and what else the
     statement gives beside it."""
@@ -179,8 +175,9 @@ def read(
         for at, col in enumerate(columns)
         if (every := connection.ops.get_db_converters(col) + col.get_db_converters(connection))
     ]
+    adapt = connection.ops.adapt_unknown_value
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})
         rows = cursor.fetchall()
     found = []
     for row in rows:

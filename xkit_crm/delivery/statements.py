@@ -138,24 +138,27 @@ def links_of_rows(
     connection_id: str, content_type_id: int, crm_object_id: int, pks: Collection[str]
 ) -> list[RecordLink]:
     """The links of these rows of a model, as this CRM object."""
+    of_model = {"content_type": content_type_id, "crm_object": crm_object_id}
     return _links(
-        "content_type_id = %s AND crm_object_id = %s AND object_pk",
-        [connection_id, content_type_id, crm_object_id],
+        "content_type_id = %(content_type)s AND crm_object_id = %(crm_object)s AND object_pk",
+        {"connection": connection_id, **of_model},
         pks,
     )
 
 
 def links_of_records(connection_id: str, record_ids: Collection[str]) -> list[RecordLink]:
     """The links of rows to these records."""
-    return _links("record_id", [connection_id], record_ids)
+    return _links("record_id", {"connection": connection_id}, record_ids)
 
 
-def _links(condition: str, parameters: list[Any], those: Collection[str]) -> list[RecordLink]:
+def _links(condition: str, parameters: dict[str, Any], those: Collection[str]) -> list[RecordLink]:
+    each = {f"p{at}": value for at, value in enumerate(those)}
+    places = ", ".join(f"%({name})s" for name in each)
     statement = (
-        f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l WHERE l.connection_id = %s "  # noqa: S608
-        f"AND {condition} IN ({', '.join(['%s'] * len(those))})"
+        f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l "  # noqa: S608
+        f"WHERE l.connection_id = %(connection)s AND {condition} IN ({places})"
     )
-    return [link for link, _ in read(RecordLink, statement, [*parameters, *those])]
+    return [link for link, _ in read(RecordLink, statement, parameters | each)]
 
 
 @dataclass(frozen=True, slots=True)
