@@ -103,6 +103,9 @@ def test_two_workers_share_the_work_and_do_each_thing_once(
     xkit_crm.connect("other", provider="sandbox")
     expected = [f"Deal {n}" for n in range(15)]
     workers = [start("--poll-interval", "0.05") for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout is not None  # else the first may have done it all
+        assert any(line.startswith("Working") for line in worker.stdout)
     for title in expected:
         put(title)
         xkit_crm.invoke("other", "opportunity", "deal_created", {"name": title}, wait=False)
