@@ -63,6 +63,8 @@ class Settings:
     KEEP_SUCCEEDED: timedelta | None = timedelta(days=90)
     #: How long what failed is kept; None: for ever.
     KEEP_FAILED: timedelta | None = None
+    #: How long it is kept, by the hour, how many invocations ended how; of all time: for ever.
+    KEEP_TALLIES: timedelta = timedelta(days=14)
     #: Origins of the pages that may open CRM Link, such as "https://app.example.com", besides the
     #: one that it is served from.
     LINK_ORIGINS: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue, schema
 from xkit_crm.conf import settings
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, tallies
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
 from xkit_crm.delivery.drain import deliver
 from xkit_crm.delivery.outbox import Row, record_key_of
@@ -371,13 +371,15 @@ def _run_again(invocation: Invocation) -> bool:
     if invocation.retry or not ended or error is None or not error.retryable:
         return False
     # Another caller with the same key may have done so since it was read.
-    queued = Invocation.objects.filter(
-        pk=invocation.pk, status=invocation.status, tries=invocation.tries
-    ).update(
-        status=InvocationStatus.PENDING,
-        priority=Priority.WAITED_FOR,
-        due_at=timezone.now(),
-        finished_at=None,
-    )
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        queued = Invocation.objects.filter(
+            pk=invocation.pk, status=invocation.status, tries=invocation.tries
+        ).update(
+            status=InvocationStatus.PENDING,
+            priority=Priority.WAITED_FOR,
+            due_at=timezone.now(),
+            finished_at=None,
+        )
+        tallies.reopened({(invocation.connection_id, invocation.status): queued})
     invocation.refresh_from_db()
     return bool(queued)

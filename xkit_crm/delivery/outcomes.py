@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from xkit_crm import mappings, signals
 from xkit_crm.connections import break_off
+from xkit_crm.delivery import tallies
 from xkit_crm.delivery.rows import Change, insert_each, update_each
 from xkit_crm.delivery.trying import CONTENT, Try
 from xkit_crm.exceptions import (
@@ -186,6 +187,7 @@ def _store(tries: Sequence[Try], *, savepoint: bool = True) -> None:
         if _write(same, _CHANGED) + _write(other, (*_CHANGED, *CONTENT)) < len(tries):
             raise _SomeAreOthers
         _write_attempts(tries)
+        tallies.tried(tries)
         _keep_links([this for this in tries if this.outcome == Outcome.SUCCEEDED], using=using)
         _tell(tries, using=using)
 
@@ -246,6 +248,7 @@ def _store_beside(this: Try) -> None:
         if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
             return  # it never left, or its connection was deleted meanwhile
         _write_attempts([this])
+        tallies.tried([this], settled=False)
         if this.outcome == Outcome.SUCCEEDED:
             _keep_links([this], using=using)
 
@@ -289,6 +292,7 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
         if connection.first() is None:
             return 0
         _write_attempts(tries, rehearsed=True)
+        tallies.tried(tries, rehearsed=True)
         Invocation.objects.filter(
             pk__in=[this.invocation.pk for this in tries], status=PENDING
         ).update(
@@ -303,8 +307,7 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
 
 
 def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
-    """One attempt for each; where the customer does nothing, or has still to decide, nothing is
-    tried."""
+    """One attempt for each that is one."""
     now = timezone.now()
     insert_each(
         Attempt,
@@ -317,21 +320,15 @@ def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
                 "sent": None if this.sent is None else storable(this.sent),
                 # What an invocation holds already is storable.
                 "received": {"records": (this.invocation.result or {}).get("records", [])},
-                "outcome": str(_outcome(this, rehearsed=rehearsed)),
+                "outcome": outcome.value,
                 "error": this.invocation.error_detail,
                 "started_at": now - (duration := _seconds(time.monotonic() - this.started)),
                 "duration": duration,
             }
             for this in tries
-            if rehearsed or not (this.operation == "noop" or this.held_before)
+            if (outcome := this.attempted(rehearsed=rehearsed)) is not None
         ],
     )
-
-
-def _outcome(this: Try, *, rehearsed: bool) -> Outcome:
-    if rehearsed and this.outcome == Outcome.SUCCEEDED:
-        return Outcome.REHEARSED
-    return this.outcome
 
 
 def _log(this: Try) -> None:

@@ -105,6 +105,13 @@ class Try:
         """
         return self.invocation.tries + (not self.begun and not self.held_before)
 
+    def attempted(self, *, rehearsed: bool = False) -> Outcome | None:
+        """What its attempt says of it; None where there is none: the customer does nothing, or has
+        still to decide, so nothing is tried."""
+        if rehearsed:
+            return Outcome.REHEARSED if self.outcome == Outcome.SUCCEEDED else self.outcome
+        return None if self.operation == "noop" or self.held_before else self.outcome
+
     @property
     def known_ref(self) -> RecordRef:
         """The record of an update or delete."""

@@ -16,7 +16,7 @@ from django.db import connections
 
 from xkit_crm import catalogue, notifications
 from xkit_crm.conf import settings
-from xkit_crm.delivery import lanes, retention
+from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.health import Pulse
 from xkit_crm.sync import bindings, triggers
@@ -99,6 +99,7 @@ class Worker:
             if not worked:
                 break
             done += worked
+        rollup.roll_up()
         return done
 
     def _look_and_queue(self) -> bool:
@@ -107,6 +108,7 @@ class Worker:
         try:
             found = self._look()
             retention.prune_if_due()
+            rollup.roll_up_if_due()
         except Exception:
             logger.exception("The worker goes on in %s s.", self.poll_interval)
             self.pulse.beat(well=False)
