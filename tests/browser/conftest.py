@@ -82,7 +82,7 @@ def workspace(transactional_db: None) -> Workspace:
 def operator(page: Page, transactional_db: None) -> Page:
     """The page of an operator who has logged in to the admin."""
     User.objects.create_superuser("operator", password="right")
-    page.goto("/admin/login/")
+    page.goto("/admin/")
     page.fill("#id_username", "operator")
     page.fill("#id_password", "right")
     page.press("#id_password", "Enter")

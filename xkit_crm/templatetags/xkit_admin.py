@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.apps import apps
+from django.utils.safestring import SafeString
+from django_htmx.jinja import htmx_script
 
 register = template.Library()
 
@@ -16,3 +19,18 @@ def console_navigation(context: dict[str, Any]) -> dict[str, Any]:
     from xkit_crm.admin.navigation import entries
 
     return {"entries": entries(context["request"])}
+
+
+@register.simple_tag(takes_context=True)
+def console_groups(context: dict[str, Any]) -> list[Any]:
+    """Every screen by what it is for, on the console's first page."""
+    from xkit_crm.admin.index import groups
+
+    models = [model for app in context["app_list"] for model in app["models"]]
+    return list(groups(context["request"], models))
+
+
+@register.simple_tag(takes_context=True)
+def console_htmx(context: dict[str, Any]) -> SafeString | str:
+    """htmx, once: django-unfold brings its own, and two would send every request twice."""
+    return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
