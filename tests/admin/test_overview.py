@@ -120,6 +120,17 @@ def test_what_cannot_be_asked_is_not_found(
     assert admin_client.get(ALL, wrong).status_code == 404
 
 
+def test_its_charts_are_drawn_the_same_in_every_language(
+    connection: Connection, admin_client: Client
+) -> None:
+    TallyFactory.create(connection_id="acme", status="failed", count=3)
+    TallyFactory.create(connection_id="acme", status="failed", count=7, code="rejected_by_crm")
+    page = admin_client.get(ALL, headers={"Accept-Language": "de"}).content.decode()
+    numbers = re.findall(r'<rect[^>]*? width="([^"]+)"', page)
+    assert len(numbers) >= 3
+    assert all(float(number) > 0 for number in numbers)
+
+
 def test_a_connection_that_there_is_not_is_not_found(admin_client: Client) -> None:
     assert admin_client.get("/admin/xkit_crm/connection/nobody/overview/").status_code == 404
 
@@ -132,7 +143,7 @@ def test_the_page_of_one_says_how_its_lane_is(connection: Connection, admin_clie
     page = shown(admin_client, ONE)
     assert tiles(page)["Lane"] == "paused"
     assert "the CRM doesn&#x27;t answer" in page
-    assert "40 / 100" in page
+    assert "<bdi>40 / 100</bdi>" in page
 
 
 def test_a_connection_whose_id_has_a_slash_has_its_page(admin_client: Client, db: None) -> None:

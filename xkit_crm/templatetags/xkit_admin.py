@@ -10,6 +10,7 @@ from django import template
 from django.apps import apps
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
@@ -41,11 +42,11 @@ def console_htmx(context: dict[str, Any]) -> SafeString | str:
 
 
 @register.filter
-def took(seconds: float | None) -> str:
+def took(seconds: float | None) -> SafeString:
     """A duration as people say it; a dash for None."""
     from xkit_crm.admin.charts import took as said
 
-    return said(seconds)
+    return _isolated(said(seconds))
 
 
 @register.filter
@@ -57,14 +58,17 @@ def grouped(count: int) -> str:
 
 
 @register.filter
-def age(moment: datetime | None) -> str:
+def age(moment: datetime | None) -> SafeString:
     """How long ago it was, as people say it; a dash for None."""
     return took(None if moment is None else (timezone.now() - moment).total_seconds())
 
 
 @register.filter
-def per_cent(share: float | None) -> str:
+def per_cent(share: float | None) -> SafeString:
     """A share of 1 as people say it; a dash for None. What isn't all is never shown as all."""
-    if share is None:
-        return "—"
-    return f"{number_format(floor(share * 1000) / 10)} %"
+    return _isolated("—" if share is None else f"{number_format(floor(share * 1000) / 10)} %")
+
+
+def _isolated(text: str) -> SafeString:
+    """A number stays in front of its unit, also where one reads from the right."""
+    return format_html("<bdi>{}</bdi>", text)
