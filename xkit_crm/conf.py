@@ -83,6 +83,11 @@ class Settings:
     REFRESH_INTERVAL: float | None = 5.0
     #: Your endpoint that is told when a connection changes its status: {"url", "secret"}.
     WEBHOOK: dict[str, str] | None = None
+    #: Whoever sends this as a bearer token may read the Prometheus metrics; empty: nobody does by
+    #: a token.
+    METRICS_TOKEN: str = ""
+    #: Whether each connection has metrics of its own, rather than each provider.
+    METRICS_CONNECTIONS: bool = False
     #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.
     REMOTE: dict[str, str] | None = None
 

@@ -177,7 +177,7 @@ def test_of_all_time_is_by_provider_and_never_less(sandbox: Connection) -> None:
             drain("acme")
             clock.shift(timedelta(days=10))
             rollup.roll_up()
-            now = of_all_time("provider", Tally.objects.of_all())["sandbox"].delivered
+            now = of_all_time(["provider"], Tally.objects.of_all())[("sandbox",)].delivered
             assert now == before + 1
             before = now
 

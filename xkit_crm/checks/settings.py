@@ -65,6 +65,8 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "LINK_NAME": ((str,), "a string"),
     "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
     "WEBHOOK": ((dict, type(None)), "a dict or None"),
+    "METRICS_TOKEN": ((str,), "a string"),
+    "METRICS_CONNECTIONS": ((bool,), "True or False"),
     "REMOTE": ((dict, type(None)), "a dict or None"),
 }
 

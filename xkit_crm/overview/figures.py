@@ -148,7 +148,7 @@ def course(wanted: Range, connection_id: str | None = None) -> Course:
     steps = {at: Step(at, Figures()) for at in wanted.steps(now)}
     total = Figures()
     tallies = Tally.objects.of_all() if connection_id is None else Tally.objects.of([connection_id])
-    for at, alike, count, milliseconds in _sums(tallies.since(min(steps)), "at"):
+    for (at,), alike, count, milliseconds in _sums(tallies.since(min(steps)), "at"):
         total.add(alike, count, milliseconds)
         steps[min(wanted.step_of(at), max(steps))].figures.add(alike, count, milliseconds)
     return Course(total, list(steps.values()))
@@ -158,7 +158,7 @@ def of_each(connection_ids: Sequence[str], wanted: Range) -> Mapping[str, Figure
     """The figures of each of these connections."""
     found: defaultdict[str, Figures] = defaultdict(Figures)
     tallies = Tally.objects.of(list(connection_ids)).since(wanted.steps(timezone.now())[0])
-    for connection_id, alike, count, milliseconds in _sums(tallies, "connection_id"):
+    for (connection_id,), alike, count, milliseconds in _sums(tallies, "connection_id"):
         found[connection_id].add(alike, count, milliseconds)
     return found
 
@@ -172,20 +172,20 @@ def undelivered(wanted: Range) -> dict[str, int]:
     return dict(rows.annotate(Sum("count")).order_by())
 
 
-def of_all_time(by: str, tallies: TallyQuerySet) -> Mapping[str, Figures]:
-    """Everything that was ever counted, by provider or connection (the name of the column)."""
-    found: defaultdict[str, Figures] = defaultdict(Figures)
-    for value, alike, count, milliseconds in _sums(tallies.ever(), by):
-        found[value].add(alike, count, milliseconds)
-    return found
+def of_all_time(by: Sequence[str], tallies: TallyQuerySet) -> dict[tuple[str, ...], Figures]:
+    """Everything of these that was ever counted, by the values of these columns."""
+    found: defaultdict[tuple[str, ...], Figures] = defaultdict(Figures)
+    for values, alike, count, milliseconds in _sums(tallies.ever(), *by):
+        found[values].add(alike, count, milliseconds)
+    return dict(found)
 
 
 #: What tells the alike apart, without whose they are.
 _COLUMNS = ("status", "outcome", "code", "bucket", "reopened")
 
 
-def _sums(tallies: TallyQuerySet, by: str) -> Iterable[tuple[Any, Alike, int, int]]:
-    """What `by` is, what is alike, how many, and their milliseconds."""
-    sums = tallies.order_by().values_list(by, *_COLUMNS).annotate(Sum("count"), Sum("milliseconds"))
-    for value, *alike, count, milliseconds in sums:
-        yield value, Alike("", "", *alike), count, milliseconds
+def _sums(tallies: TallyQuerySet, *by: str) -> Iterable[tuple[tuple[Any, ...], Alike, int, int]]:
+    """The values of these columns, what is alike, how many, and their milliseconds."""
+    alike = tallies.order_by().values_list(*by, *_COLUMNS)
+    for *values, count, milliseconds in alike.annotate(Sum("count"), Sum("milliseconds")):
+        yield tuple(values[: len(by)]), Alike("", "", *values[len(by) :]), count, milliseconds

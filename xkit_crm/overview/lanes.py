@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import Case, Count, Q, QuerySet, Value, When
+from django.db.models import Case, Count, ExpressionWrapper, F, Min, Q, QuerySet, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -169,6 +169,41 @@ def survey(wanted: Range) -> Survey:
         sorted(troubled, key=lambda one: one.rank),
         min(waits, key=lambda pair: pair[0])[1] if waits else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InLine:
+    """What is next in a lane that runs."""
+
+    provider: str
+    connection_id: str
+    age: timedelta
+
+
+def in_line() -> list[InLine]:
+    """What is next in each lane that runs and in which anything waits."""
+    since = waiting.next_in_line()
+    running = with_state(Connection.objects.order_by()).filter(
+        pk__in=since, state__in=[state.value for state in RUNNING]
+    )
+    at = timezone.now()
+    return [
+        InLine(provider, pk, max(at - since[pk], timedelta()))
+        for provider, pk in running.values_list("provider", "pk")
+    ]
+
+
+def quota_left() -> dict[str, float]:
+    """The share (0 to 1) that is left of the daily quota, by provider, where it is least."""
+    told = Lane.objects.filter(quota__gt=0, quota_left__isnull=False)
+    share = ExpressionWrapper(F("quota_left") * 1.0 / F("quota"), models.FloatField())
+    least = (
+        told.filter(quota_resets_at__gt=timezone.now())
+        .order_by()
+        .values_list("connection__provider")
+        .annotate(least=Min(share))
+    )
+    return {provider: float(share) for provider, share in least}
 
 
 def search(query: str, *, begin: int, end: int) -> list[str]:
