@@ -19,6 +19,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from xkit_crm import tracing
 from xkit_crm.delivery import tallies
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
@@ -115,9 +116,13 @@ def put_captured(
             "error_detail": _prepare("error_detail")(error.as_dict(), connection),
             "finished_at": now,
         }
-    statement = _insert(using, tuple(values))
     there = []
-    with connection.cursor() as cursor:
+    with (
+        tracing.making("capture", 1) as traceparent,
+        connection.cursor() as cursor,
+    ):
+        values |= {"traceparent": traceparent} if traceparent else {}
+        statement = _insert(using, tuple(values))
         for connection_id in connection_ids:
             uuid = _prepare("uuid")(new_uuid(), connection)
             cursor.execute(statement, [*values.values(), uuid, connection_id])
@@ -176,7 +181,9 @@ def _put_chunk(
         shared |= {"status": InvocationStatus.FAILED.value, "finished_at": now}
     columns = (*_EACH, *(_EACH_FAILED if failed else ()))
     put = _put_as_json if connection.vendor == "postgresql" else _put_one_by_one
-    there = put(pairs, columns, shared, connection)
+    with tracing.making("capture", len(pairs)) as traceparent:
+        shared |= {"traceparent": traceparent} if traceparent else {}
+        there = put(pairs, columns, shared, connection)
     if pairs[0][0].error is not None:
         _count_failed((name for _, name in pairs if name in there), pairs[0][0].error)
     return there

@@ -22,7 +22,7 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import mappings, signals
+from xkit_crm import mappings, signals, tracing
 from xkit_crm.connections import break_off
 from xkit_crm.delivery import tallies
 from xkit_crm.delivery.rows import Change, insert_each, update_each
@@ -207,8 +207,10 @@ def _note_stored(tries: Sequence[Try]) -> None:
     """The transaction holds: what is in memory is what the database has."""
     for this in tries:
         this.invocation.tries = this.number
-        if not this.held_before:
-            _log(this)
+    told = [this for this in tries if not this.held_before]
+    for this in told:
+        _log(this)
+    tracing.tried(told)
 
 
 def _make_storable(invocation: Invocation) -> None:

@@ -82,6 +82,8 @@ class Try:
     #: The credentials were refused, in these words.
     refused: str = ""
     started: float = field(default_factory=time.monotonic)
+    #: The span of the call that it went in, where the product traces.
+    span: Any = None
     #: The invocation's content as it was read.
     content: tuple[Any, ...] = ()
 
