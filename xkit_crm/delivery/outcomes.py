@@ -22,7 +22,7 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import mappings, signals, tracing
+from xkit_crm import logs, mappings, signals, tracing
 from xkit_crm.connections import break_off
 from xkit_crm.delivery import tallies
 from xkit_crm.delivery.rows import Change, insert_each, update_each
@@ -244,7 +244,11 @@ def _store_beside(this: Try) -> None:
     """The lease ran out meanwhile and another has taken it up: that one decides, and asks the CRM
     what this try has written. What happened is kept all the same."""
     invocation = this.invocation
-    logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
+    logger.warning(
+        "Invocation %s: its lease ran out during a try.",
+        invocation.uuid,
+        extra=logs.about(invocation),
+    )
     using = router.db_for_write(Invocation)
     with transaction.atomic(using=using):
         if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
@@ -260,7 +264,10 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
     ends here, rather than being done again and again."""
     invocation = this.invocation
     logger.error(
-        "Invocation %s: what came of it can't be stored.", invocation.uuid, exc_info=raised
+        "Invocation %s: what came of it can't be stored.",
+        invocation.uuid,
+        exc_info=raised,
+        extra=logs.about(invocation),
     )
     error = CRMError(
         f"What came of it can't be stored: {type(raised).__name__}.",
@@ -334,6 +341,8 @@ def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
 
 
 def _log(this: Try) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     invocation = this.invocation
     logger.info(
         "Invocation %s of connection %s is %s after try %d (request %s).",
@@ -342,6 +351,7 @@ def _log(this: Try) -> None:
         invocation.status,
         invocation.tries,
         invocation.request_id or "-",
+        extra=logs.about(invocation),
     )
 
 

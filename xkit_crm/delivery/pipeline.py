@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from xkit_crm import tracing
+from xkit_crm import logs, tracing
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.line import Line, chunks
 from xkit_crm.delivery.preparing import complete, prepare
@@ -358,6 +358,7 @@ def _read_or_sent(this: Try, ref: Any, answer: Any) -> None:
             "Invocation %s was written, not read back: %s",
             this.invocation.uuid,
             error if isinstance(error, CRMError) else type(error).__name__,
+            extra=logs.about(this.invocation),
         )
         this.as_written = {}
         this.records = [_record(this, RemoteRecord(ref, dict(this.sent or {})))]

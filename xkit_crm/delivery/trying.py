@@ -16,6 +16,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.retry import Policy
@@ -147,7 +148,12 @@ def reraise(error: Exception) -> None:
 def _defect(this: Try, raised: Exception) -> CRMError:
     """What was raised that shouldn't be. Its words may hold secrets: they are not shown."""
     told = redact(traceback.format_exc(), _credentials_of(this.invocation))
-    logger.error("Invocation %s failed with a defect.\n%s", this.invocation.uuid, told)
+    logger.error(
+        "Invocation %s failed with a defect.\n%s",
+        this.invocation.uuid,
+        told,
+        extra=logs.about(this.invocation),
+    )
     if not this.begun:
         return CRMError(
             f"Preparing it failed with {type(raised).__name__}; nothing was sent.",

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from xkit_crm import catalogue, notifications
+from xkit_crm import catalogue, logs, notifications
 from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import drain
@@ -169,11 +169,12 @@ class Worker:
             )
         except (Exception, SystemExit):
             # What it had in hand is taken up again; an adapter that ends the process doesn't.
-            logger.exception("Lane %s failed.", connection_id)
+            logger.exception("Lane %s failed.", connection_id, extra=logs.of(connection_id))
             connections.close_all()
             return 0
         if worked:
-            logger.info("Lane %s: %d dealt with.", connection_id, worked)
+            told = logs.of(connection_id)
+            logger.info("Lane %s: %d dealt with.", connection_id, worked, extra=told)
         return worked
 
     def _rest(self, seconds: float) -> None:
