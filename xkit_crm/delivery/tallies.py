@@ -7,15 +7,14 @@ row for all that is alike; nobody waits for anybody. `rollup.py` puts the rows t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils import timezone
 
 from xkit_crm.delivery.rows import insert_each
-from xkit_crm.models import Connection, Invocation, Tally
+from xkit_crm.models import Connection, Tally
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.models.tally import Span
 
@@ -37,6 +36,8 @@ class Alike(NamedTuple):
     bucket: int | None = None
     reopened: bool = False
 
+
+_MILLISECOND = timedelta(milliseconds=1)
 
 #: How many were alike, and their milliseconds together.
 Sum = tuple[int, int]
@@ -74,37 +75,36 @@ def _add(counts: Counts, **more: Any) -> None:
 
 
 def tried(tries: Sequence[Try], *, settled: bool = True, rehearsed: bool = False) -> None:
-    """These were tried, and came to the state that they now have; they stay where they are when
-    they were only `rehearsed`, or not `settled` by this try. Costs one INSERT of few rows."""
-    now = timezone.now()
-    counts: Counter[tuple[datetime, Alike]] = Counter()
-    times: Counter[tuple[datetime, Alike]] = Counter()
+    """These of one lane were tried, and came to the state that they now have; they stay where they
+    are when they were only `rehearsed`, or not `settled` by this try. Costs one INSERT of few rows.
+    """
+    if not tries:
+        return
+    connection, now = tries[0].invocation.connection, timezone.now()
+    sums: dict[tuple[Any, ...], list[Any]] = {}
     for this in tries:
-        invocation, connection = this.invocation, this.invocation.connection
+        invocation = this.invocation
         outcome = this.attempted(rehearsed=rehearsed)
-        status = "" if rehearsed or not settled else InvocationStatus(invocation.status).value
+        status = invocation.status if settled and not rehearsed else ""
         if outcome is None and status == InvocationStatus.PENDING:
             continue  # looked at, and found as before
-        took = _milliseconds(invocation) if status in DELIVERED else None
-        alike = Alike(
-            connection.pk,
-            connection.provider,
-            status,
-            "" if outcome is None else outcome.value,
-            invocation.error_code,
-            None if took is None else bucket_of(took),
-        )
-        key = (minute_of(invocation.finished_at or now), alike)
-        counts[key] += 1
-        times[key] += took or 0
-    write(Span.FRESH, {key: (count, times[key]) for key, count in counts.items()})
-
-
-def _milliseconds(invocation: Invocation) -> int:
-    """From the save to the end. Clocks of several hosts may differ."""
-    assert invocation.finished_at is not None
-    took = invocation.finished_at - invocation.created_at
-    return max(round(took.total_seconds() * 1000), 0)
+        finished, took, bucket = invocation.finished_at or now, 0, None
+        if status in DELIVERED:
+            # Clocks of several hosts may differ.
+            took = max((finished - invocation.created_at) // _MILLISECOND, 0)
+            bucket = bucket_of(took)
+        alike = (status, outcome or "", invocation.error_code, bucket, finished.minute)
+        total = sums.setdefault(alike, [0, 0, finished])
+        total[0] += 1
+        total[1] += took
+    of_it = (connection.pk, connection.provider)
+    write(
+        Span.FRESH,
+        {
+            (minute_of(moment), Alike(*of_it, str(status), str(outcome), code, bucket)): (n, took)
+            for (status, outcome, code, bucket, _), (n, took, moment) in sums.items()
+        },
+    )
 
 
 def write(span: Span, sums: Mapping[tuple[datetime, Alike], Sum]) -> None:
