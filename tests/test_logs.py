@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from logging.config import DictConfigurator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pythonjsonlogger.json import JsonFormatter
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, misbehave
@@ -21,6 +24,16 @@ __all__ = ["misbehave"]
 pytestmark = pytest.mark.django_db
 
 SECRET = "What nobody but the CRM may read"
+
+
+def formatter_of_the_guide() -> logging.Formatter:
+    """As the settings make it that the guide shows."""
+    guide = Path(__file__).parents[1] / "docs" / "monitoring.md"
+    (shown,) = re.findall(r"```python\n(LOGGING = .*?)```", guide.read_text("utf-8"), re.DOTALL)
+    settings = ast.literal_eval(shown.removeprefix("LOGGING = "))
+    made = DictConfigurator(settings).configure_formatter(settings["formatters"]["json"])
+    assert isinstance(made, logging.Formatter)
+    return made
 
 
 class Lines:
@@ -40,7 +53,7 @@ class Lines:
 def lines() -> Iterator[Lines]:
     written, logger = Lines(), logging.getLogger("xkit_crm")
     handler = logging.StreamHandler(written.stream)
-    handler.setFormatter(JsonFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(formatter_of_the_guide())
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -27,10 +27,17 @@ def busy(workspace: Workspace) -> None:
     for name in ("acme", "globex"):
         connection = ConnectionFactory.create(id=name, context=f"workspace of {name}")
         Lane.objects.create(connection=connection, quota=1000, quota_left=730)
-        for hour in range(23):
+        for hour in range(24):
             at = now - timedelta(hours=hour)
-            TallyFactory.create(connection_id=name, at=at, count=10 + hour, bucket=5 + hour % 7)
+            for bucket, share in ((6 + hour % 2, 9), (8, 4 + hour % 5), (10 + hour % 3, 1)):
+                count = share * (3 + abs(12 - hour))
+                TallyFactory.create(connection_id=name, at=at, count=count, bucket=bucket)
+            TallyFactory.create(
+                connection_id=name, at=at, status="superseded", outcome="", code="", count=5
+            )
     TallyFactory.create(connection_id="acme", at=now, status="failed", count=4)
+    rejected = {"status": "pending", "outcome": "failed", "code": "rate_limited"}
+    TallyFactory.create(connection_id="globex", at=now, count=3, **rejected)
     later = now + timedelta(minutes=5)
     Lane.objects.filter(pk="acme").update(paused_until=later, failures=7)
 

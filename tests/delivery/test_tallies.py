@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,6 +277,29 @@ def test_a_caller_who_sends_the_same_again_takes_off_the_failure(
     assert agree()
     assert send().status == "succeeded"
     assert agree()
+
+
+def test_whoever_gives_an_invocation_a_state_counts_it() -> None:
+    """A function that changes the status of invocations by an update, and tells no tally, would
+    make the figures wrong: this names it."""
+    silent = []
+    for file in Path(xkit_crm.__file__).parent.rglob("*.py"):
+        for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(function, ast.FunctionDef) and _changes_states(function):
+                code = ast.unparse(function)
+                if "tallies." not in code:
+                    silent.append(f"{file.name}: {function.name}")
+    assert silent == []
+
+
+def _changes_states(function: ast.FunctionDef) -> bool:
+    """Whether it calls `update(status=InvocationStatus...)`."""
+    return any(
+        keyword.arg == "status" and "InvocationStatus" in ast.unparse(keyword.value)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".update")
+        for keyword in call.keywords
+    )
 
 
 # -- rolling up -----------------------------------------------------------------------------------

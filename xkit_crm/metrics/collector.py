@@ -19,6 +19,16 @@ from prometheus_client.registry import Collector
 from xkit_crm.conf import settings
 from xkit_crm.delivery import waiting
 from xkit_crm.delivery.tallies import most_in
+from xkit_crm.exceptions import (
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    MappingIncomplete,
+    PayloadInvalid,
+    RateLimited,
+    RejectedByCRM,
+    UnknownRecord,
+)
 from xkit_crm.models import Tally
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.invocation import InvocationStatus
@@ -28,6 +38,21 @@ from xkit_crm.overview.lanes import LaneState
 
 #: Bounds of the histogram: from 1 ms to a day and a half, each twice the one before.
 BUCKETS = range(28)
+
+#: What may go wrong with a try, mostly.
+CAUSES = {
+    error.code
+    for error in (
+        CRMError,
+        CRMUnauthorized,
+        CRMUnavailable,
+        MappingIncomplete,
+        PayloadInvalid,
+        RateLimited,
+        RejectedByCRM,
+        UnknownRecord,
+    )
+}
 
 _FINAL = [status.value for status in InvocationStatus if status.is_final]
 
@@ -83,8 +108,8 @@ def _counters(
             reopened.add_metric([*whose, status], count)
         for outcome in Outcome.values:
             tries.add_metric([*whose, outcome], figures.tries[outcome])
-        for code, count in sorted(figures.causes.items()):
-            errors.add_metric([*whose, code], count)
+        for code in sorted({*CAUSES, *figures.causes}):
+            errors.add_metric([*whose, code], figures.causes[code])
     yield from (ended, reopened, tries, errors)
 
 

@@ -66,7 +66,10 @@ def age(moment: datetime | None) -> SafeString:
 @register.filter
 def per_cent(share: float | None) -> SafeString:
     """A share of 1 as people say it; a dash for None. What isn't all is never shown as all."""
-    return _isolated("—" if share is None else f"{number_format(floor(share * 1000) / 10)} %")
+    if share is None:
+        return _isolated("—")
+    value = floor(share * 1000) / 10
+    return _isolated(f"{number_format(value, 0 if value == int(value) else 1)} %")
 
 
 def _isolated(text: str) -> SafeString:
