@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.models import Sum
 from django.test import override_settings
 from django.utils import timezone
 
@@ -21,7 +23,7 @@ from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from tests.settings import XKIT_CRM
 from xkit_crm import invoking
-from xkit_crm.delivery import lanes, replay, rollup, shadow
+from xkit_crm.delivery import lanes, replay, rollup, shadow, tallies
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.tallies import bucket_of, most_in
 from xkit_crm.delivery.worker import Worker
@@ -365,6 +367,34 @@ def test_rolling_up_that_is_cut_short_loses_nothing(
         assert agree()
         rollup.roll_up()
         assert agree()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_roll_up_at_once_while_others_count(connection: Connection) -> None:
+    past = tallies.minute_of(timezone.now()) - timedelta(hours=5)
+    alike = tallies.Alike("acme", "sandbox", "succeeded", "succeeded", "", 3)
+
+    def count() -> None:
+        for number in range(40):
+            at = past + timedelta(minutes=number % 3)
+            tallies.write(Span.FRESH, {(at, alike): (1, 5)})
+        connections.close_all()
+
+    def put_together() -> None:
+        for _ in range(10):
+            rollup.roll_up()
+        connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        done = [pool.submit(step) for step in (count, put_together) * 3]
+    for one in done:
+        one.result()
+    rollup.roll_up()
+    for chosen in (Tally.objects.exclude(connection_id=""), Tally.objects.of_all()):
+        sums = chosen.ever().aggregate(Sum("count"), Sum("milliseconds"))
+        assert sums == {"count__sum": 120, "milliseconds__sum": 600}
+        hours = chosen.since(past - timedelta(hours=1)).aggregate(Sum("count"))
+        assert hours == {"count__sum": 120}
 
 
 def test_a_minute_that_is_not_over_is_left_alone(sandbox: Connection) -> None:

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import connections, router, transaction
 from django.db.models import Q
@@ -21,6 +22,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery.line import chunks
 from xkit_crm.delivery.tallies import Alike, hour_of, minute_of, write
 from xkit_crm.models import Connection, Tally
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.tally import EVER_SINCE, Span, TallyQuerySet
 
 #: Seconds between two looks of a process.
@@ -67,7 +69,7 @@ def _minutes(before: datetime) -> None:
         yield Span.MINUTE, at, alike._replace(connection_id="")
 
     fresh = Tally.objects.filter(span=Span.FRESH, at__lt=before).order_by("connection_id", "at")
-    while _put_together(fresh[:BATCH], places):
+    while again_on_conflict(partial(_put_together, fresh[:BATCH], places)):
         pass  # and what is left
 
 
@@ -82,7 +84,7 @@ def _hours(before: datetime) -> None:
     minutes = Q(span=Span.MINUTE, at__lt=before)
     for ids in _connections(Tally.objects.filter(minutes), 50):
         theirs = Tally.objects.filter(minutes | Q(span=Span.EVER), connection_id__in=ids)
-        _put_together(theirs.order_by("connection_id"), places)
+        again_on_conflict(partial(_put_together, theirs.order_by("connection_id"), places))
 
 
 def _forget(before: datetime) -> None:
