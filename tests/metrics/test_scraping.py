@@ -116,7 +116,7 @@ def test_a_scrape_says_how_the_lanes_are(connection: Connection, client: Client)
     assert found['xkit_crm_lanes{provider="hubspot",state="free"}'] == 1
     assert found['xkit_crm_lanes{provider="sandbox",state="errored"}'] == 0
     assert found["xkit_crm_waiting"] == 2
-    assert found['xkit_crm_longest_in_line_seconds{provider="sandbox"}'] == 180
+    assert found['xkit_crm_overdue_seconds{provider="sandbox"}'] == 180
     assert found['xkit_crm_quota_left_ratio{provider="hubspot"}'] == 0.25
 
 
@@ -147,7 +147,7 @@ def test_each_connection_has_its_own_where_that_is_asked_for(
     found = scraped(client)
     of = 'connection="acme",provider="sandbox"'
     assert found[f'xkit_crm_invocations_ended_total{{{of},status="failed"}}'] == 1
-    assert f"xkit_crm_longest_in_line_seconds{{{of}}}" in found
+    assert f"xkit_crm_overdue_seconds{{{of}}}" in found
     assert 'xkit_crm_save_to_crm_seconds_count{provider="sandbox"}' in found
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection as database
+from django.db.models import Min
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -105,32 +106,42 @@ def test_a_provider_that_is_not_installed_any_more_is_no_reason_not_to_look(
 # -- what waits -----------------------------------------------------------------------------------
 
 
-def test_what_is_next_in_a_lane_is_what_is_due_first(connection: Connection) -> None:
-    oldest = waits(connection, minutes=30)
+def test_a_lane_is_overdue_since_what_is_due_first(connection: Connection) -> None:
+    first = waits(connection, minutes=30)
     waits(connection, minutes=3)
     waits(connection, minutes=90, priority=Priority.BACKGROUND)
     waits(connection, minutes=90, due_at=NEVER)
     waits(connection, minutes=90, status=InvocationStatus.SUCCEEDED)
-    assert waiting.next_in_line() == {"acme": oldest.created_at}
-    assert waiting.next_in_line(["acme", "other"]) == {"acme": oldest.created_at}
-    assert waiting.next_in_line([]) == {}
-    assert now(connection).next_since == oldest.created_at
+    by_hand = Invocation.objects.filter(
+        status="pending", due_at__lte=timezone.now(), priority__lt=Priority.BACKGROUND
+    ).aggregate(Min("due_at"))["due_at__min"]
+    assert waiting.overdue_since() == {"acme": by_hand} == {"acme": first.due_at}
+    assert waiting.overdue_since(["acme", "other"]) == {"acme": first.due_at}
+    assert waiting.overdue_since([]) == {}
+    assert now(connection).overdue_since == first.due_at
     assert now(connection).is_late
 
 
-def test_one_that_is_tried_again_is_as_old_as_it_is(connection: Connection) -> None:
+def test_what_waits_on_purpose_is_old_and_not_overdue(connection: Connection) -> None:
     tried = waits(connection, minutes=30, due_at=timezone.now() + timedelta(minutes=5))
-    assert now(connection).next_since == tried.created_at
+    found = now(connection)
+    assert (found.overdue_since, found.is_late) == (None, False)
+    assert found.waits == waiting.Amount(1, oldest=tried.created_at)
+
+
+def test_what_is_replayed_is_overdue_since_then(connection: Connection) -> None:
+    replayed = waits(connection, minutes=5000, due_at=timezone.now() - timedelta(seconds=1))
+    assert now(connection).overdue_since == replayed.due_at
 
 
 def test_each_lane_has_its_own(connection: Connection) -> None:
-    made: dict[str, datetime] = {}
+    due: dict[str, datetime] = {}
     for number in range(4):
         pk = ConnectionFactory.create(id=f"c{number}").pk
-        made[pk] = waits(pk, minutes=number).created_at
+        due[pk] = waits(pk, minutes=number).due_at
         waits(pk)
     with CaptureQueriesContext(database) as queries:
-        assert waiting.next_in_line() == made
+        assert waiting.overdue_since() == due
     assert len(queries) == 1
 
 
@@ -139,15 +150,15 @@ def test_what_waits_is_counted_as_far_as_it_can_be_taken_in(
 ) -> None:
     monkeypatch.setattr(waiting, "MANY", 3)
     ConnectionFactory.create(id="other")
-    for _ in range(3):
-        waits(connection)
-    waits("other")
-    assert waiting.in_each(["acme", "other"]) == {
-        "acme": waiting.Amount(3),
-        "other": waiting.Amount(1),
+    made = [waits(connection, minutes=number).created_at for number in range(3)]
+    there = waits("other").created_at
+    assert waiting.in_each(["acme", "other", "none"]) == {
+        "acme": waiting.Amount(3, oldest=made[-1]),
+        "other": waiting.Amount(1, oldest=there),
+        "none": waiting.Amount(),
     }
     waits(connection)
-    assert waiting.in_each(["acme"]) == {"acme": waiting.Amount(3, or_more=True)}
+    assert waiting.in_each(["acme"]) == {"acme": waiting.Amount(3, or_more=True, oldest=made[-1])}
     assert waiting.in_each([]) == {}
     assert waiting.in_all() == waiting.Amount(5)
 
@@ -177,7 +188,7 @@ def test_the_worst_come_first_and_those_that_are_well_do_not_come(connection: Co
         "paused",
     ]
     assert found.longest is not None
-    assert (found.longest.connection_id, found.longest.next_since) == ("late", late.created_at)
+    assert (found.longest.connection_id, found.longest.overdue_since) == ("late", late.due_at)
 
 
 def test_where_nothing_waits_nothing_is_late(sandbox: Connection) -> None:

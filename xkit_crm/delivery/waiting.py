@@ -1,23 +1,24 @@
-"""What waits: how much, and since when, for who watches.
+"""What waits: how much, how old it is, and since when it is overdue, for who watches.
 
 Reads the index of what waits from its beginning, and no further than it has to: a backlog of a
-million costs what one of a hundred does. Parameters are by name or one after the other.
+million costs what one of a hundred does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connections, router
+from django.utils import timezone
 
 from xkit_crm.delivery import statements
 from xkit_crm.models import Connection, Invocation
-from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
+from xkit_crm.models.invocation import InvocationStatus, Priority
 
-#: How many of a lane, and of all lanes, are counted: who waits behind them makes it "or more".
+#: How many of a lane, and of all lanes, are looked at: where more wait, it is "or more".
 MANY = 100
 MANY_IN_ALL = 10_000
 
@@ -26,22 +27,21 @@ _CONNECTION = Connection._meta.db_table
 _PENDING = f"status = '{InvocationStatus.PENDING.value}'"
 
 
-def _next_of(priority: Priority) -> str:
-    """Of each lane the one that is due first; what waits for its connection to go live is not."""
+def _overdue(priority: Priority) -> str:
+    """Of each lane what is due first."""
     return (
-        "SELECT i.id, i.connection_id, i.created_at "  # noqa: S608 - our own names only
-        f"FROM waiting JOIN {_TABLE} i ON i.id = "
-        f"(SELECT id FROM {_TABLE} WHERE {_PENDING} AND connection_id = waiting.id "
-        f"AND priority = {priority.value} AND due_at < %(never)s ORDER BY due_at, id LIMIT 1)"
+        f"SELECT waiting.id, (SELECT due_at FROM {_TABLE} WHERE {_PENDING} "  # noqa: S608
+        f"AND connection_id = waiting.id AND priority = {priority.value} "
+        "AND due_at <= %(now)s ORDER BY due_at, id LIMIT 1) FROM waiting"
     )
 
 
 # Backfill waits for its turn on purpose, so it is never late.
-_NEXT = f"{_next_of(Priority.WAITED_FOR)} UNION ALL {_next_of(Priority.NORMAL)}"
+_OVERDUE = f"{_overdue(Priority.WAITED_FOR)} UNION ALL {_overdue(Priority.NORMAL)}"
 
 _FIRST = (
-    f"SELECT * FROM (SELECT connection_id FROM {_TABLE} WHERE {_PENDING} "  # noqa: S608
-    "AND connection_id = %s ORDER BY priority, due_at, id LIMIT {most}) p{number}"
+    f"SELECT * FROM (SELECT connection_id, created_at FROM {_TABLE} WHERE {_PENDING} "  # noqa: S608
+    "AND connection_id = %(c{number})s ORDER BY priority, due_at, id LIMIT {most}) p{number}"
 )
 _FIRST_OF_ALL = (
     f"SELECT COUNT(*) FROM (SELECT 1 FROM {_TABLE} WHERE {_PENDING} "  # noqa: S608
@@ -51,54 +51,77 @@ _FIRST_OF_ALL = (
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How many wait; `count` or more, where there are too many to count them."""
+    """How many wait; `count` or more, where there are too many to count them. `oldest` is when
+    the oldest of those that were counted was made."""
 
-    count: int
+    count: int = 0
     or_more: bool = False
-
-    @classmethod
-    def of(cls, found: int, most: int) -> Amount:
-        return cls(min(found, most), found > most)
+    oldest: datetime | None = None
 
 
-def next_in_line(connection_ids: Sequence[str] | None = None) -> dict[str, datetime]:
-    """When that was made which is next in each of these lanes, by connection; in all lanes where
-    none are named. Costs one query, and some steps in indexes for each in which anything waits.
-    """
-    database = connections[router.db_for_read(Invocation)]
-    parameters: dict[str, Any] = {"never": database.ops.adapt_datetimefield_value(NEVER)}
-    lanes = statements.WAITING
+def overdue_since(connection_ids: Sequence[str] | None = None) -> dict[str, datetime]:
+    """Since when something is due in each of these lanes and not sent, by connection; in all lanes
+    where none are named. What waits on purpose is not due: for its next try, for the customer to
+    decide, for its connection to go live. Costs one query, and some steps in indexes for each lane
+    in which anything waits."""
+    lanes, parameters = statements.WAITING, {"now": _written(timezone.now())}
     if connection_ids is not None:
         if not connection_ids:
             return {}
-        parameters |= {f"c{number}": pk for number, pk in enumerate(connection_ids)}
-        names = ", ".join(f"%(c{number})s" for number, _ in enumerate(connection_ids))
-        lanes = f"waiting (id) AS (SELECT id FROM {_CONNECTION} WHERE id IN ({names}))"  # noqa: S608
+        named = _named(connection_ids)
+        ids = ", ".join(f"%({name})s" for name in named)
+        lanes = f"waiting (id) AS (SELECT id FROM {_CONNECTION} WHERE id IN ({ids}))"  # noqa: S608
+        parameters |= named
     found: dict[str, datetime] = {}
-    for one in Invocation.objects.raw(f"WITH RECURSIVE {lanes} {_NEXT}", parameters):
-        known = found.get(one.connection_id, one.created_at)
-        found[one.connection_id] = min(known, one.created_at)
+    for connection_id, due_at in _rows(f"WITH RECURSIVE {lanes} {_OVERDUE}", parameters):
+        if due_at is not None:
+            since = _read(due_at)
+            found[connection_id] = min(found.get(connection_id, since), since)
     return found
 
 
 def in_each(connection_ids: Sequence[str]) -> dict[str, Amount]:
-    """How many wait in each of these lanes, in one query; `MANY` are counted at most."""
+    """How many wait in each of these lanes, in one query; `MANY` are looked at."""
     if not connection_ids:
         return {}
-    parts = [_FIRST.format(most=MANY + 1, number=number) for number, _ in enumerate(connection_ids)]
+    named = _named(connection_ids)
+    parts = (_FIRST.format(most=MANY + 1, number=number) for number, _ in enumerate(named))
     statement = (
-        f"SELECT connection_id, COUNT(*) FROM ({' UNION ALL '.join(parts)}) w "  # noqa: S608
+        f"SELECT connection_id, COUNT(*), MIN(created_at) FROM ({' UNION ALL '.join(parts)}) w "  # noqa: S608
         "GROUP BY connection_id"
     )
-    with connections[router.db_for_read(Invocation)].cursor() as cursor:
-        cursor.execute(statement, list(connection_ids))
-        found = dict(cursor.fetchall())
-    return {pk: Amount.of(found.get(pk, 0), MANY) for pk in connection_ids}
+    found = dict.fromkeys(connection_ids, Amount())
+    for connection_id, count, oldest in _rows(statement, named):
+        found[connection_id] = Amount(min(count, MANY), count > MANY, _read(oldest))
+    return found
 
 
 def in_all() -> Amount:
     """How many wait in all lanes; `MANY_IN_ALL` are counted at most."""
+    ((count,),) = _rows(_FIRST_OF_ALL, {})
+    return Amount(min(count, MANY_IN_ALL), count > MANY_IN_ALL)
+
+
+def _named(connection_ids: Sequence[str]) -> dict[str, Any]:
+    return {f"c{number}": pk for number, pk in enumerate(connection_ids)}
+
+
+def _rows(statement: str, parameters: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     with connections[router.db_for_read(Invocation)].cursor() as cursor:
-        cursor.execute(_FIRST_OF_ALL)
-        (found,) = cursor.fetchone() or (0,)
-    return Amount.of(found, MANY_IN_ALL)
+        cursor.execute(statement, parameters)
+        yield from cursor.fetchall()
+
+
+def _written(moment: datetime) -> Any:
+    """A time as the database is told it."""
+    return connections[router.db_for_read(Invocation)].ops.adapt_datetimefield_value(moment)
+
+
+def _read(moment: Any) -> datetime:
+    """A time as the database says it."""
+    database = connections[router.db_for_read(Invocation)]
+    column = Invocation._meta.get_field("due_at").cached_col
+    for convert in database.ops.get_db_converters(column):
+        moment = convert(moment, column, database)
+    found: datetime = moment
+    return found

@@ -147,16 +147,16 @@ def _waiting(labels: Sequence[str]) -> Iterator[GaugeMetricFamily]:
         value=waiting.in_all().count,
     )
     family = GaugeMetricFamily(
-        "xkit_crm_longest_in_line_seconds",
-        "Age of what is next in a lane that runs, of the lane where that is the oldest.",
+        "xkit_crm_overdue_seconds",
+        "For how long something is due and not sent, of the lane where that is the longest.",
         labels=labels,
     )
     longest: dict[tuple[str, ...], float] = {}
-    for one in lanes.in_line():
-        whose = (one.provider, one.connection_id)[: len(labels)]
-        longest[whose] = max(longest.get(whose, 0.0), one.age.total_seconds())
-    for whose, age in sorted(longest.items()):
-        family.add_metric(whose, age)
+    for provider_and_connection, since in lanes.overdue().items():
+        whose = provider_and_connection[: len(labels)]
+        longest[whose] = max(longest.get(whose, 0.0), since.total_seconds())
+    for whose, seconds in sorted(longest.items()):
+        family.add_metric(whose, seconds)
     yield family
 
 

@@ -26,7 +26,7 @@ from xkit_crm.overview.figures import Range, undelivered
 from xkit_crm.providers.base import Limits
 from xkit_crm.providers.registry import provider_class
 
-#: What is next in a lane is late after this while.
+#: What is due in a lane and not sent is late after this while.
 LATE = timedelta(minutes=1)
 
 
@@ -42,8 +42,8 @@ class LaneState(models.TextChoices):
     FREE = "free", _("free")
 
 
-#: Lanes in which something that waits is late.
-RUNNING = (LaneState.PAUSED, LaneState.HELD, LaneState.FREE, LaneState.ERRORED)
+#: Lanes in which something that is due can be late: in the others it waits for the customer.
+RUNNING = (LaneState.PAUSED, LaneState.HELD, LaneState.FREE)
 #: Lanes that somebody has to look at.
 STOPPED = (LaneState.ERRORED, LaneState.PAUSED)
 
@@ -68,8 +68,8 @@ class LaneNow:
     paused_until: datetime | None
     pause: Pause | None
     waits: waiting.Amount
-    #: When that was made which is next.
-    next_since: datetime | None
+    #: Since when something is due and not sent.
+    overdue_since: datetime | None
     #: How many calls it may make now, of how many at once; None: nobody counts them.
     calls_left: float | None
     calls_at_once: int | None
@@ -79,11 +79,11 @@ class LaneNow:
 
     @property
     def is_late(self) -> bool:
-        """Whether what is next waits longer than it should."""
+        """Whether it is so for longer than it should be."""
         return (
             self.state in RUNNING
-            and self.next_since is not None
-            and timezone.now() - self.next_since > LATE
+            and self.overdue_since is not None
+            and timezone.now() - self.overdue_since > LATE
         )
 
 
@@ -94,12 +94,12 @@ class Trouble:
     connection_id: str
     state: LaneState
     undelivered: int
-    next_since: datetime | None
+    overdue_since: datetime | None
 
     @property
     def rank(self) -> tuple[bool, int, float, str]:
         """The worst sorts first: broken, then by what failed, then by how long something waits."""
-        since = float("inf") if self.next_since is None else self.next_since.timestamp()
+        since = float("inf") if self.overdue_since is None else self.overdue_since.timestamp()
         return self.state != LaneState.ERRORED, -self.undelivered, since, self.connection_id
 
 
@@ -144,23 +144,25 @@ class Survey:
 
     #: Connections that somebody should look at, the worst first.
     troubled: Sequence[Trouble]
-    #: The one whose next invocation waits longest, of the lanes that run; None: nothing waits.
+    #: Where something is overdue the longest, of the lanes that run; None: nothing is.
     longest: Trouble | None
 
 
 def survey(wanted: Range) -> Survey:
     """Who should be looked at: connections that are broken or paused, in which something failed in
     this range, or in which something is late."""
-    failed, since = undelivered(wanted), waiting.next_in_line()
+    failed, due = undelivered(wanted), waiting.overdue_since()
     late_before = timezone.now() - LATE
     chosen = with_state(Connection.objects.order_by()).filter(
-        Q(state__in=[state.value for state in STOPPED]) | Q(pk__in={*failed, *since})
+        Q(state__in=[state.value for state in STOPPED]) | Q(pk__in={*failed, *due})
     )
     known = [
-        Trouble(pk, LaneState(state), failed.get(pk, 0), since.get(pk))
+        Trouble(pk, LaneState(state), failed.get(pk, 0), due.get(pk))
         for pk, state in chosen.values_list("pk", "state")
     ]
-    waits = [(one.next_since, one) for one in known if one.next_since and one.state in RUNNING]
+    waits = [
+        (one.overdue_since, one) for one in known if one.overdue_since and one.state in RUNNING
+    ]
     late = {one.connection_id for made, one in waits if made < late_before}
     troubled = [
         one for one in known if one.state in STOPPED or one.undelivered or one.connection_id in late
@@ -171,26 +173,17 @@ def survey(wanted: Range) -> Survey:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class InLine:
-    """What is next in a lane that runs."""
-
-    provider: str
-    connection_id: str
-    age: timedelta
-
-
-def in_line() -> list[InLine]:
-    """What is next in each lane that runs and in which anything waits."""
-    since = waiting.next_in_line()
+def overdue() -> dict[tuple[str, str], timedelta]:
+    """For how long something is due and not sent, by provider and connection, of lanes that run."""
+    since = waiting.overdue_since()
     running = with_state(Connection.objects.order_by()).filter(
         pk__in=since, state__in=[state.value for state in RUNNING]
     )
     at = timezone.now()
-    return [
-        InLine(provider, pk, max(at - since[pk], timedelta()))
+    return {
+        (provider, pk): max(at - since[pk], timedelta())
         for provider, pk in running.values_list("provider", "pk")
-    ]
+    }
 
 
 def quota_left() -> dict[str, float]:
@@ -218,11 +211,11 @@ def now(connection_ids: Sequence[str]) -> list[LaneNow]:
     """These lanes as they are now, in this order; what is gone meanwhile is left out."""
     known = with_state(Connection.objects.select_related("lane")).in_bulk(list(connection_ids))
     waits = waiting.in_each([pk for pk in connection_ids if pk in known])
-    since = waiting.next_in_line(list(waits))
+    since = waiting.overdue_since(list(waits))
     return [_lane(known[pk], waits[pk], since.get(pk)) for pk in connection_ids if pk in known]
 
 
-def _lane(connection: Any, waits: waiting.Amount, next_since: datetime | None) -> LaneNow:
+def _lane(connection: Any, waits: waiting.Amount, overdue_since: datetime | None) -> LaneNow:
     at = timezone.now()
     state = LaneState(connection.state)
     lane: Lane = getattr(connection, "lane", None) or Lane(connection=connection)
@@ -236,7 +229,7 @@ def _lane(connection: Any, waits: waiting.Amount, next_since: datetime | None) -
         paused_until=lane.paused_until if paused else None,
         pause=_why(gauge, limits, connection.quota_reserve, at) if paused else None,
         waits=waits,
-        next_since=next_since,
+        overdue_since=overdue_since,
         calls_left=rate.available(gauge, limits, now=at),
         calls_at_once=None if limits.calls is None else int(rate.burst(limits)),
         quota_left=gauge.quota_left,
