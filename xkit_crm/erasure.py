@@ -20,6 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from xkit_crm import signals
+from xkit_crm.delivery import tallies
 from xkit_crm.exceptions import ConfigurationError, InProgress
 from xkit_crm.mapping.erased import ERASED, erased
 from xkit_crm.models import Attempt, Connection, EventDefinition, Invocation, RecordLink
@@ -235,6 +236,7 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
                         hint="Erase again in a moment; what was cancelled stays so.",
                         retry_after=1,
                     )
+                tallies.ended({(invocation.connection_id, InvocationStatus.SKIPPED): 1})
                 invocation.refresh_from_db()
                 signals.send_on_commit(
                     signals.invocation_finished, Invocation, using=using, invocation=invocation

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 from django.db import connection, transaction
 from django.test import RequestFactory
@@ -20,9 +21,13 @@ from tests.objects import OBJECTS
 from tests.products.models import Plain, Twin
 from xkit_crm import schema
 from xkit_crm.api.views import Invoke
+from xkit_crm.delivery import tallies
+from xkit_crm.delivery.drain import drain
 from xkit_crm.mapping.resolving import resolve
 from xkit_crm.mapping.transformations import parse_action
-from xkit_crm.models import APIKey, EventAction, Invocation
+from xkit_crm.models import APIKey, EventAction, EventDefinition, Invocation
+from xkit_crm.providers.base import Draft, RecordRef
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 TEN_KEYS = {f"key_{n}": {"type": "string", "maxLength": 200} for n in range(10)}
 TEN_VALUES = {f"key_{n}": f"value {n}" for n in range(10)}
@@ -130,6 +135,53 @@ def endpoint(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     }
     queries = {name: _queries(work) for name, work in variants.items()}
     yield "POST an event", compare(variants, rounds=rounds, queries=queries)
+
+
+class Instant(SandboxProvider):
+    """A CRM that takes everything and needs no time."""
+
+    slug = "instant"
+    label = "Instant"
+    batch_size = 50
+
+    def create_many(self, remote_object: str, drafts: Sequence[Draft]) -> Sequence[RecordRef]:
+        return [RecordRef(remote_object, draft.key) for draft in drafts]
+
+    def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
+        return RecordRef(remote_object, key)
+
+
+def settling(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """A turn in a lane whose CRM needs no time, with what it came to counted and not."""
+    rounds = max(rounds, 40)
+    counted = tallies.tried
+
+    def turn(name: str, size: int, count: Callable[..., None]) -> Work:
+        def work(_: int) -> None:
+            with patch.object(tallies, "tried", count):
+                assert drain(name, limit=size) == size
+
+        return work
+
+    event = EventDefinition.objects.get(slug="deal_created")
+    for size in (1, 50):
+        variants: dict[str, Work] = {}
+        for title, count in (("not counted", lambda _: None), ("counted", counted)):
+            name = f"{title} {size}"
+            xkit_crm.connect(name, provider="instant")
+            wanted = size * (rounds + rounds // 10 + 2)
+            Invocation.objects.bulk_create(
+                Invocation(
+                    connection_id=name,
+                    event=event,
+                    payload={"name": "Sales", "amount": 1200.5},
+                    record_key=f"{name} {number}",
+                )
+                for number in range(wanted)
+            )
+            variants[title] = turn(name, size, count)
+        queries = {title: _queries(work) for title, work in variants.items()}
+        yield f"settle {size} in one call", compare(variants, rounds=rounds, queries=queries)
 
 
 def pure() -> dict[str, float]:

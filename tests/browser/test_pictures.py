@@ -10,7 +10,9 @@ from playwright.sync_api import Page, expect
 
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import connected, decide_the_rest, go_to, on, opened, pick, saved
+from tests.browser.test_overview import ALL, busy
 
+__all__ = ["busy"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
@@ -46,3 +48,13 @@ def test_the_pages_that_the_guide_for_customers_shows(
     frame.get_by_role("link", name="Create Opportunity", exact=True).click()
     expect(frame.get_by_role("heading", level=1)).to_contain_text("Preview")
     take("preview")
+
+
+def test_the_page_that_the_guide_to_watching_shows(
+    operator: Page, busy: None, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("XKIT_PICTURES", tmp_path))
+    operator.goto(f"{ALL}?show=all")
+    expect(operator.get_by_role("row", name="globex")).to_be_visible()
+    operator.locator("#content").screenshot(path=folder / "overview.png")
+    assert (folder / "overview.png").stat().st_size > 20_000

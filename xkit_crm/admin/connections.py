@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -14,6 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to_row
+from xkit_crm.admin.overview import OverviewPages
 from xkit_crm.connections import propose_mapping, set_status
 from xkit_crm.delivery import lanes, shadow
 from xkit_crm.exceptions import XkitError
@@ -63,7 +65,7 @@ class MappingInline(ReadOnlyInline):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(XkitAdmin):
+class ConnectionAdmin(OverviewPages, XkitAdmin):
     """Operators change a connection; who makes, deletes or authorises one needs more."""
 
     permission = OPERATE
@@ -147,7 +149,10 @@ class ConnectionAdmin(XkitAdmin):
     def log(self, connection: Connection) -> str:
         query = f"?connection__id__exact={connection.pk}"
         return format_html(
-            '<a href="{}{}">{}</a> · <a href="{}{}">{}</a> · <a href="{}{}">{}</a>',
+            '<a href="{}">{}</a> · <a href="{}{}">{}</a> · <a href="{}{}">{}</a> · '
+            '<a href="{}{}">{}</a>',
+            reverse("admin:xkit_crm_overview_of_one", args=[quote(connection.pk)]),
+            _("overview"),
             reverse("admin:xkit_crm_invocation_changelist"),
             query,
             _("invocations"),

@@ -14,6 +14,11 @@ from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, may
 
 #: Label, the name of its page in the admin (behind `xkit_crm_`), and what lets somebody see it.
 SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (
+        _("Overview"),
+        "overview",
+        ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
+    ),
     (_("Invocations"), "invocation_changelist", ("xkit_crm.view_invocation",)),
     (
         _("Connections"),

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext as _
 
-from xkit_crm import catalogue, mappings, schema
+from xkit_crm import catalogue, logs, mappings, schema
 from xkit_crm.crm_link import changes, wording
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.exceptions import (
@@ -229,7 +229,13 @@ def carry_out(
     decision, values = planned.decision, planned.values
     assert decision is not None
     key = str(new_uuid())
-    logger.info("Connection %s: %s is tried out by hand (%s).", connection.pk, event.slug, key)
+    logger.info(
+        "Connection %s: %s is tried out by hand (%s).",
+        connection.pk,
+        event.slug,
+        key,
+        extra={**logs.of(connection.pk), "event": event.slug},
+    )
     try:
         ref = RecordRef.parse(asked.record_id) if asked.record_id else None
         values = preview_of(

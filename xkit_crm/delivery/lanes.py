@@ -22,7 +22,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
-from xkit_crm.delivery import heartbeat, rate, statements
+from xkit_crm.delivery import heartbeat, rate, statements, tallies
 from xkit_crm.delivery.rows import update_each
 from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
@@ -163,14 +163,16 @@ def _take_up(connection_id: str) -> None:
     running = Invocation.objects.filter(
         connection_id=connection_id, status=InvocationStatus.RUNNING
     )
-    running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
-        status=InvocationStatus.UNKNOWN,
-        doubtful=True,
-        finished_at=timezone.now(),
-        error_code=CRMError.code,
-        error_detail=_died().as_dict(),
-    )
-    running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        left = running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
+            status=InvocationStatus.UNKNOWN,
+            doubtful=True,
+            finished_at=timezone.now(),
+            error_code=CRMError.code,
+            error_detail=_died().as_dict(),
+        )
+        tallies.ended({(connection_id, InvocationStatus.UNKNOWN): left}, code=CRMError.code)
+        running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
 
 
 def _died() -> CRMError:

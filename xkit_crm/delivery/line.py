@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
+from xkit_crm import tracing
 from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
 from xkit_crm.delivery.decisions import Decision, Decisions
@@ -203,7 +204,8 @@ class Line:
         the exception. What the call itself raised is the (same) answer for all."""
         before, began = self.provider.usage.requests, time.monotonic()
         try:
-            answers = list(call())
+            with tracing.calling(self.connection, count):
+                answers = list(call())
             if len(answers) != count:
                 raise TypeError(f"{count} items and {len(answers)} answers")
         except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too

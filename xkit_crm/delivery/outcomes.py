@@ -23,8 +23,9 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import mappings, signals
+from xkit_crm import logs, mappings, signals, tracing
 from xkit_crm.connections import break_off
+from xkit_crm.delivery import tallies
 from xkit_crm.delivery.rows import Change, Fewer, Write, inserting, together, update_each, updating
 from xkit_crm.delivery.trying import CONTENT, Try
 from xkit_crm.exceptions import (
@@ -206,6 +207,7 @@ def _settling(tries: Sequence[Try]) -> list[Write]:
         _states(same, _CHANGED),
         _states(other, (*_CHANGED, *CONTENT)),
         _attempts(tries),
+        tallies.tried(tries),
         *_links([this for this in tries if this.outcome == Outcome.SUCCEEDED]),
     ]
 
@@ -225,8 +227,10 @@ def _note_stored(tries: Sequence[Try]) -> None:
     """The transaction holds: what is in memory is what the database has, and others are told."""
     for this in tries:
         this.invocation.tries = this.number
-        if not this.held_before:
-            _log(this)
+    told = [this for this in tries if not this.held_before]
+    for this in told:
+        _log(this)
+    tracing.tried(told)
     _tell_of_links([this for this in tries if this.outcome == Outcome.SUCCEEDED])
     _tell(tries)
 
@@ -263,13 +267,17 @@ def _store_beside(this: Try) -> None:
     """The lease ran out meanwhile and another has taken it up: that one decides, and asks the CRM
     what this try has written. What happened is kept all the same."""
     invocation = this.invocation
-    logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
+    logger.warning(
+        "Invocation %s: its lease ran out during a try.",
+        invocation.uuid,
+        extra=logs.about(invocation),
+    )
     with _transaction():
         if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
             return  # it never left, or its connection was deleted meanwhile
         wrote = [this] if this.outcome == Outcome.SUCCEEDED else []
         RecordLink.objects.filter(pk__in=_ended(wrote)).delete()
-        together([_attempts([this]), *_links(wrote)])
+        together([_attempts([this]), tallies.tried([this], settled=False), *_links(wrote)])
     _tell_of_links(wrote)
 
 
@@ -278,7 +286,10 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
     ends here, rather than being done again and again."""
     invocation = this.invocation
     logger.error(
-        "Invocation %s: what came of it can't be stored.", invocation.uuid, exc_info=raised
+        "Invocation %s: what came of it can't be stored.",
+        invocation.uuid,
+        exc_info=raised,
+        extra=logs.about(invocation),
     )
     error = CRMError(
         f"What came of it can't be stored: {type(raised).__name__}.",
@@ -311,7 +322,7 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
         )
         if connection.first() is None:
             return 0
-        together([_attempts(tries, rehearsed=True)])
+        together([_attempts(tries, rehearsed=True), tallies.tried(tries, rehearsed=True)])
         Invocation.objects.filter(
             pk__in=[this.invocation.pk for this in tries], status=PENDING
         ).update(
@@ -326,8 +337,7 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
 
 
 def _attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> Write:
-    """What writes one attempt for each; where the customer does nothing, or has still to decide,
-    nothing is tried."""
+    """What writes one attempt for each that is one."""
     now = timezone.now()
     return inserting(
         Attempt,
@@ -340,24 +350,20 @@ def _attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> Write:
                 "sent": None if this.sent is None else storable(this.sent),
                 # What an invocation holds already is storable.
                 "received": {"records": (this.invocation.result or {}).get("records", [])},
-                "outcome": str(_outcome(this, rehearsed=rehearsed)),
+                "outcome": outcome.value,
                 "error": this.invocation.error_detail,
                 "started_at": now - (duration := _seconds(time.monotonic() - this.started)),
                 "duration": duration,
             }
             for this in tries
-            if rehearsed or not (this.operation == "noop" or this.held_before)
+            if (outcome := this.attempted(rehearsed=rehearsed)) is not None
         ],
     )
 
 
-def _outcome(this: Try, *, rehearsed: bool) -> Outcome:
-    if rehearsed and this.outcome == Outcome.SUCCEEDED:
-        return Outcome.REHEARSED
-    return this.outcome
-
-
 def _log(this: Try) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     invocation = this.invocation
     logger.info(
         "Invocation %s of connection %s is %s after try %d (request %s).",
@@ -366,6 +372,7 @@ def _log(this: Try) -> None:
         invocation.status,
         invocation.tries,
         invocation.request_id or "-",
+        extra=logs.about(invocation),
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from django.db import router, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery import backends, lanes, tallies
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 
 #: States that a person may take an invocation out of.
 REPLAYABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.SKIPPED)
+
+_READ = ("connection_id", "record_key", "status")
 
 
 def replay(invocations: Iterable[Invocation]) -> int:
@@ -24,11 +27,13 @@ def replay(invocations: Iterable[Invocation]) -> int:
     looked up before it is written again. A local row's is made anew of the row as it is now, so
     that an old one doesn't overwrite what was written since. What stands behind it is let go.
     """
-    chosen = Invocation.objects.filter(pk__in=[i.pk for i in invocations], status__in=REPLAYABLE)
+    replayable = Invocation.objects.filter(
+        pk__in=[i.pk for i in invocations], status__in=REPLAYABLE
+    )
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        records = _records(chosen)
-        # The status is asked for again as it is changed: somebody else may have replayed it.
-        queued = chosen.update(
+        # Locked, since somebody else may be replaying them: they are counted by what they were.
+        chosen = list(replayable.only(*_READ).select_for_update())
+        queued = replayable.filter(pk__in=[one.pk for one in chosen]).update(
             status=InvocationStatus.PENDING,
             due_at=timezone.now(),
             finished_at=None,
@@ -36,7 +41,8 @@ def replay(invocations: Iterable[Invocation]) -> int:
             forgiven=F("tries"),
             replays=F("replays") + 1,
         )
-        _let_go(records)
+        tallies.reopened(Counter((one.connection_id, one.status) for one in chosen))
+        _let_go(_records(chosen))
     return queued
 
 
@@ -51,13 +57,16 @@ def settle(invocations: Iterable[Invocation]) -> int:
         pk__in=[i.pk for i in invocations], status=InvocationStatus.UNKNOWN
     ).select_related("event")
     settled = [one.pk for one in unknown if _may_be_left(one)]
-    chosen = unknown.filter(pk__in=settled)
+    left = Invocation.objects.filter(pk__in=settled, status=InvocationStatus.UNKNOWN)
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        records = _records(chosen)
-        count = Invocation.objects.filter(pk__in=settled, status=InvocationStatus.UNKNOWN).update(
+        chosen = list(left.only(*_READ).select_for_update())
+        count = left.filter(pk__in=[one.pk for one in chosen]).update(
             status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
         )
-        _let_go(records)
+        ids = Counter(one.connection_id for one in chosen)
+        tallies.reopened({(pk, InvocationStatus.UNKNOWN): many for pk, many in ids.items()})
+        tallies.ended({(pk, InvocationStatus.SKIPPED): many for pk, many in ids.items()})
+        _let_go(_records(chosen))
     return count
 
 

@@ -59,13 +59,16 @@ def _waiting(condition: str = "") -> str:
     )
 
 
-# Leaps from one connection to the next: DISTINCT would read all of the backlog.
-_WITH_WORK = f"""
-WITH RECURSIVE waiting (id) AS (
+#: The connections for which anything waits, and NULL, as a table `waiting`. Leaps from one to the
+#: next: DISTINCT would read all of the backlog.
+WAITING = f"""waiting (id) AS (
     SELECT {_waiting()}
     UNION ALL
     SELECT {_waiting(" AND connection_id > waiting.id")} FROM waiting WHERE waiting.id IS NOT NULL
-)
+)"""  # noqa: S608
+
+_WITH_WORK = f"""
+WITH RECURSIVE {WAITING}
 SELECT c.id FROM waiting JOIN {_CONNECTION} c ON c.id = waiting.id
 LEFT JOIN {_LANE} l ON l.connection_id = c.id
 WHERE c.{_ENABLED} AND (l.paused_until IS NULL OR l.paused_until <= %(now)s)

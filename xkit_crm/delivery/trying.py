@@ -17,6 +17,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.retry import Policy
@@ -86,6 +87,8 @@ class Try:
     #: The credentials were refused, in these words.
     refused: str = ""
     started: float = field(default_factory=time.monotonic)
+    #: The span of the call that it went in, where the product traces.
+    span: Any = None
     #: The invocation's content as it was read.
     content: tuple[Any, ...] = ()
 
@@ -108,6 +111,13 @@ class Try:
         it was looked at last follows from when it is due.
         """
         return self.invocation.tries + (not self.begun and not self.held_before)
+
+    def attempted(self, *, rehearsed: bool = False) -> Outcome | None:
+        """What its attempt says of it; None where there is none: the customer does nothing, or has
+        still to decide, so nothing is tried."""
+        if rehearsed:
+            return Outcome.REHEARSED if self.outcome == Outcome.SUCCEEDED else self.outcome
+        return None if self.operation == "noop" or self.held_before else self.outcome
 
     @property
     def known_ref(self) -> RecordRef:
@@ -142,7 +152,12 @@ def reraise(error: Exception) -> None:
 def _defect(this: Try, raised: Exception) -> CRMError:
     """What was raised that shouldn't be. Its words may hold secrets: they are not shown."""
     told = redact(traceback.format_exc(), _credentials_of(this.invocation))
-    logger.error("Invocation %s failed with a defect.\n%s", this.invocation.uuid, told)
+    logger.error(
+        "Invocation %s failed with a defect.\n%s",
+        this.invocation.uuid,
+        told,
+        extra=logs.about(this.invocation),
+    )
     if not this.begun:
         return CRMError(
             f"Preparing it failed with {type(raised).__name__}; nothing was sent.",

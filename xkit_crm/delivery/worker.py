@@ -14,9 +14,9 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from xkit_crm import catalogue, notifications
+from xkit_crm import catalogue, logs, notifications
 from xkit_crm.conf import settings
-from xkit_crm.delivery import lanes, retention
+from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.delivery.health import Pulse
 from xkit_crm.sync import bindings, triggers
@@ -100,6 +100,7 @@ class Worker:
             if not worked:
                 break
             done += worked
+        rollup.roll_up()
         return done
 
     def _look_and_queue(self) -> bool:
@@ -108,6 +109,7 @@ class Worker:
         try:
             found = self._look()
             retention.prune_if_due()
+            rollup.roll_up_if_due()
         except Exception:
             logger.exception("The worker goes on in %s s.", self.poll_interval)
             self.pulse.beat(well=False)
@@ -173,11 +175,12 @@ class Worker:
             worked = take_turn(connection_id, go_on=go_on)
         except (Exception, SystemExit):
             # What it had in hand is taken up again; an adapter that ends the process doesn't.
-            logger.exception("Lane %s failed.", connection_id)
+            logger.exception("Lane %s failed.", connection_id, extra=logs.of(connection_id))
             connections.close_all()
             return 0, True
         if worked:
-            logger.info("Lane %s: %d dealt with.", connection_id, worked)
+            told = logs.of(connection_id)
+            logger.info("Lane %s: %d dealt with.", connection_id, worked, extra=told)
         return worked, not worked or self._stopping or go_on()
 
     def _rest(self, seconds: float) -> None:

@@ -165,6 +165,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(blank=True, editable=False, max_length=400, null=True)),
                 ('request_digest', models.CharField(blank=True, editable=False, max_length=64, null=True)),
                 ('request_id', models.CharField(blank=True, db_default='', default='', max_length=200, verbose_name='request id')),
+                ('traceparent', models.CharField(blank=True, db_default='', default='', editable=False, max_length=55)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('finished_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='finished')),
             ],
@@ -276,6 +277,28 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'record links',
                 'ordering': ['-id'],
                 'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('span', models.PositiveSmallIntegerField(choices=[(0, 'just now'), (1, 'a minute'), (2, 'an hour'), (3, 'all time')], db_default=0, default=0, verbose_name='span')),
+                ('at', models.DateTimeField(help_text='When the minute or hour began.', verbose_name='at')),
+                ('connection_id', models.CharField(blank=True, max_length=255, verbose_name='connection')),
+                ('provider', models.CharField(blank=True, max_length=100, verbose_name='provider')),
+                ('status', models.CharField(blank=True, choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], max_length=10, verbose_name='status')),
+                ('outcome', models.CharField(blank=True, choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('unknown', 'unknown: may have been written'), ('rehearsed', 'rehearsed: nothing was sent')], max_length=10, verbose_name='outcome')),
+                ('code', models.CharField(blank=True, max_length=50, verbose_name='error code')),
+                ('bucket', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='bucket')),
+                ('reopened', models.BooleanField(db_default=False, default=False, verbose_name='reopened')),
+                ('count', models.PositiveBigIntegerField(verbose_name='count')),
+                ('milliseconds', models.PositiveBigIntegerField(db_default=0, default=0, verbose_name='milliseconds')),
+            ],
+            options={
+                'verbose_name': 'tally',
+                'verbose_name_plural': 'tallies',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -424,6 +447,14 @@ class Migration(migrations.Migration):
             model_name='recordlink',
             name='crm_object',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='links', to='xkit_crm.crmobject', verbose_name='CRM object'),
+        ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(fields=['span', 'connection_id', 'at'], name='xkit_tally_span_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(condition=models.Q(('status__in', ['failed', 'unknown'])), fields=['span', 'at', 'connection_id'], name='xkit_tally_failed_idx'),
         ),
         migrations.AddConstraint(
             model_name='eventdefinition',

@@ -173,6 +173,11 @@ class Invocation(models.Model):
         _("request id"), max_length=200, blank=True, default="", db_default=""
     )
 
+    #: The W3C trace context in which it was made. `tracing.py`.
+    traceparent = models.CharField(
+        max_length=55, blank=True, default="", db_default="", editable=False
+    )
+
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     finished_at = models.DateTimeField(_("finished"), null=True, blank=True, editable=False)
 

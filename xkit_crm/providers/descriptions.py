@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from django.core.cache import cache
 
+from xkit_crm import logs
 from xkit_crm.exceptions import CRMError, XkitError
 from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflow
 from xkit_crm.redaction import redact
@@ -89,7 +90,12 @@ def _understood(
         raise
     except Exception as raised:
         told = redact(traceback.format_exc(), provider.access.credentials)
-        logger.error("What %s says of itself can't be understood.\n%s", provider.label, told)
+        logger.error(
+            "What %s says of itself can't be understood.\n%s",
+            provider.label,
+            told,
+            extra=logs.of(provider.access.connection_id),
+        )
         raise CRMError(
             f"{provider.label} answered something that can't be understood.",
             hint="The log has the details.",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from math import floor
 from typing import Any
 
 from django import template
 from django.apps import apps
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
@@ -34,3 +39,39 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 def console_htmx(context: dict[str, Any]) -> SafeString | str:
     """htmx, once: django-unfold brings its own, and two would send every request twice."""
     return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
+
+
+@register.filter
+def took(seconds: float | None) -> SafeString:
+    """A duration as people say it; a dash for None."""
+    from xkit_crm.admin.charts import took as said
+
+    return _isolated(said(seconds))
+
+
+@register.filter
+def grouped(count: int) -> str:
+    """A count with its thousands set apart."""
+    from xkit_crm.admin.charts import number
+
+    return number(count)
+
+
+@register.filter
+def age(moment: datetime | None) -> SafeString:
+    """How long ago it was, as people say it; a dash for None."""
+    return took(None if moment is None else (timezone.now() - moment).total_seconds())
+
+
+@register.filter
+def per_cent(share: float | None) -> SafeString:
+    """A share of 1 as people say it; a dash for None. What isn't all is never shown as all."""
+    if share is None:
+        return _isolated("—")
+    value = floor(share * 1000) / 10
+    return _isolated(f"{number_format(value, 0 if value == int(value) else 1)} %")
+
+
+def _isolated(text: str) -> SafeString:
+    """A number stays in front of its unit, also where one reads from the right."""
+    return format_html("<bdi>{}</bdi>", text)
