@@ -11,13 +11,11 @@ from urllib.parse import urlencode
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from xkit_crm.admin import charts
 from xkit_crm.delivery import waiting
-from xkit_crm.models import Connection
 from xkit_crm.overview import lanes
 from xkit_crm.overview.figures import RANGES, Course, Figures, Range, course, of_each
 from xkit_crm.overview.lanes import LaneNow, LaneState
@@ -90,7 +88,6 @@ class OverviewPages:
             troubled=len(survey.troubled),
             shows_all=shows_all,
             query=query,
-            page=number,
             troubled_url=_url(request, show=None, q=None, p=None),
             all_url=_url(request, show="all", q=None, p=None),
             next_url=_url(request, p=number + 1) if len(ids) > PAGE else "",
@@ -100,16 +97,17 @@ class OverviewPages:
     def overview_of_one(self, request: HttpRequest, connection_id: str) -> HttpResponse:
         """One connection: `range` as above."""
         self._require_view(request)
-        connection = get_object_or_404(Connection, pk=unquote(connection_id))
-        wanted = _range(request)
-        (lane,) = lanes.now([connection.pk])
+        wanted, pk = _range(request), unquote(connection_id)
+        found = lanes.now([pk])
+        if not found:
+            raise Http404("There is no such connection.")
         return self.console_page(  # type: ignore[attr-defined, no-any-return]
             request,
             "admin/xkit_crm/overview_of_one.html",
-            title=_("Overview of %s") % connection.pk,
-            **_shown(request, course(wanted, connection.pk), wanted, connection.pk),
-            lane=lane,
-            change_url=reverse("admin:xkit_crm_connection_change", args=[quote(connection.pk)]),
+            title=_("Overview of %s") % pk,
+            **_shown(request, course(wanted, pk), wanted, pk),
+            lane=found[0],
+            change_url=reverse("admin:xkit_crm_connection_change", args=[quote(pk)]),
         )
 
     def _require_view(self, request: HttpRequest) -> None:
