@@ -2,15 +2,16 @@
 
 `manage.py xkit_reconcile` and the admin call `reconcile`. Raw SQL, `QuerySet.update()` or another
 service change rows past every hook; here each row's payload is built again and compared, key by
-key, with the digests that its record link keeps of the last delivery. Only what differs is queued,
-and no CRM is asked: `reconcile_deep.py` does that.
+key, with the digests that its record link keeps of the last delivery. Only what differs is queued
+(with `force`, as `resync.py` has it, what doesn't too), and no CRM is asked: `reconcile_deep.py`
+does that.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -53,10 +54,11 @@ class State(enum.StrEnum):
     INVALID = "invalid"
     OPTED_OUT = "opted out"
     UNDECIDED = "undecided"
+    NOT_ENABLED = "not enabled"
 
 
 #: States of which nothing has to be told row by row.
-QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT)
+QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT, State.NOT_ENABLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,15 @@ class ReconcileResult:
 
 
 def reconcile(
-    models_: Iterable[type[models.Model]] | None = None,
+    models_: Iterable[type[models.Model] | models.QuerySet[Any]] | None = None,
     connection: Connection | str | None = None,
     *,
+    crm_object: str | None = None,
     create: bool = False,
     delete: bool = True,
+    force: bool = False,
     dry_run: bool = False,
+    priority: Priority = Priority.BACKGROUND,
     batch_size: int = walking.BATCH_SIZE,
     progress: Callable[[int], object] | None = None,
     found: Callable[[Difference], object] | None = None,
@@ -114,6 +119,10 @@ def reconcile(
     What has something under way is left alone. Keys that are fed by a column which changes with
     every save (`auto_now`) make no difference by themselves, as with capture.
 
+    In place of a model a queryset names some of its rows; then nothing is taken to be gone.
+    `crm_object` is for models that are bound to several. `force` queues every row that can be:
+    also what is in step, was erased from the log, or failed to be created before.
+
     Raises `ConfigurationError` for a model without binding, `UnknownConnection` and
     `ConnectionNotEnabled`. A binding whose events are not defined raises `UnknownEvent` where its
     model was named, and is told in its result where it wasn't.
@@ -122,20 +131,29 @@ def reconcile(
     if only is not None:
         require_enabled(only)
     results, before = [], 0
-    for binding in bound(models_):
+    for binding, rows, are_all in list(_walked(models_, crm_object)):
         try:
-            run = _Run(binding, only, create=create, delete=delete, dry_run=dry_run, found=found)
+            run = _Run(
+                binding,
+                only,
+                create=create,
+                delete=delete,
+                force=force,
+                dry_run=dry_run,
+                priority=priority,
+                found=found,
+            )
         except NotFound as error:  # its events are not defined: the other bindings go on
             if models_ is not None:
                 raise
             results.append(_not_walked(binding, error, dry_run=dry_run))
             continue
-        for page in walking.pages(binding.model._default_manager.all(), batch_size):
+        for page in walking.pages(rows, batch_size):
             run.do(page)
             before += len(page)
             if progress is not None:
                 progress(before)
-        for links in run.pages_of_links(batch_size):
+        for links in run.pages_of_links(batch_size) if are_all else ():
             run.look_for_gone(links)
         results.append(run.result())
     return tuple(results)
@@ -152,6 +170,29 @@ def bound(models_: Iterable[type[models.Model]] | None) -> list[Binding]:
     if models_ is None:
         return list(bindings.registered())
     return [binding for model in models_ for binding in walking.bindings_of(model)]
+
+
+def _walked(
+    models_: Iterable[type[models.Model] | models.QuerySet[Any]] | None, crm_object: str | None
+) -> Iterator[tuple[Binding, models.QuerySet[Any], bool]]:
+    """The bindings to walk, each with its rows, and whether those are all that there are."""
+    for given in bound_models() if models_ is None else models_:
+        if isinstance(given, models.QuerySet):
+            # They may be of a proxy, or of a model that inherits from the one that is bound.
+            found = bindings.bindings_for(given.model) or walking.bindings_of(given.model)
+            pks = given.order_by().values("pk")
+            for binding in found:
+                if crm_object in (None, binding.crm_object):
+                    rows = binding.model._base_manager.using(given.db).filter(pk__in=pks)
+                    yield binding, rows, False
+        else:
+            for binding in walking.bindings_of(given, crm_object):
+                yield binding, given._default_manager.all(), True
+
+
+def bound_models() -> Iterable[type[models.Model]]:
+    """Every model that is bound, once."""
+    return dict.fromkeys(binding.model for binding in bindings.registered())
 
 
 def volatile_keys(binding: Binding) -> frozenset[str]:
@@ -232,7 +273,9 @@ class _Run:
     only: Connection | None
     create: bool
     delete: bool
+    force: bool
     dry_run: bool
+    priority: Priority
     found: Callable[[Difference], object] | None
     counts: Counter[State] = field(default_factory=Counter)
     queued: Counter[str] = field(default_factory=Counter)
@@ -275,7 +318,7 @@ class _Run:
         return looked_at
 
     def _put(self, captured: Sequence[outbox.Captured], *, using: str) -> None:
-        lanes = outbox.put_many(captured, using=using, priority=Priority.BACKGROUND)
+        lanes = outbox.put_many(captured, using=using, priority=self.priority)
         if lanes:
             backends.poke_on_commit(lanes, using=using)
 
@@ -316,6 +359,8 @@ class _Run:
                 continue
             for connection_id in dict.fromkeys((*ids, *linked.get(pk, ()))):
                 if not self._walks(connection_id):
+                    if self.force and self.only is None:
+                        found.append(Difference(connection_id, pk, "", State.NOT_ENABLED))
                     continue
                 if connection_id not in ids:
                     link = standing.links[pk, connection_id]
@@ -344,11 +389,13 @@ class _Run:
         link = standing.links.get(place)
         record_id = link.record_id if link is not None else ""
         tell = partial(Difference, connection_id, pk, record_id)
-        if place in standing.open or (link is not None and link.delivered == FORGOTTEN):
-            return tell(State.ON_ITS_WAY if place in standing.open else State.ERASED)
+        if place in standing.open:
+            return tell(State.ON_ITS_WAY)
+        if link is not None and link.delivered == FORGOTTEN and not self.force:
+            return tell(State.ERASED)
         if link is None and place in standing.handed_over:
             return tell(State.HANDED_OVER)
-        if link is None and place in standing.failed:
+        if link is None and place in standing.failed and not self.force:
             return tell(State.FAILED_BEFORE, "its create event failed: replay it")
         event = self.creates if link is None else self.updates
         if event is None:
@@ -363,10 +410,10 @@ class _Run:
         changed: list[str] = []
         if link is not None:
             changed = changed_keys(payload, link.delivered, self.volatile)
-            if not changed:
+            if not changed and not self.force:
                 return tell(State.IN_STEP)
         captured.append(self._captured(event, payload, row.pk, connection_id))
-        state = State.NOT_LINKED if link is None else State.DIFFERS
+        state = State.NOT_LINKED if link is None else State.DIFFERS if changed else State.IN_STEP
         return tell(state, ", ".join(changed), queued=event.slug)
 
     def _captured(
