@@ -389,14 +389,9 @@ class _Run:
         link = standing.links.get(place)
         record_id = link.record_id if link is not None else ""
         tell = partial(Difference, connection_id, pk, record_id)
-        if place in standing.open:
-            return tell(State.ON_ITS_WAY)
-        if link is not None and link.delivered == FORGOTTEN and not self.force:
-            return tell(State.ERASED)
-        if link is None and place in standing.handed_over:
-            return tell(State.HANDED_OVER)
-        if link is None and place in standing.failed and not self.force:
-            return tell(State.FAILED_BEFORE, "its create event failed: replay it")
+        if state := self._left_alone(place, standing):
+            failed = state is State.FAILED_BEFORE
+            return tell(state, "its create event failed: replay it" if failed else "")
         event = self.creates if link is None else self.updates
         if event is None:
             return tell(State.NOT_LINKED if link is None else State.IN_STEP)
@@ -415,6 +410,19 @@ class _Run:
         captured.append(self._captured(event, payload, row.pk, connection_id))
         state = State.NOT_LINKED if link is None else State.DIFFERS if changed else State.IN_STEP
         return tell(state, ", ".join(changed), queued=event.slug)
+
+    def _left_alone(self, place: Place, standing: walking.Standing) -> State | None:
+        """Why nothing is queued whatever the row has; None where that is to be seen."""
+        link = standing.links.get(place)
+        if place in standing.open:
+            return State.ON_ITS_WAY
+        if link is None and place in standing.handed_over:
+            return State.HANDED_OVER
+        if self.force:
+            return None
+        if link is None:
+            return State.FAILED_BEFORE if place in standing.failed else None
+        return State.ERASED if link.delivered == FORGOTTEN else None
 
     def _captured(
         self, event: Event, payload: Mapping[str, Any], pk: Any, connection_id: str
