@@ -180,7 +180,8 @@ class SandboxProvider(Provider):
     # What one item of a request does; a refusal leaves nothing of it behind.
 
     def _get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        return RemoteRecord(ref, records.shown(records.get_record(self.org, ref), fields))
+        found = records.get_record(self.org, ref)
+        return RemoteRecord(found.ref, records.shown(found, fields))
 
     def _create(self, struck: Strike, remote_object: str, draft: Draft) -> RecordRef:
         struck.lock()
