@@ -6,7 +6,6 @@ few queries whatever there is of them. Asks no CRM, and writes nothing.
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
+from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import catalogue
 from xkit_crm.exceptions import Problem, XkitError
@@ -36,15 +36,15 @@ MOST: Final = 20
 _TRIES = 3
 
 
-class Standing(enum.StrEnum):
+class Standing(models.TextChoices):
     """How a row stands in one CRM."""
 
-    LINKED = "linked"
-    WAITING = "waiting"
-    TROUBLE = "trouble"
-    HANDED_OVER = "handed over"
-    ABSENT = "absent"
-    UNCONNECTED = "unconnected"
+    LINKED = "linked", _("in the CRM")
+    WAITING = "waiting", _("waiting to be sent")
+    TROUBLE = "trouble", _("needs attention")
+    HANDED_OVER = "handed_over", _("handed over to a workflow")
+    ABSENT = "absent", _("not in the CRM yet")
+    UNCONNECTED = "unconnected", _("no CRM connected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,10 @@ class Records:
 
 
 def records_of(instance: models.Model, *, events: int = 1, values: bool = False) -> Records:
-    """Where one row stands, with the newest `events` of each CRM, and the `values` written last."""
+    """Where one row stands, with the newest `events` of each CRM, and the `values` written last.
+
+    Of a row that is deleted by now, give `Model(pk=...)`.
+    """
     return records_of_rows([instance], events=events, values=values)[instance.pk]
 
 
@@ -207,6 +210,8 @@ class _Reading:
             if len(self.rows) > 1:
                 walking.Relations(binding).fetch(self.rows, binding.connection_ids)
             for row in self.rows:
+                if row._state.adding:  # it is gone, and goes nowhere
+                    continue
                 ids = walking.connection_ids_of(binding, row)
                 if isinstance(ids, Problem):
                     self.problems[str(row.pk)].append(str(ids))

@@ -9,6 +9,8 @@ from django.apps import apps
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
+from xkit_crm.crm_link import wording
+
 register = template.Library()
 
 
@@ -34,3 +36,9 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 def console_htmx(context: dict[str, Any]) -> SafeString | str:
     """htmx, once: django-unfold brings its own, and two would send every request twice."""
     return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
+
+
+@register.filter
+def crm_value(value: Any) -> str:
+    """A value of a CRM's record as a person reads it."""
+    return wording.shown(value)
