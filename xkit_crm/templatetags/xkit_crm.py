@@ -54,13 +54,18 @@ def crm_link_button(
 
 @register.inclusion_tag("xkit_crm/panel/records.html", takes_context=True)
 def crm_records(
-    context: Any, instance: Model, *, among: Iterable[Model] | None = None
+    context: Any,
+    instance: Model,
+    *,
+    among: Iterable[Model] | None = None,
+    site: str = "admin",
 ) -> dict[str, Any]:
     """The CRM records of a row, each with how it stands and a link into the CRM.
 
     `among` are all the rows that the page shows, so that they are read at once. Who may see the
     page may see this: it shows no values. Operators who are staff get a button to sync the row
-    now, where its model's admin has `CRMRecordsMixin`. The page loads `xkit_crm/records.css`.
+    now, where its model's admin has `CRMRecordsMixin`: in the admin site of this name. The page
+    loads `xkit_crm/records.css`.
     """
     known = _records_among(context, among) if among is not None else {}
     key = (type(instance), instance.pk)
@@ -71,7 +76,7 @@ def crm_records(
     return {
         "places": records.places,
         "more": records.more,
-        "sync_url": _sync_url(instance) if operates else "",
+        "sync_url": _sync_url(instance, site) if operates else "",
         "next": request.get_full_path() if operates else "",
         "csrf_token": context.get("csrf_token"),
     }
@@ -94,14 +99,14 @@ def _records_among(
     return known
 
 
-def _sync_url(instance: Model) -> str:
+def _sync_url(instance: Model, site: str) -> str:
     """Where the row's admin page takes "Sync now"; empty where it doesn't."""
     # Not above: every project that draws a template reads this module, with or without an admin.
     from django.contrib.admin.utils import quote
 
     meta = instance._meta
     try:
-        name = f"admin:{meta.app_label}_{meta.model_name}_crm_sync"
+        name = f"{site}:{meta.app_label}_{meta.model_name}_crm_sync"
         return reverse(name, args=[quote(instance.pk)])
     except NoReverseMatch:
         return ""
