@@ -182,9 +182,10 @@ def test_what_waits_is_counted(delivered: Deal) -> None:
         delivered.save()
     place = place_of(delivered)
     assert (place.waiting, place.standing, place.moves) == (2, Standing.WAITING, True)
-    Connection.objects.update(status=ConnectionStatus.DISABLED)
-    place = place_of(delivered)
-    assert (place.standing, place.moves) == (Standing.WAITING, False)
+    for held in ({"shadow": True}, {"shadow": False, "status": ConnectionStatus.DISABLED}):
+        Connection.objects.update(**held)
+        place = place_of(delivered)
+        assert (place.standing, place.moves) == (Standing.WAITING, False)
 
 
 @pytest.mark.parametrize(

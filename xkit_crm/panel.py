@@ -97,8 +97,9 @@ class Place:
     @property
     def moves(self) -> bool:
         """Whether something is about to happen there by itself."""
-        there = self.connection is not None and self.connection.is_enabled
-        return there and self.waiting > self.unknown
+        live = self.connection is not None and self.connection.is_enabled
+        held = self.connection is not None and self.connection.shadow
+        return live and not held and self.waiting > self.unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import resolve, reverse
 
 import xkit_crm
 from tests.delivery.conftest import act
@@ -350,6 +354,23 @@ def test_a_button_on_a_page_of_the_product_leads_back_there_and_to_no_other_site
     assert answer.headers["Location"] == (leads_to or address("change", delivered))
 
 
+def test_what_is_wrong_with_a_value_is_told_to_who_may_see_it(
+    delivered: Deal, client: Client, staff: Staff
+) -> None:
+    staff(OPERATE)
+    with xkit_crm.muted():
+        Deal.objects.update(title="x" * 90)
+    answer = press(client, "sync", delivered).content.decode()
+    assert "Can&#x27;t be written." in answer
+    assert "payload.name" not in answer
+
+
+def test_no_transaction_is_open_while_a_crm_is_asked(db: None) -> None:
+    for name in ("records", "sync", "unlink", "search", "link"):
+        view = resolve(reverse(f"backoffice:products_deal_crm_{name}", args=[1])).func
+        assert "default" in view._non_atomic_requests  # type: ignore[attr-defined]
+
+
 def test_why_nothing_can_be_synced_is_told(delivered: Deal, admin_client: Client) -> None:
     with xkit_crm.muted():
         Deal.objects.update(title="x" * 90)
@@ -560,3 +581,33 @@ def test_an_action_on_rows_that_nothing_is_bound_to_says_so(
 def test_a_mixin_in_the_wrong_place_is_refused_at_once() -> None:
     with pytest.raises(ImproperlyConfigured, match="in front of ModelAdmin"):
         type("Wrong", (admin.ModelAdmin, CRMRecordsMixin), {})
+
+
+ORDERED = """
+from tests.settings import *
+
+FIRST = "example_project.documents"
+INSTALLED_APPS = [FIRST, *(name for name in INSTALLED_APPS if name != FIRST)]
+"""
+LOADED = """
+import django
+django.setup()
+from django.contrib import admin
+from example_project.documents.models import Document
+from xkit_crm.models import Invocation, RecordLink
+for model in (Document, Invocation, RecordLink):
+    assert model in admin.site._registry, model
+from django.core.management import call_command
+call_command("check")
+"""
+
+
+def test_a_products_admin_may_be_loaded_before_ours(tmp_path: Path) -> None:
+    (tmp_path / "ordered.py").write_text(ORDERED)
+    root = Path(__file__).parent.parent.parent
+    paths = os.pathsep.join([str(tmp_path), str(root)])
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "ordered", "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], env=env, cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -29,7 +29,8 @@ from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.sync import digests, links
-from xkit_crm.sync.reconcile import State, reconcile
+from xkit_crm.sync.findings import State
+from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db

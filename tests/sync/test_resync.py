@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 import xkit_crm
 from tests.delivery.conftest import act, names
 from tests.factories import CustomerFactory, DealFactory
-from tests.products.models import BigDeal, Customer, Deal, DealProxy, Plain
+from tests.products.models import BigDeal, Customer, Deal, DealProxy, Elsewhere, Plain
 from xkit_crm.exceptions import ConfigurationError, ConnectionNotEnabled
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.models.connection import ConnectionStatus
@@ -17,7 +17,7 @@ from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
-from xkit_crm.sync.reconcile import State
+from xkit_crm.sync.findings import State
 from xkit_crm.sync.resync import Resync, resync
 from xkit_crm.testing import deliver
 
@@ -149,6 +149,18 @@ def test_rows_of_a_proxy_and_of_an_inheriting_model_are_rows_of_the_bound_one(
     deliver()
     assert resync(BigDeal.objects.all()).queued == 1
     assert made() == [("deal_updated", "acme", str(big.pk))]
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_rows_of_another_database_are_synced_and_what_no_event_is_bound_for_is_told(
+    sandbox: Connection,
+) -> None:
+    with xkit_crm.muted():
+        row = Elsewhere.objects.create(title="Far away", connection_id="acme")
+    assert resync(Elsewhere.objects.all()).queued == 1
+    deliver()
+    assert names() == ["Far away"]
+    assert resync(Elsewhere.objects.filter(pk=row.pk)) == Resync(0, 1, {}, ())
 
 
 def test_a_model_that_is_bound_to_nothing_is_refused(sandbox: Connection) -> None:

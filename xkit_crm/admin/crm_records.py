@@ -19,6 +19,7 @@ from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -37,9 +38,9 @@ from xkit_crm.models.invocation import Priority
 from xkit_crm.panel import Place
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS, may
 from xkit_crm.sync import existing
+from xkit_crm.sync.findings import State
 from xkit_crm.sync.links import unlink
-from xkit_crm.sync.reconcile import State
-from xkit_crm.sync.resync import resync
+from xkit_crm.sync.resync import Resync, resync
 
 #: The newest events of a CRM that are shown.
 EVENTS = 5
@@ -96,10 +97,11 @@ class CRMRecordsMixin(_Base):
             ("search/", "search", self.crm_search_view),
             ("link/", "link", self.crm_link_view),
         )
+        # A CRM may be slow, and no transaction is to be open meanwhile.
         ours = [
             path(
                 f"<path:object_id>/crm-records/{route}",
-                self.admin_site.admin_view(view),
+                transaction.non_atomic_requests(self.admin_site.admin_view(view)),
                 name=self._crm_name(name),
             )
             for route, name, view in views
@@ -158,7 +160,7 @@ class CRMRecordsMixin(_Base):
             change_message=f"Sync with CRMs now: {count} selected, {result.queued} queued.",
         )
         level = messages.SUCCESS if result.queued else messages.WARNING
-        self.message_user(request, became(result), level)
+        self.message_user(request, self._crm_became(request, result), level)
 
     @method_decorator(require_GET)
     def crm_panel_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -178,7 +180,7 @@ class CRMRecordsMixin(_Base):
         if result.queued:
             self.log_change(request, row, f"Sync with {place.connection_id} now: queued.")
         is_good = bool(result.queued) or set(result.left) == {State.ON_ITS_WAY}
-        note = Note(became(result), is_good=is_good)
+        note = Note(self._crm_became(request, result), is_good=is_good)
         return self._crm_answer(request, object_id, row, note)
 
     @method_decorator(require_POST)
@@ -274,6 +276,9 @@ class CRMRecordsMixin(_Base):
                 hint="They do so in CRM Link.",
             )
         return place.connection
+
+    def _crm_became(self, request: HttpRequest, result: Resync) -> str:
+        return became(result, with_values=may(request.user, SEE_PAYLOADS))
 
     # -- what is answered -------------------------------------------------------------------------
 

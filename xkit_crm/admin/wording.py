@@ -6,7 +6,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from xkit_crm.sync.reconcile import State
+from xkit_crm.sync.findings import State
 from xkit_crm.sync.resync import Resync
 
 #: Why nothing was queued.
@@ -23,8 +23,8 @@ _LEFT = {
 }
 
 
-def became(result: Resync) -> str:
-    """What became of rows that were to be synced."""
+def became(result: Resync, *, with_values: bool) -> str:
+    """What became of rows that were to be synced. With values it quotes what is wrong with some."""
     queued = ngettext("%d event is queued.", "%d events are queued.", result.queued)
     told = [queued % result.queued if result.queued else _("Nothing is queued.")]
     left = [(count, str(_LEFT.get(state, state))) for state, count in result.left.items()]
@@ -35,5 +35,6 @@ def became(result: Resync) -> str:
     told += [
         f"{count} × {reason}." if count > 1 else f"{capfirst(reason)}." for count, reason in left
     ]
-    told += [f"{one.pk}: {one.detail}." for one in result.details[:5] if one.detail]
+    if with_values:
+        told += [f"{one.pk}: {one.detail}." for one in result.details[:5] if one.detail]
     return " ".join(told)

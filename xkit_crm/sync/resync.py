@@ -16,7 +16,8 @@ from django.db import models
 
 from xkit_crm.models import Connection
 from xkit_crm.models.invocation import Priority
-from xkit_crm.sync.reconcile import Difference, State, reconcile
+from xkit_crm.sync.findings import Difference, State
+from xkit_crm.sync.reconcile import reconcile
 
 #: States in which an event is queued, where one is bound.
 _QUEUED_IN = (State.IN_STEP, State.DIFFERS, State.NOT_LINKED)
