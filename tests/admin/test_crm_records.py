@@ -173,6 +173,7 @@ def test_a_failure_is_told_with_the_crms_words(
     panel = shown(admin_client, deal)
     assert "needs attention" in panel
     assert "The CRM refused the Opportunity." in panel
+    assert "Opportunity Name is required." in panel
 
 
 def test_what_waits_and_why_is_told(delivered: Deal, admin_client: Client) -> None:

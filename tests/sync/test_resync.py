@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
 from tests.delivery.conftest import act, names
-from tests.factories import CustomerFactory, DealFactory
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import BigDeal, Customer, Deal, DealProxy, Elsewhere, Plain
 from xkit_crm.exceptions import ConfigurationError, ConnectionNotEnabled
 from xkit_crm.models import Connection, Invocation
@@ -120,6 +120,15 @@ def test_a_connection_that_is_not_enabled_is_counted_and_refused_by_name(
     with pytest.raises(ConnectionNotEnabled):
         resync(Deal.objects.all(), "acme")
     assert made() == []
+
+
+def test_a_record_in_a_crm_that_the_row_went_to_once_is_no_reason(
+    delivered: Deal, sandbox: Connection
+) -> None:
+    ConnectionFactory.create(id="before", status=ConnectionStatus.DISABLED)
+    xkit_crm.link(delivered, "before", "Opportunity:1")
+    found = of(delivered)
+    assert (found.queued, found.left) == (1, {})
 
 
 def test_other_rows_and_other_connections_are_left_alone(

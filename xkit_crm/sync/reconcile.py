@@ -259,7 +259,7 @@ class _Run:
                 continue
             for connection_id in dict.fromkeys((*ids, *linked.get(pk, ()))):
                 if not self._walks(connection_id):
-                    if self.force and self.only is None:
+                    if self.force and self.only is None and connection_id in ids:
                         found.append(Difference(connection_id, pk, "", State.NOT_ENABLED))
                     continue
                 if connection_id not in ids:
