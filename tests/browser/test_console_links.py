@@ -59,7 +59,7 @@ def test_a_document_is_changed_synced_unlinked_and_linked_to_what_the_customer_h
     page, panel = operator, opened(operator, document)
     record = panel.get_by_role("link", name="Opportunity:00003")
     expect(record).to_have_attribute("target", "_blank")
-    expect(panel.locator(".xkit-values")).to_contain_text("Lease of the second floor")
+    expect(panel.locator(".xkit-crm-values")).to_contain_text("Lease of the second floor")
 
     # The customer changes the record; the product writes it as it has it.
     record_row = Record.objects.get(object__name="Opportunity", number=3)
@@ -77,7 +77,7 @@ def test_a_document_is_changed_synced_unlinked_and_linked_to_what_the_customer_h
     page.get_by_role("button", name="Save and continue editing").click()
     expect(panel.get_by_text("1 event waits.")).to_be_visible()
     deliver()
-    expect(panel.locator(".xkit-values")).to_contain_text("Lease, second floor")
+    expect(panel.locator(".xkit-crm-values")).to_contain_text("Lease, second floor")
 
     panel.get_by_text("Unlink", exact=True).click()
     expect(panel.get_by_text("Opportunity:00003 stays in the CRM")).to_be_visible()
@@ -86,7 +86,7 @@ def test_a_document_is_changed_synced_unlinked_and_linked_to_what_the_customer_h
 
     panel.get_by_text("Link to an existing record").click()
     panel.get_by_role("searchbox").fill("from before")
-    found = panel.locator(".xkit-found li")
+    found = panel.locator(".xkit-crm-found li")
     expect(found).to_have_count(1)
     expect(found).to_contain_text("Lease <b>from before</b>")
     expect(found).to_contain_text("Amount: 1200")
@@ -113,7 +113,7 @@ def test_it_can_be_done_with_the_keyboard_alone(operator: Page, document: Docume
     page.keyboard.press("Tab")
     expect(panel.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("first")
-    expect(panel.locator(".xkit-found li")).to_have_count(1)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(1)
     for _ in range(2):
         page.keyboard.press("Tab")
     page.keyboard.press("Tab")
@@ -130,7 +130,7 @@ def test_the_crm_is_asked_when_typing_pauses_and_not_for_every_letter(
     page.on("request", lambda request: asked.append(request.url))
     panel.get_by_text("Link to another record").click()
     panel.get_by_role("searchbox").press_sequentially("lease of the first", delay=30)
-    expect(panel.locator(".xkit-found li")).to_have_count(1)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(1)
     assert len([url for url in asked if "/crm-records/search/" in url]) <= 2
 
 
@@ -145,7 +145,7 @@ def test_a_crm_that_does_not_answer_leaves_the_page_usable(
     expect(panel.get_by_role("alert").filter(has_text="it is down")).to_be_visible()
     down.delete()
     panel.get_by_role("button", name="Search").click()
-    expect(panel.locator(".xkit-found li")).to_have_count(1)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(1)
 
 
 @pytest.mark.complains
@@ -181,7 +181,7 @@ def test_it_works_where_nothing_inline_is_allowed(operator: Page, document: Docu
     panel = opened(page, document)
     panel.get_by_text("Link to another record").click()
     panel.get_by_role("searchbox").fill("first")
-    expect(panel.locator(".xkit-found li")).to_have_count(1)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(1)
     panel.get_by_role("button", name="Sync now").click()
     expect(panel.get_by_text("1 event is queued.")).to_be_visible()
 
@@ -196,7 +196,7 @@ def test_the_panel_is_in_nobodys_way(operator: Page, document: Document, scheme:
     panel.get_by_text("Unlink", exact=True).click()
     panel.get_by_text("Link to another record").click()
     panel.get_by_role("searchbox").fill("lease")
-    expect(panel.locator(".xkit-found li")).to_have_count(3)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(3)
     assert complaints(page) == []
     for language in ("en", "ar"):
         page.set_extra_http_headers({"Accept-Language": language})

@@ -72,6 +72,6 @@ def test_the_panel_of_a_rows_crm_records(
     panel = operator.locator("#crm-records")
     panel.get_by_text("Link to another record").click()
     panel.get_by_role("searchbox").fill("lease")
-    expect(panel.locator(".xkit-found li")).to_have_count(3)
+    expect(panel.locator(".xkit-crm-found li")).to_have_count(3)
     operator.locator("#content").screenshot(path=picture)
     assert picture.stat().st_size > 5_000

@@ -34,7 +34,7 @@
     if (!isOurs(event) || event.detail.requestConfig.elt.id === "crm-records-look") return;
     const note = document.getElementById("crm-records-note");
     note.textContent = panel().dataset.failed;
-    note.className = "xkit-note xkit-bad";
+    note.className = "xkit-crm-note xkit-crm-bad";
     note.hidden = false;
     note.focus();
   }
