@@ -14,7 +14,6 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -28,6 +27,7 @@ from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync.digests import FORGOTTEN
+from xkit_crm.sync.links import content_types_of
 from xkit_crm.sync.retarget import NothingToDo
 
 #: Invocations of one transaction.
@@ -69,10 +69,8 @@ def erase(
             f"This {instance._meta.verbose_name} has no primary key, so nothing is known of it.",
             hint="Of a row that is deleted, give Model(pk=...) with the key that it had.",
         )
-    bases = [cls for cls in type(instance).__mro__ if _is_concrete(cls)]
-    content_types = ContentType.objects.get_for_models(*bases).values()
     row = Q(
-        content_type_id__in=[content_type.pk for content_type in content_types],
+        content_type__in=content_types_of(type(instance)),
         # As the database has it: a row named by "007" is row 7.
         object_pk=str(instance._meta.pk.to_python(instance.pk)),
     )
@@ -97,10 +95,6 @@ def erase_record(
             Q(connection_id=connection_id, content_type_id=content_type_id, object_pk=pk)
         )
     return _erase(scope, cancel=cancel, dry_run=dry_run)
-
-
-def _is_concrete(cls: type) -> bool:
-    return issubclass(cls, models.Model) and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
 def _id_of(connection: Connection | str) -> str:

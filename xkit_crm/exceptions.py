@@ -179,6 +179,13 @@ class InProgress(XkitError):
     retryable = True
 
 
+class AlreadyLinked(XkitError):
+    """Another row stands for this record."""
+
+    code = "already_linked"
+    status = 409
+
+
 class IdempotencyMismatch(XkitError):
     """The idempotency key was used before, for another request."""
 

@@ -241,7 +241,7 @@ def put(
     if earlier is None:
         admit(request)
         if now_possible and not retry:
-            _require_open_lane(request.connection)
+            require_open_lane(request.connection)
         invocation, replayed = _insert_once(make, request, idempotency_key, using=using)
     else:
         invocation, replayed = earlier, not _run_again(earlier)
@@ -281,7 +281,8 @@ def _insert_once(
         return earlier, True
 
 
-def _require_open_lane(connection: Connection) -> None:
+def require_open_lane(connection: Connection) -> None:
+    """Raise `RateLimited` where the CRM asked for a pause that is not over."""
     lane: Lane | None = getattr(connection, "lane", None)
     now = timezone.now()
     if lane is not None and lane.paused_until is not None and lane.paused_until > now:

@@ -462,8 +462,9 @@ def _tell_of_links(tries: Sequence[Try]) -> None:
 
 
 def _learned(this: Try, link: RecordLink) -> Change:
+    """What is known of the record, unless the row was linked to another one meanwhile."""
     return (
-        {"id": link.pk},
+        {"id": link.pk, "record_id": link.record_id},
         {
             "delivered": {**link.delivered, **_delivered(this)},
             "written": {**link.written, **_written(this)},

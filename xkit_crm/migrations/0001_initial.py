@@ -518,7 +518,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='recordlink',
-            index=models.Index(fields=['connection', 'record_id'], name='xkit_link_record_idx'),
+            index=models.Index(fields=['record_id', 'connection'], name='xkit_link_record_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='recordlink',
+            index=models.Index(fields=['connection', 'id'], name='xkit_link_list_idx'),
         ),
         migrations.AddConstraint(
             model_name='recordlink',

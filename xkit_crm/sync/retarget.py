@@ -34,8 +34,11 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """
     if not invocation.object_pk:
         return
-    if invocation.replays and invocation.source == Source.MODEL:
-        _bring_up_to_date(invocation)
+    if invocation.source == Source.MODEL:
+        # Nobody named a record: it is the row's, which may be another one than at the last try.
+        invocation.record_id = ""
+        if invocation.replays:
+            _bring_up_to_date(invocation)
     if invocation.record_id:
         return
     event_type = invocation.event.type

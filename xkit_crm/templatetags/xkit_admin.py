@@ -14,6 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
+from xkit_crm.crm_link import wording
+
 register = template.Library()
 
 
@@ -75,3 +77,9 @@ def per_cent(share: float | None) -> SafeString:
 def _isolated(text: str) -> SafeString:
     """A number stays in front of its unit, also where one reads from the right."""
     return format_html("<bdi>{}</bdi>", text)
+
+
+@register.filter
+def crm_value(value: Any) -> str:
+    """A value of a CRM's record as a person reads it."""
+    return wording.shown(value)
