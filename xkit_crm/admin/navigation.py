@@ -15,6 +15,7 @@ from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, may
 #: Label, the name of its page in the admin, and what one of lets somebody see it.
 SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (_("Invocations"), "xkit_crm_invocation_changelist", ("xkit_crm.view_invocation",)),
+    (_("Failures"), "xkit_crm_invocation_failures", ("xkit_crm.view_invocation",)),
     (
         _("Connections"),
         "xkit_crm_connection_changelist",

@@ -34,7 +34,7 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """
     if not invocation.object_pk:
         return
-    if invocation.replays and invocation.source == Source.MODEL:
+    if invocation.renew and invocation.source == Source.MODEL:
         _bring_up_to_date(invocation)
     if invocation.record_id:
         return
