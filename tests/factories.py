@@ -8,8 +8,10 @@ import factory
 from factory.django import DjangoModelFactory
 
 from tests.products import models as products
-from xkit_crm.models import Connection
+from xkit_crm.models import Connection, EventDefinition, Invocation
+from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.models.invocation import Source
 
 
 class ConnectionFactory(DjangoModelFactory[Connection]):
@@ -36,3 +38,20 @@ class DealFactory(DjangoModelFactory[products.Deal]):
     customer: Any = factory.SubFactory(CustomerFactory)
     title = "Sales contract"
     amount = "1200.50"
+
+
+class InvocationFactory(DjangoModelFactory[Invocation]):
+    """One that waits, as a caller made it; of the event with this slug."""
+
+    class Meta:
+        model = Invocation
+
+    class Params:
+        slug = "deal_created"
+
+    connection: Any = factory.SubFactory(ConnectionFactory)
+    event: Any = factory.LazyAttribute(lambda made: EventDefinition.objects.get(slug=made.slug))
+    payload: Any = factory.LazyFunction(lambda: {"name": "Sales"})
+    source = Source.PYTHON
+    record_key = factory.LazyAttribute(lambda made: str(made.uuid))
+    uuid: Any = factory.LazyFunction(new_uuid)

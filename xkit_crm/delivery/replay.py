@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery.claiming import tell_ended
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import MappingIncomplete, PayloadInvalid
 from xkit_crm.mapping.transformations import ActionType
@@ -160,11 +161,12 @@ def _queue(chosen: list[_Chosen], *, renew: bool) -> None:
 def _settle(chosen: list[_Chosen]) -> None:
     note = {"code": "skipped", "message": _("Somebody decided to skip it.")}
     ids = [one.pk for one in chosen]
-    never_tried = Invocation.objects.filter(pk__in=ids, error_detail=None)
+    never_tried = Invocation.objects.filter(pk__in=ids, error_detail__isnull=True)
     never_tried.update(error_detail=note)
     Invocation.objects.filter(pk__in=ids).update(
         status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
     )
+    tell_ended(ids)
 
 
 def _may_be_skipped(ids: list[int]) -> set[int]:

@@ -93,7 +93,7 @@ class RepairPages(ReplayPages):
             return
         verb = "Replayed" if what is Repair.REPLAY else "Skipped"
         LogEntry.objects.create(
-            user_id=cast(int, request.user.pk),  # the admin lets nobody else in
+            user_id=cast("int", request.user.pk),  # the admin lets nobody else in
             content_type=get_content_type_for_model(Invocation),
             object_id=None,
             object_repr=f"{done.count} invocations",
