@@ -71,6 +71,9 @@ def test_the_log_comes_in_pages_newest_first(sandbox: Connection, caller: Caller
     ).json()
     assert [row["record"]["data"]["document_name"] for row in second["results"]] == ["0"]
     assert caller.get("acme/invocations", status="failed").json()["results"] == []
+    unknown = caller.get("acme/invocations", status="bogus")
+    assert unknown.status_code == 400
+    assert "superseded" in unknown.json()["error"]["hint"]
     assert len(caller.get("acme/invocations", event="deal_created").json()["results"]) == 3
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.apps import apps
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
@@ -54,6 +55,7 @@ class XkitAdmin(Permitted, ModelAdmin):
 
     class Media:
         css = {"all": ["xkit_crm/admin.css"]}
+        js = ["xkit_crm/admin.js"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """For actions: `@admin.action(permissions=["operate"])`."""
@@ -92,9 +94,20 @@ class ReadOnlyAdmin(XkitAdmin):
         return False
 
 
+class NamedFormSet(BaseInlineFormSet):
+    """A table's headings name no box for a screen reader: each box says its own name."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        for field in form.fields.values():
+            box = getattr(field.widget, "widget", field.widget)  # within its links to add another
+            box.attrs.setdefault("aria-label", field.label)
+
+
 class XkitInline(Permitted, TabularInline):
     """Rows below what they belong to."""
 
+    formset = NamedFormSet
     extra = 0
 
 

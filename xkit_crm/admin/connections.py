@@ -163,11 +163,13 @@ class ConnectionAdmin(XkitAdmin):
     def enable(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
             set_status(connection, ConnectionStatus.ENABLED)
+            self.log_change(request, connection, "Enabled.")
 
     @admin.action(description=_("Disable the selected connections"), permissions=["operate"])
     def disable(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:
         for connection in connections:
             set_status(connection, ConnectionStatus.DISABLED, "Disabled in the admin.")
+            self.log_change(request, connection, "Disabled.")
 
     @admin.action(
         description=_("Shadow mode: send nothing, show what would be sent"),
@@ -206,6 +208,8 @@ class ConnectionAdmin(XkitAdmin):
                 propose_mapping(connection)
             except XkitError as error:
                 self.message_user(request, f"{connection}: {error}", messages.ERROR)
+            else:
+                self.log_change(request, connection, "Mapping proposed.")
 
 
 @admin.register(Lane)

@@ -74,6 +74,7 @@ class APIKeyAdmin(XkitAdmin):
     def revoke(self, request: HttpRequest, keys: QuerySet[APIKey]) -> None:
         for key in keys:
             key.revoke()
+            self.log_change(request, key, "Revoked.")
         count = len(keys)
         message = ngettext("%d key is revoked.", "%d keys are revoked.", count) % count
         self.message_user(request, message)

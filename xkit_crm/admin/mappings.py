@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
 from xkit_crm import mappings
-from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, link_to, pretty
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, XkitInline, link_to, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
 from xkit_crm.mapping.completeness import answers
@@ -150,11 +150,11 @@ class DecidingAdmin(XkitAdmin):
             mappings.record(connection, author=request.user.get_username())
 
 
-class EventActionInline(admin.TabularInline):
+class EventActionInline(XkitInline):
+    permission = OPERATE
     model = EventAction
     form = FittingActionForm
     fields = ["event", "action", "workflow"]
-    extra = 0
     show_change_link = True
 
     def get_queryset(self, request: HttpRequest) -> Any:

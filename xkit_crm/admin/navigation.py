@@ -12,23 +12,24 @@ from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, may
 
-#: Label, the name of its page in the admin, and what one of lets somebody see it.
+#: Label, the name of its page in the admin (behind `xkit_crm_`), and what lets somebody see it.
 SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
-    (_("Invocations"), "xkit_crm_invocation_changelist", ("xkit_crm.view_invocation",)),
-    (_("Failures"), "xkit_crm_invocation_failures", ("xkit_crm.view_invocation",)),
+    (_("Invocations"), "invocation_changelist", ("xkit_crm.view_invocation",)),
+    (_("Failures"), "failures", ("xkit_crm.view_invocation",)),
     (
         _("Connections"),
-        "xkit_crm_connection_changelist",
+        "connection_changelist",
         ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
     ),
-    (_("Record links"), "xkit_crm_recordlink_changelist", ("xkit_crm.view_recordlink", OPERATE)),
-    (_("Definitions"), "xkit_crm_crmobject_changelist", ("xkit_crm.view_crmobject", DEFINE)),
-    (_("Bindings"), "xkit_crm_modelbinding_changelist", ("xkit_crm.view_modelbinding", DEFINE)),
+    (_("Record links"), "recordlink_changelist", ("xkit_crm.view_recordlink", OPERATE)),
+    (_("Definitions"), "crmobject_changelist", ("xkit_crm.view_crmobject", DEFINE)),
+    (_("Bindings"), "modelbinding_changelist", ("xkit_crm.view_modelbinding", DEFINE)),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    name: str
     label: str
     url: str
     is_current: bool
@@ -39,5 +40,6 @@ def entries(request: HttpRequest) -> Iterator[Entry]:
     match = request.resolver_match
     for label, name, permissions in SCREENS:
         if any(may(request.user, permission) for permission in permissions):
-            current = match is not None and match.url_name == name
-            yield Entry(str(label), reverse(f"admin:{name}"), current)
+            url_name = f"xkit_crm_{name}"
+            current = match is not None and match.url_name == url_name
+            yield Entry(name, str(label), reverse(f"admin:{url_name}"), current)

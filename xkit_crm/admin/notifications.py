@@ -37,4 +37,6 @@ class NotificationAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Send the selected ones again"), permissions=["operate"])
     def send_again(self, request: HttpRequest, chosen: QuerySet[Notification]) -> None:
         """Said again as it was, from the first try on."""
+        for notification in chosen:
+            self.log_change(request, notification, "Sent again.")
         chosen.update(status=NotificationStatus.PENDING, tries=0, due_at=timezone.now())

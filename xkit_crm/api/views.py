@@ -420,6 +420,12 @@ class Invocations(Paged):
             "object": "event__crm_object__slug",
             "event": "event__slug",
         }
+        status = request.query_params.get("status")
+        if status and status not in InvocationStatus.values:
+            raise Malformed(
+                f"There is no status {status!r}.",
+                hint=f"Known are {', '.join(InvocationStatus.values)}.",
+            )
         for name, column in columns.items():
             if value := request.query_params.get(name):
                 found = found.filter(**{column: value.replace("\0", "\ufffd")})

@@ -22,6 +22,15 @@ def console_navigation(context: dict[str, Any]) -> dict[str, Any]:
 
 
 @register.simple_tag(takes_context=True)
+def console_groups(context: dict[str, Any]) -> list[Any]:
+    """Every screen by what it is for, on the console's first page."""
+    from xkit_crm.admin.index import groups
+
+    models = [model for app in context["app_list"] for model in app["models"]]
+    return list(groups(context["request"], models))
+
+
+@register.simple_tag(takes_context=True)
 def console_htmx(context: dict[str, Any]) -> SafeString | str:
     """htmx, once: django-unfold brings its own, and two would send every request twice."""
     return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))

@@ -64,7 +64,7 @@ class FailuresPage(XkitAdmin):
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.failures_view)
         return [
-            path("failures/", view, name="xkit_crm_invocation_failures"),
+            path("failures/", view, name="xkit_crm_failures"),
             *super().get_urls(),
         ]
 

@@ -44,8 +44,11 @@ class Command(XkitCommand):
         step = self._step(options)
         try:
             found: Erasure = step(dry_run=True)
-            if options["dry_run"] or not (found.invocations or found.attempts or found.links):
-                self._tell("There would be erased" if options["dry_run"] else "Erased", found)
+            if not (found.invocations or found.attempts or found.links):
+                self.stdout.write("The log holds nothing more of it: is it named right?")
+                return
+            if options["dry_run"]:
+                self._tell("There would be erased", found)
                 return
             if options["interactive"]:
                 self._tell("There will be erased, for good", found)

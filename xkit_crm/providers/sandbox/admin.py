@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, XkitInline
 from xkit_crm.providers.sandbox.forms import FieldForm, FlowForm, RecordForm
 from xkit_crm.providers.sandbox.models import (
     Change,
@@ -28,10 +28,9 @@ from xkit_crm.providers.sandbox.records import create_record, delete_record, upd
 from xkit_crm.providers.sandbox.standard import add_system_fields, ensure_org
 
 
-class ObjectInline(admin.TabularInline):
+class ObjectInline(XkitInline):
     model = Object
     fields = ["name", "label", "plural_label"]
-    extra = 0
     show_change_link = True
 
 
@@ -69,10 +68,9 @@ class OrgAdmin(XkitAdmin):
         return int(org.objects_count)
 
 
-class FieldInline(admin.TabularInline):
+class FieldInline(XkitInline):
     model = Field
     form = FieldForm
-    extra = 0
     fields = [
         "name",
         "label",
