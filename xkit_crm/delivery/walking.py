@@ -38,7 +38,7 @@ def walk(
     start: int | None = None,
     down: bool = True,
     size: int = SIZE,
-    reach: int = REACH,
+    reach: int | None = None,
 ) -> Stretch:
     """`size` rows at most, in the order of ids, from `start` (not included) on.
 
@@ -48,6 +48,7 @@ def walk(
     if start is not None:
         rows = rows.filter(**{"pk__lt" if down else "pk__gt": start})
     rows = rows.order_by("-pk" if down else "pk")
+    reach = REACH if reach is None else reach
     wanted, edge = within(rows, by=by, where=where, down=down, reach=reach)
     found = list(wanted[: size + 1])
     if len(found) > size:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.admin.invocations.asking import IN_TROUBLE
 from xkit_crm.delivery import failures
-from xkit_crm.delivery.failures import NEWEST, Group
+from xkit_crm.delivery.failures import Group
 from xkit_crm.delivery.log import Asked
 from xkit_crm.exceptions import class_of
 from xkit_crm.models import EventAction, EventDefinition
@@ -81,7 +81,7 @@ class FailuresPage(XkitAdmin):
             report=report,
             groups=_shown(groups),
             more=len(report.groups) - len(groups),
-            newest=NEWEST,
+            newest=failures.NEWEST,
             connection_id=connection_id,
             can_operate=self.has_operate_permission(request),
             list_url=reverse("admin:xkit_crm_invocation_changelist"),
