@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.apps import apps
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
@@ -28,6 +29,14 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 
     models = [model for app in context["app_list"] for model in app["models"]]
     return list(groups(context["request"], models))
+
+
+@register.simple_tag(takes_context=True)
+def console_heading(context: dict[str, Any]) -> SafeString | str:
+    """A page's title, where the admin's dress doesn't show it: django-unfold's names the model."""
+    if not apps.is_installed("unfold"):
+        return ""
+    return format_html('<h1 class="xkit-title">{}</h1>', context["title"])
 
 
 @register.simple_tag(takes_context=True)
