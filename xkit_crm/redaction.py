@@ -50,8 +50,7 @@ def mask(text: str, payloads: Iterable[Any], *, by: str = MASK) -> str:
 
 def _without_value(text: str, value: str, by: str) -> str:
     """Plain searches: a pattern would have to be made for every value."""
-    # Letter by letter, since a few are longer in lower case.
-    lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+    lowered = _lowered(text)
     start = value[:LONG_VALUE]
     at = lowered.find(start)
     while at >= 0:
@@ -63,6 +62,14 @@ def _without_value(text: str, value: str, by: str) -> str:
             end = at + len(by)
         at = lowered.find(start, max(end, at + 1))
     return text
+
+
+def _lowered(text: str) -> str:
+    """The text in lower case, as long as it is: a few letters are longer in it, and stay."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
 def _is_word(text: str, begin: int, end: int | None) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import and_
+from typing import Any
 from uuid import UUID
 
 from django.contrib.contenttypes.models import ContentType
@@ -134,7 +135,7 @@ def batches(
         yield [row.pk for row in found.rows], reached
 
 
-def newest_of(asked: Asked, rows: QuerySet[Invocation], *, size: int) -> Stretch:
+def newest_of(asked: Asked, rows: QuerySet[Any], *, size: int) -> Stretch:
     """The newest of these rows that match, `size` at most."""
     return _reader(asked, rows, size=size)(None, True)
 
@@ -178,7 +179,7 @@ def _each(asked: Asked) -> list[Asked]:
 
 
 def _reader(
-    asked: Asked, rows: QuerySet[Invocation], *, size: int = walking.SIZE
+    asked: Asked, rows: QuerySet[Any], *, size: int = walking.SIZE
 ) -> Callable[[int | None, bool], Stretch]:
     """What walks through those of the rows that match."""
 
@@ -205,10 +206,10 @@ def _from(start: int | None, asked: Asked, *, down: bool, size: int) -> Asked:
     return replace(asked, ids=tuple(ids[: size + 1] if alone else ids))
 
 
-_Prepared = tuple[QuerySet[Invocation], list[Q], Q, int]
+_Prepared = tuple[QuerySet[Any], list[Q], Q, int]
 
 
-def _prepared(asked: Asked, rows: QuerySet[Invocation]) -> _Prepared:
+def _prepared(asked: Asked, rows: QuerySet[Any]) -> _Prepared:
     """The rows among which those are, what indexes have in order, everything else, and how many
     rows may be looked at."""
     by, where = _conditions(asked)
@@ -241,7 +242,7 @@ def _conditions(asked: Asked) -> tuple[list[Q], Q]:
     return by, where
 
 
-def _saying(words: tuple[str, ...], rows: QuerySet[Invocation]) -> tuple[QuerySet[Invocation], Q]:
+def _saying(words: tuple[str, ...], rows: QuerySet[Any]) -> tuple[QuerySet[Any], Q]:
     """The rows with the words of their errors, and those words as a condition."""
     rows = rows.alias(said=Cast("error_detail", TextField()))
     if connections[rows.db].vendor != "postgresql":
@@ -258,7 +259,7 @@ def _saying(words: tuple[str, ...], rows: QuerySet[Invocation]) -> tuple[QuerySe
 # -- time -----------------------------------------------------------------------------------------
 
 
-def _made(asked: Asked, rows: QuerySet[Invocation]) -> tuple[QuerySet[Invocation], Q]:
+def _made(asked: Asked, rows: QuerySet[Any]) -> tuple[QuerySet[Any], Q]:
     """The rows of about that time, by their ids, and the time itself as a condition."""
     exactly = Q()
     if asked.since is not None:
