@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import connections, router
 from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
@@ -248,6 +247,8 @@ def _saying(words: tuple[str, ...], rows: QuerySet[Any]) -> tuple[QuerySet[Any],
     if connections[rows.db].vendor != "postgresql":
         # As JSON is stored there, letters beyond ASCII are escaped.
         return rows, reduce(and_, (Q(said__icontains=json.dumps(word)[1:-1]) for word in words))
+    from django.contrib.postgres.search import SearchQuery, SearchVector  # needs its driver
+
     # What is quick to find out comes first, and leaves few for the rest.
     parts = reduce(and_, (Q(said__icontains=word) for word in words))
     query = SearchQuery(
