@@ -10,8 +10,10 @@ from factory.django import DjangoModelFactory
 
 from tests.products import models as products
 from xkit_crm.delivery.tallies import minute_of
-from xkit_crm.models import Connection, Tally
+from xkit_crm.models import Connection, EventDefinition, Invocation, Tally
+from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.models.invocation import Source
 
 
 class ConnectionFactory(DjangoModelFactory[Connection]):
@@ -58,3 +60,20 @@ class DealFactory(DjangoModelFactory[products.Deal]):
     customer: Any = factory.SubFactory(CustomerFactory)
     title = "Sales contract"
     amount = "1200.50"
+
+
+class InvocationFactory(DjangoModelFactory[Invocation]):
+    """One that waits, as a caller made it; of the event with this slug."""
+
+    class Meta:
+        model = Invocation
+
+    class Params:
+        slug = "deal_created"
+
+    connection: Any = factory.SubFactory(ConnectionFactory)
+    event: Any = factory.LazyAttribute(lambda made: EventDefinition.objects.get(slug=made.slug))
+    payload: Any = factory.LazyFunction(lambda: {"name": "Sales"})
+    source = Source.PYTHON
+    record_key = factory.LazyAttribute(lambda made: str(made.uuid))
+    uuid: Any = factory.LazyFunction(new_uuid)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection as database
 from django.test import Client
@@ -99,49 +98,6 @@ def test_a_log_can_not_be_edited(log: Connection, admin_client: Client) -> None:
     for model in (models.Invocation, models.Attempt, models.Lane):
         assert admin_client.get(page(model, "add")).status_code == 403
     assert admin_client.post(page(Invocation, "delete", invocation.pk)).status_code == 403
-
-
-# -- repairing ------------------------------------------------------------------------------------
-
-
-def failed() -> Invocation:
-    return Invocation.objects.get(status="failed")
-
-
-def test_a_failed_invocation_says_why_and_is_replayed_with_todays_mapping(
-    log: Connection, admin_client: Client
-) -> None:
-    shown = admin_client.get(page(Invocation, "change", failed().pk)).content.decode()
-    assert "Opportunity Name is required." in shown
-    models.EventAction.objects.filter(event__slug="deal_created").update(
-        transformations=[{"field": "Name", "kind": "direct", "key": "name"}]
-    )
-    again = failed()
-    admin_client.post(reverse("admin:xkit_crm_invocation_replay", args=[again.pk]))
-    deliver()
-    again.refresh_from_db()
-    assert again.status == "succeeded"
-
-
-def test_replay_is_an_action_too_and_leaves_what_succeeded_alone(
-    log: Connection, admin_client: Client
-) -> None:
-    every = list(Invocation.objects.values_list("pk", flat=True))
-    admin_client.post(
-        page(Invocation, "changelist"),
-        {"action": "replay_selected", "_selected_action": every},
-    )
-    assert Invocation.objects.filter(status="pending").count() == 1
-
-
-def test_replaying_needs_its_permission(log: Connection, client: Client) -> None:
-    operator = User.objects.create_user("operator", is_staff=True)
-    operator.user_permissions.add(Permission.objects.get(codename="view_invocation"))
-    client.force_login(operator)
-    shown = client.get(page(Invocation, "change", failed().pk))
-    assert b"Replay" not in shown.content
-    client.post(reverse("admin:xkit_crm_invocation_replay", args=[failed().pk]))
-    assert failed().status == "failed"
 
 
 # -- secrets --------------------------------------------------------------------------------------

@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 import xkit_crm
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import connected, decide_the_rest, go_to, on, opened, pick, saved
 from tests.browser.test_overview import ALL, busy
+from tests.factories import DealFactory
+from tests.products.models import Customer
+from xkit_crm.models import Connection, EventAction, Invocation
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.testing import deliver
@@ -87,3 +91,32 @@ def test_the_panel_of_a_rows_crm_records(
     expect(panel.locator(".xkit-crm-found li")).to_have_count(3)
     operator.locator("#content").screenshot(path=picture)
     assert picture.stat().st_size > 5_000
+
+
+def test_the_log_as_the_guide_for_operators_shows_it(
+    sandbox: Connection, customer: Customer, operator: Page, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("XKIT_PICTURES", tmp_path))
+
+    def take(name: str, address: str) -> None:
+        operator.goto(address)
+        operator.wait_for_timeout(300)  # for what moves
+        operator.locator("#content").screenshot(path=folder / f"console-{name}.png")
+        assert (folder / f"console-{name}.png").stat().st_size > 5_000
+
+    action = EventAction.objects.get(event__slug="deal_created")
+    mapped = action.transformations
+    action.transformations = [
+        {"field": "Name", "kind": "direct", "key": "name"},
+        {"field": "Amount", "kind": "static", "value": 10**20},
+    ]
+    action.save()
+    for title in ("Lease of the second floor", "Sale of the boat", "Rent of the hall"):
+        DealFactory.create(customer=customer, title=title)
+    deliver()
+    action.transformations = mapped
+    action.save()
+    failed = Invocation.objects.latest("pk")
+    take("failures", reverse("admin:xkit_crm_failures"))
+    take("invocation", reverse("admin:xkit_crm_invocation_change", args=[failed.pk]))
+    take("replay", reverse("admin:xkit_crm_invocation_replay", args=[failed.pk]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
@@ -147,12 +148,12 @@ class ConnectionAdmin(OverviewPages, XkitAdmin):
     def log(self, connection: Connection) -> str:
         query = f"?connection__id__exact={connection.pk}"
         return format_html(
-            '<a href="{}">{}</a> · <a href="{}{}">{}</a> · <a href="{}{}">{}</a> · '
+            '<a href="{}">{}</a> · <a href="{}?{}">{}</a> · <a href="{}{}">{}</a> · '
             '<a href="{}{}">{}</a>',
             reverse("admin:xkit_crm_overview_of_one", args=[quote(connection.pk)]),
             _("overview"),
             reverse("admin:xkit_crm_invocation_changelist"),
-            query,
+            urlencode({"connection": connection.pk}),
             _("invocations"),
             reverse("admin:xkit_crm_recordlink_changelist"),
             query,

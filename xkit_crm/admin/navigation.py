@@ -20,6 +20,7 @@ SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
         ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
     ),
     (_("Invocations"), "invocation_changelist", ("xkit_crm.view_invocation",)),
+    (_("Failures"), "failures", ("xkit_crm.view_invocation",)),
     (
         _("Connections"),
         "connection_changelist",

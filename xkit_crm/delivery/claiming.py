@@ -240,7 +240,7 @@ def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
                 (connection_id, InvocationStatus.SKIPPED): dropped,
             }
         )
-        _tell([criteria["id"] for criteria, _ in superseded] + skipped)
+        tell_ended([criteria["id"] for criteria, _ in superseded] + skipped)
     return len(superseded) + len(skipped)
 
 
@@ -259,8 +259,8 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> i
     return update_each(Invocation, later)
 
 
-def _tell(ids: list[int]) -> None:
-    """Say that these have ended, where anybody listens."""
+def tell_ended(ids: list[int]) -> None:
+    """Say that these have come to their end, where anybody listens."""
     if not ids or not signals.invocation_finished.has_listeners(Invocation):
         return
     for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):

@@ -155,6 +155,7 @@ class Migration(migrations.Migration):
                 ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
                 ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, verbose_name='tries')),
                 ('replays', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False, verbose_name='replays')),
+                ('renew', models.BooleanField(db_default=False, default=False, editable=False)),
                 ('forgiven', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
                 ('retry', models.BooleanField(db_default=True, default=True, verbose_name='retry')),
                 ('doubtful', models.BooleanField(db_default=False, default=False, verbose_name='doubtful')),
@@ -482,7 +483,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
-            index=models.Index(condition=models.Q(('object_pk__isnull', False)), fields=['content_type', 'object_pk'], name='xkit_invocation_row_idx'),
+            index=models.Index(condition=models.Q(('object_pk__isnull', False)), fields=['content_type', 'object_pk', 'id'], name='xkit_invocation_row_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('status__in', ['pending', 'running', 'failed', 'unknown'])), fields=['status', 'id'], name='xkit_invocation_status_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('error_code', ''), _negated=True), fields=['error_code', 'id'], name='xkit_invocation_error_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('record_id', ''), _negated=True), fields=['record_id'], name='xkit_invocation_record_idx', opclasses=['varchar_pattern_ops']),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='xkit_invocation_request_idx'),
         ),
         migrations.AddConstraint(
             model_name='invocation',

@@ -141,6 +141,8 @@ class Invocation(models.Model):
     replays = models.PositiveSmallIntegerField(
         _("replays"), default=0, db_default=0, editable=False
     )
+    #: Whether its payload is made anew of its row when it is carried out again.
+    renew = models.BooleanField(default=False, db_default=False, editable=False)
     #: Tries that don't count towards MAX_ATTEMPTS: those before the last replay, and those that
     #: were no fault of its own.
     forgiven = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
@@ -221,9 +223,32 @@ class Invocation(models.Model):
                 name="xkit_invocation_super_idx",
             ),
             models.Index(
-                fields=["content_type", "object_pk"],
+                fields=["content_type", "object_pk", "id"],
                 condition=Q(object_pk__isnull=False),
                 name="xkit_invocation_row_idx",
+            ),
+            # What is read in the log, newest first (`delivery/log.py`). What is done pays for none
+            # of it, but for the record that it made.
+            models.Index(
+                fields=["status", "id"],
+                condition=Q(status__in=["pending", "running", "failed", "unknown"]),
+                name="xkit_invocation_status_idx",
+            ),
+            models.Index(
+                fields=["error_code", "id"],
+                condition=~Q(error_code=""),
+                name="xkit_invocation_error_idx",
+            ),
+            models.Index(
+                fields=["record_id"],
+                condition=~Q(record_id=""),
+                opclasses=["varchar_pattern_ops"],
+                name="xkit_invocation_record_idx",
+            ),
+            models.Index(
+                fields=["request_id"],
+                condition=~Q(request_id=""),
+                name="xkit_invocation_request_idx",
             ),
         ]
 

@@ -37,7 +37,7 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     if invocation.source == Source.MODEL:
         # Nobody named a record: it is the row's, which may be another one than at the last try.
         invocation.record_id = ""
-        if invocation.replays:
+        if invocation.renew:
             _bring_up_to_date(invocation)
     if invocation.record_id:
         return

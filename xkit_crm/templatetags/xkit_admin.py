@@ -38,6 +38,14 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 
 
 @register.simple_tag(takes_context=True)
+def console_heading(context: dict[str, Any]) -> SafeString | str:
+    """A page's title, where the admin's dress doesn't show it: django-unfold's names the model."""
+    if not apps.is_installed("unfold"):
+        return ""
+    return format_html('<h1 class="xkit-title">{}</h1>', context["title"])
+
+
+@register.simple_tag(takes_context=True)
 def console_htmx(context: dict[str, Any]) -> SafeString | str:
     """htmx, once: django-unfold brings its own, and two would send every request twice."""
     return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
