@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def check_bindings(**_: object) -> list[CheckMessage]:
     """Every binding from code can work."""
     from xkit_crm.models import Invocation
+    from xkit_crm.sync import conditions
     from xkit_crm.sync.bindings import ModelSync, registered
     from xkit_crm.sync.payloads import path_problem
 
@@ -43,6 +44,15 @@ def check_bindings(**_: object) -> list[CheckMessage]:
                         f"Correct the path {path!r}.",
                     )
                 )
+        rules = [rule.as_data() for rule in binding.rules]
+        for wrong in conditions.problems(rules, binding.model):
+            found.append(
+                error(
+                    "E021",
+                    f"The condition of {binding.origin} can't be asked: {wrong}.",
+                    "Correct that rule.",
+                )
+            )
         if _database(binding.model) != router.db_for_write(Invocation):
             found.append(
                 warning(

@@ -214,6 +214,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('payload', xkit_crm.models.base.OrderedJSONField(default=dict, help_text='Payload key to attribute path, such as {"owner": "owner.email"}.', verbose_name='payload')),
+                ('condition', xkit_crm.models.base.OrderedJSONField(blank=True, default=list, help_text='Only rows of which all of this holds are synced: a list of rules such as {"path": "status", "operator": "is", "value": "sent"}.', verbose_name='condition')),
                 ('connection_path', models.CharField(help_text='Attribute path to the connection id, such as workspace.crm_connection_id.', max_length=200, verbose_name='connection path')),
                 ('active', models.BooleanField(default=True, verbose_name='active')),
             ],

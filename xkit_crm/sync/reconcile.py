@@ -47,6 +47,7 @@ class State(enum.StrEnum):
     NOT_LINKED = "not linked"
     GONE = "row gone"
     STRAYED = "strayed"
+    LEFT_OUT = "left out"
     ON_ITS_WAY = "on its way"
     FAILED_BEFORE = "failed before"
     HANDED_OVER = "handed over"
@@ -56,7 +57,7 @@ class State(enum.StrEnum):
 
 
 #: States of which nothing has to be told row by row.
-QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT)
+QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT, State.LEFT_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +320,9 @@ class _Run:
                     continue
                 if connection_id not in ids:
                     link = standing.links[pk, connection_id]
-                    found.append(Difference(connection_id, pk, link.record_id, State.STRAYED))
+                    left_out = walking.is_left_out(self.binding, row)
+                    state = State.LEFT_OUT if left_out else State.STRAYED
+                    found.append(Difference(connection_id, pk, link.record_id, state))
                     continue
                 found.append(self._compared(row, (pk, connection_id), standing, captured))
         return found, captured
@@ -329,9 +332,7 @@ class _Run:
         return wanted and self.decided.is_enabled(connection_id)
 
     def _read(self, row: models.Model) -> None:
-        self.binding.connection_ids(row)
-        if self.updates is not None:
-            walking.payload_of(self.binding, self.updates, row)
+        walking.read_all(self.binding, row, self.updates)
 
     def _compared(
         self,
