@@ -7,9 +7,12 @@ so its answers are kept per class.
 
 from __future__ import annotations
 
+import inspect
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.db import models, router
@@ -99,6 +102,18 @@ def registered() -> tuple[Binding, ...]:
 def from_code() -> tuple[Binding, ...]:
     """Every binding that engineers made, in the order of their registration."""
     return tuple(binding for found in _bindings.values() for binding in found)
+
+
+def source_of(binding: Binding) -> str:
+    """The file and line of the class that made the binding, as far as they are known."""
+    sync = type(getattr(binding.get_connections, "__self__", None))
+    try:
+        file, (_lines, number) = inspect.getsourcefile(sync), inspect.getsourcelines(sync)
+    except (OSError, TypeError):
+        return ""
+    roots = [root for root in sys.path if root and str(file).startswith(f"{root.rstrip('/')}/")]
+    shown = Path(str(file)).relative_to(max(roots, key=len)) if roots else Path(str(file))
+    return f"{shown}:{number}"
 
 
 def others(crm_object: str, model: type[models.Model]) -> tuple[Binding, ...]:
@@ -211,9 +226,10 @@ def load_rows() -> None:
             continue
         try:
             made = from_row(model, row)
-        except (ConfigurationError, AttributeError, TypeError) as error:
-            # Written past every check: the others must go on.
-            logger.error("The binding %s is left out: %s", row, error)
+        except ConfigurationError as error:
+            # Its model was changed since, or it was written past every check: the product's saves
+            # and the other bindings must go on.
+            logger.error("A binding of the admin is left out: %s", error)
         else:
             _add(loaded, made)
     # All at once, so that no save meanwhile finds a model unbound.

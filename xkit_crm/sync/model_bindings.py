@@ -6,12 +6,12 @@ before a row is saved, and of rows that broke since.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.db import models
 
-from xkit_crm.exceptions import Problem
+from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.sync import bindings, conditions
 from xkit_crm.sync.binding import Binding, compiled
 from xkit_crm.sync.bindings import MOMENTS
@@ -22,19 +22,57 @@ if TYPE_CHECKING:
 
 
 def from_row(model: type[models.Model], row: ModelBinding) -> Binding:
-    """What the row means for its model; raises `ConfigurationError` where its condition is none."""
+    """What the row means for its model.
+
+    Raises `ConfigurationError` where a path or the condition is wrong, since saving a row of the
+    product would fail on it, or tell what was not to be told.
+    """
+    wrong = list(_unreadable(row, model))
+    if wrong:
+        raise ConfigurationError(
+            f"{row} can't be read.", hint="Correct it in the admin.", errors=wrong
+        )
+    return _made(model, row, row.payload, row.condition, row.connection_path)
+
+
+def as_far_as_it_leads(model: type[models.Model], row: ModelBinding) -> Binding:
+    """What a row that is being filled in means so far: without the paths and rules that are wrong,
+    which `problems_of` tells."""
+    payload = row.payload if isinstance(row.payload, dict) else {}
+    condition = row.condition if isinstance(row.condition, list) else []
+    leads_nowhere = path_problem(row.connection_path, model)
+    return _made(
+        model,
+        row,
+        {key: path for key, path in payload.items() if not _wrong_path(path, model)},
+        [rule for rule in condition if not any(conditions.problems([rule], model))],
+        "" if leads_nowhere else row.connection_path,
+    )
+
+
+def _made(
+    model: type[models.Model],
+    row: ModelBinding,
+    payload: Mapping[str, str],
+    condition: Sequence[object],
+    connection_path: str,
+) -> Binding:
     events = {moment: getattr(row, moment) for moment in MOMENTS}
     return compiled(
         model,
         crm_object=row.crm_object.slug,
         events={moment: event.slug if event else "" for moment, event in events.items()},
-        getters={key: attribute(path, model) for key, path in row.payload.items()},
-        paths=row.payload,
-        get_connections=attribute(row.connection_path, model),
+        getters={key: attribute(path, model) for key, path in payload.items()},
+        paths=payload,
+        get_connections=attribute(connection_path, model) if connection_path else _nowhere,
         origin=f"admin: {row}",
-        condition=row.condition,
-        also_read=[row.connection_path],
+        condition=condition,
+        also_read=[connection_path] if connection_path else [],
     )
+
+
+def _nowhere(instance: models.Model) -> list[str]:
+    return []
 
 
 def problems_of(row: ModelBinding) -> Iterator[Problem]:
@@ -50,10 +88,8 @@ def problems_of(row: ModelBinding) -> Iterator[Problem]:
         yield Problem("on_create", "choose at least one event, or the binding never fires")
     yield from _clashes(row, model)
     yield from _event_problems(row, events)
-    yield from _payload_problems(row, model, events)
-    if row.connection_path and (problem := path_problem(row.connection_path, model)):
-        yield Problem("connection_path", problem)
-    yield from conditions.problems(row.condition, model)
+    yield from _unknown_keys(row, events)
+    yield from _unreadable(row, model)
 
 
 def silences_of(row: ModelBinding) -> Iterator[Problem]:
@@ -93,17 +129,25 @@ def _event_problems(row: ModelBinding, events: Mapping[str, EventDefinition]) ->
             yield Problem(f"payload.{key}", f"is required by {event.slug}")
 
 
-def _payload_problems(
-    row: ModelBinding, model: type[models.Model], events: Mapping[str, EventDefinition]
-) -> Iterator[Problem]:
+def _unknown_keys(row: ModelBinding, events: Mapping[str, EventDefinition]) -> Iterator[Problem]:
+    known = {key for event in events.values() for key in event.payload_schema}
+    for key in row.payload if events and isinstance(row.payload, dict) else ():
+        if key not in known:
+            yield Problem(f"payload.{key}", "is in the schema of none of these events")
+
+
+def _unreadable(row: ModelBinding, model: type[models.Model]) -> Iterator[Problem]:
+    """What can't be read of the model's rows."""
     if not isinstance(row.payload, dict):
         yield Problem("payload", "must be an object of payload keys and attribute paths")
-        return
-    known = {key for event in events.values() for key in event.payload_schema}
-    for key, path in row.payload.items():
-        if events and key not in known:
-            yield Problem(f"payload.{key}", "is in the schema of none of these events")
-        if not isinstance(path, str):
-            yield Problem(f"payload.{key}", "is no attribute path")
-        elif problem := path_problem(path, model):
-            yield Problem(f"payload.{key}", problem)
+    else:
+        for key, path in row.payload.items():
+            if problem := _wrong_path(path, model):
+                yield Problem(f"payload.{key}", problem)
+    if row.connection_path and (problem := path_problem(row.connection_path, model)):
+        yield Problem("connection_path", problem)
+    yield from conditions.problems(row.condition, model)
+
+
+def _wrong_path(path: object, model: type[models.Model]) -> str:
+    return path_problem(path, model) if isinstance(path, str) else "is no attribute path"

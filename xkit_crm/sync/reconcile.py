@@ -179,7 +179,7 @@ def changed_keys(
 # -- what customers decided, for many connections at once ------------------------------------------
 
 
-class _Decided:
+class Decided:
     """Whether an event does anything in a connection, without a query for each connection."""
 
     def __init__(self, crm_object_id: int) -> None:
@@ -246,7 +246,7 @@ class _Run:
         self.volatile = volatile_keys(self.binding)
         self.relations = walking.Relations(self.binding)
         self.crm_object_id = catalogue.crm_object(self.binding.crm_object).id
-        self.decided = _Decided(self.crm_object_id)
+        self.decided = Decided(self.crm_object_id)
 
     def result(self) -> ReconcileResult:
         return ReconcileResult(

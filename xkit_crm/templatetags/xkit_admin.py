@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.apps import apps
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
@@ -31,6 +32,13 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 
 
 @register.simple_tag(takes_context=True)
-def console_htmx(context: dict[str, Any]) -> SafeString | str:
-    """htmx, once: django-unfold brings its own, and two would send every request twice."""
-    return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
+def console_htmx(context: dict[str, Any]) -> SafeString:
+    """htmx, once: django-unfold brings its own, and two would send every request twice. It writes
+    no style and evaluates no text, so that a strict policy holds."""
+    script = htmx_script(nonce=context.get("csp_nonce"))
+    config = '{"includeIndicatorStyles": false, "allowEval": false}'
+    return format_html(
+        '<meta name="htmx-config" content="{}">{}',
+        config,
+        "" if apps.is_installed("unfold") else script,
+    )
