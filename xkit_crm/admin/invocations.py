@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
+from xkit_crm.admin import trying
 from xkit_crm.admin.base import (
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -114,7 +115,7 @@ class InvocationAdmin(ReadOnlyAdmin):
             self.admin_site.admin_view(self.replay_view),
             name="xkit_crm_invocation_replay",
         )
-        return [again, *super().get_urls()]
+        return [again, *trying.urls(self), *super().get_urls()]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

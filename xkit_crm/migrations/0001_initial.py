@@ -147,7 +147,7 @@ class Migration(migrations.Migration):
                 ('payload', models.JSONField(default=dict, verbose_name='payload')),
                 ('folded', models.JSONField(blank=True, null=True, verbose_name='folded')),
                 ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], db_default='pending', default='pending', max_length=10, verbose_name='status')),
-                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API')], db_default='model', max_length=10, verbose_name='source')),
+                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API'), ('admin', 'tried in the admin')], db_default='model', max_length=10, verbose_name='source')),
                 ('record_key', models.CharField(editable=False, max_length=300)),
                 ('record_id', models.CharField(blank=True, db_default='', default='', max_length=255, verbose_name='record id')),
                 ('object_pk', models.CharField(blank=True, max_length=255, null=True, verbose_name='row')),

@@ -31,6 +31,14 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
     return list(groups(context["request"], models))
 
 
+@register.inclusion_tag("admin/xkit_crm/trying/_button.html", takes_context=True)
+def console_try(context: dict[str, Any]) -> dict[str, Any]:
+    """The button on the page of an event, a connection or a record link that tries an event."""
+    from xkit_crm.admin.trying import address_from
+
+    return {"address": address_from(context["request"], context.get("original"))}
+
+
 @register.simple_tag(takes_context=True)
 def console_htmx(context: dict[str, Any]) -> SafeString:
     """htmx, once: django-unfold brings its own, and two would send every request twice. It writes
