@@ -8,6 +8,7 @@ chosen by its key, and only keys and whether they are valid are shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,16 +90,17 @@ def _asked_for(
     request: HttpRequest, rows: models.QuerySet[Any], asked: str, *, sees: bool
 ) -> models.Model | None:
     """The row of this key, else the newest that the model's own admin finds by the text."""
-    found: models.Model | None = None
-    try:
-        found = rows.filter(pk=asked).first()
-        its_admin = admin.site._registry.get(rows.model)
-        if found is None and sees and its_admin is not None and its_admin.search_fields:
-            hits, _duplicates = its_admin.get_search_results(request, rows, asked)
-            found = hits.order_by("-pk").first()
-    except (TypeError, ValueError, OverflowError, ValidationError):
-        return found  # the text is no key of this model
-    return found
+    with suppress(TypeError, ValueError, OverflowError, ValidationError):  # it is no key of it
+        if (found := rows.filter(pk=asked).first()) is not None:
+            return found
+    its_admin = admin.site._registry.get(rows.model)
+    if not sees or its_admin is None or not its_admin.search_fields:
+        return None
+    with suppress(TypeError, ValueError, OverflowError, ValidationError):
+        hits, _duplicates = its_admin.get_search_results(request, rows, asked)
+        hit: models.Model | None = hits.order_by("-pk").first()
+        return hit
+    return None
 
 
 def _name(row: models.Model, *, sees: bool) -> str:

@@ -107,7 +107,7 @@ def misnamed_by(binding: Binding) -> Iterator[CheckMessage]:
         if not slug or catalogue.is_switched_off(binding.crm_object, slug):
             continue
         try:
-            event = catalogue.event(binding.crm_object, slug)
+            event = catalogue.known_event(binding.crm_object, slug)
         except XkitError as raised:
             yield warning("W011", f"{binding.origin}: {raised.message}", raised.hint)
             continue
