@@ -255,7 +255,7 @@ class BindingForm(forms.ModelForm):
             where = f"condition[{index}]"
             picker = Picker(
                 f"condition:{index}:path",
-                _("Rule %(number)d") % {"number": index + 1},
+                _("Field"),
                 path,
                 groups,
                 errors=self._errors_at(f"{where}.path"),

@@ -122,6 +122,10 @@ class RuleRow:
         return f"id_condition_{self.index}"
 
     @property
+    def number(self) -> int:
+        return self.index + 1
+
+    @property
     def operators(self) -> list[tuple[str, Any]]:
         return list(Operator.choices)
 
