@@ -5,7 +5,7 @@ Called by the API, CRM Link and the admin. Writes nothing, here or in the CRM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType, parse_object_map
 from xkit_crm.models import Connection, ObjectMapping
 from xkit_crm.models.invocation import Record
-from xkit_crm.providers.base import Provider, RecordRef
+from xkit_crm.providers.base import Provider, RecordRef, RemoteField
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.sync import echo
 
@@ -78,6 +78,39 @@ class Preview:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One remote field of a preview, by the CRM's own label: what it holds, and what it would."""
+
+    name: str
+    label: str
+    #: Its type as the CRM describes it; empty where it doesn't.
+    type: str
+    now: Any
+    then: Any
+    #: Whether it would hold something else; False where nobody knows what it holds.
+    changed: bool
+
+
+def written(preview: Preview, described: Mapping[str, RemoteField]) -> Iterator[Written]:
+    """What would be sent field by field, beside what the record holds; of a search, what it asks
+    for."""
+    values = preview.values
+    if preview.criteria:
+        values = {c["field"]: f"{c['operator']} {c['value']}" for c in preview.criteria}
+    for name, value in values.items():
+        remote = described.get(name)
+        there = None if preview.current is None else preview.current.get(name)
+        yield Written(
+            name,
+            remote.label if remote else name,
+            str(remote.type) if remote else "",
+            there,
+            value,
+            preview.current is not None and there != value,
+        )
 
 
 def preview(

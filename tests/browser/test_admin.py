@@ -7,10 +7,9 @@ from django.contrib import admin
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-import xkit_crm
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from xkit_crm import catalogue, models
+from xkit_crm import models
 from xkit_crm.models import Connection, EventDefinition
 from xkit_crm.providers.sandbox import models as crm
 from xkit_crm.testing import deliver
@@ -80,29 +79,3 @@ def test_a_schema_with_a_mistake_is_shown_again_with_its_path(
     expect(operator.locator('[name="rjf§name§maxLength"]')).to_have_value("-1")
     event.refresh_from_db()
     assert event.payload_schema == before
-
-
-def test_a_model_is_bound_by_hand_and_its_next_save_arrives(
-    sandbox: Connection, operator: Page
-) -> None:
-    catalogue.forget()
-    operator.goto("/admin/xkit_crm/modelbinding/add/")
-    operator.select_option("#id_model", label="Products | customer")
-    operator.locator(".field-crm_object .select2-selection").click()
-    operator.locator(".select2-search__field").fill("oppor")
-    operator.locator(".select2-results__option", has_text="Opportunity").click()
-    operator.select_option("#id_on_create", label="deal_created (create)")
-    operator.on("dialog", lambda dialog: dialog.accept("name"))
-    operator.get_by_role("button", name="Add key").click()
-    operator.locator('[name="rjf§name"]').fill("name")
-    operator.fill("#id_connection_path", "connection_id")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("was added successfully")).to_be_visible()
-    try:
-        customer = Customer.objects.create(name="Globex", connection_id="acme")
-        deliver()
-        assert xkit_crm.links(customer).get().record_id == "Opportunity:00001"
-        operator.goto("/admin/xkit_sandbox/record/")
-        expect(operator.get_by_text("Globex").first).to_be_visible()
-    finally:
-        models.ModelBinding.objects.all().delete()

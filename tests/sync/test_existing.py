@@ -150,7 +150,7 @@ def test_no_more_than_ten_are_found(sandbox: Connection) -> None:
 # -- a CRM that is not to be asked, or does not answer ---------------------------------------------
 
 
-@pytest.mark.parametrize("status", set(ConnectionStatus) - {ConnectionStatus.ENABLED})
+@pytest.mark.parametrize("status", [s for s in ConnectionStatus if s != ConnectionStatus.ENABLED])
 def test_only_an_enabled_connection_is_asked(
     theirs: None, asked: list[str], status: ConnectionStatus
 ) -> None:

@@ -148,6 +148,8 @@ class Captured:
     connection_ids: Sequence[str]
     row: Row
     error: PayloadInvalid | None = None
+    #: Whether it is only of interest to a CRM that has a record of the row, or is to get one.
+    if_known: bool = False
 
 
 def put_many(

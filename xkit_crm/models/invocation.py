@@ -55,6 +55,7 @@ class Source(models.TextChoices):
     MODEL = "model", _("a saved model")
     PYTHON = "python", _("Python call")
     API = "api", _("HTTP API")
+    ADMIN = "admin", _("tried in the admin")
 
 
 @dataclass(frozen=True, slots=True)

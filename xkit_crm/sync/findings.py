@@ -27,6 +27,7 @@ class State(enum.StrEnum):
     NOT_LINKED = "not linked"
     GONE = "row gone"
     STRAYED = "strayed"
+    LEFT_OUT = "left out"
     ON_ITS_WAY = "on its way"
     FAILED_BEFORE = "failed before"
     HANDED_OVER = "handed over"
@@ -37,7 +38,14 @@ class State(enum.StrEnum):
 
 
 #: States of which nothing has to be told row by row.
-QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT, State.NOT_ENABLED)
+QUIET = (
+    State.IN_STEP,
+    State.ERASED,
+    State.LEFT_OUT,
+    State.ON_ITS_WAY,
+    State.OPTED_OUT,
+    State.NOT_ENABLED,
+)
 
 
 @dataclass(frozen=True, slots=True)

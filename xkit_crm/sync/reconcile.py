@@ -264,7 +264,9 @@ class _Run:
                     continue
                 if connection_id not in ids:
                     link = standing.links[pk, connection_id]
-                    found.append(Difference(connection_id, pk, link.record_id, State.STRAYED))
+                    left_out = walking.is_left_out(self.binding, row)
+                    state = State.LEFT_OUT if left_out else State.STRAYED
+                    found.append(Difference(connection_id, pk, link.record_id, state))
                     continue
                 found.append(self._compared(row, (pk, connection_id), standing, captured))
         return found, captured
@@ -274,9 +276,7 @@ class _Run:
         return wanted and self.decided.is_enabled(connection_id)
 
     def _read(self, row: models.Model) -> None:
-        self.binding.connection_ids(row)
-        if self.updates is not None:
-            walking.payload_of(self.binding, self.updates, row)
+        walking.read_all(self.binding, row, self.updates)
 
     def _compared(
         self,

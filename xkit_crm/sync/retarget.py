@@ -95,6 +95,11 @@ def _become(invocation: Invocation, moment: str) -> None:
             f"The row has {'a' if moment == 'on_update' else 'no'} record in this CRM, and "
             + ("it was deleted since." if instance is None else f"nothing is bound to {moment}."),
         )
+    if not binding.takes(instance):
+        raise NothingToDo(
+            "The row doesn't meet the condition of its binding any more, so nothing is written of "
+            "it as it is now."
+        )
     event = catalogue.event(binding.crm_object, slug)
     payload, problems = payloads.build(event, binding.payload, instance)
     if problems:

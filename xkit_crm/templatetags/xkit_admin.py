@@ -37,6 +37,14 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
     return list(groups(context["request"], models))
 
 
+@register.inclusion_tag("admin/xkit_crm/trying/_button.html", takes_context=True)
+def console_try(context: dict[str, Any]) -> dict[str, Any]:
+    """The button on the page of an event, a connection or a record link that tries an event."""
+    from xkit_crm.admin.trying import address_from
+
+    return {"address": address_from(context["request"], context.get("original"))}
+
+
 @register.simple_tag(takes_context=True)
 def console_heading(context: dict[str, Any]) -> SafeString | str:
     """A page's title, where the admin's dress doesn't show it: django-unfold's names the model."""
@@ -46,9 +54,16 @@ def console_heading(context: dict[str, Any]) -> SafeString | str:
 
 
 @register.simple_tag(takes_context=True)
-def console_htmx(context: dict[str, Any]) -> SafeString | str:
-    """htmx, once: django-unfold brings its own, and two would send every request twice."""
-    return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
+def console_htmx(context: dict[str, Any]) -> SafeString:
+    """htmx, once: django-unfold brings its own, and two would send every request twice. It writes
+    no style and evaluates no text, so that a strict policy holds."""
+    script = htmx_script(nonce=context.get("csp_nonce"))
+    config = '{"includeIndicatorStyles": false, "allowEval": false}'
+    return format_html(
+        '<meta name="htmx-config" content="{}">{}',
+        config,
+        "" if apps.is_installed("unfold") else script,
+    )
 
 
 @register.filter
