@@ -17,7 +17,7 @@ from django.utils import timezone
 
 import xkit_crm
 from tests.admin.conftest import Staff
-from tests.delivery.conftest import Misbehave, act, held, misbehave, names  # noqa: F401 - a fixture
+from tests.delivery.conftest import Misbehave, act, held, misbehave, names  # noqa: F401 - fixtures
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.models import (
@@ -420,7 +420,7 @@ def test_what_the_crm_refuses_is_told_with_what_to_do(
 
 def test_what_is_tried_again_is_looked_at_until_it_is_done(
     sandbox: Connection,
-    misbehave: Misbehave,
+    misbehave: Misbehave,  # noqa: F811
     admin_client: Client,
     settings: Any,
 ) -> None:

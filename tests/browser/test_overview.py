@@ -76,7 +76,7 @@ def test_an_operator_finds_who_is_in_trouble_and_why(operator: Page, busy: None)
     operator.get_by_text("As a table").first.click()
     expect(operator.get_by_role("cell", name="4", exact=True).first).to_be_visible()
     operator.get_by_role("link", name="crm_unavailable").click()
-    expect(operator).to_have_url(re.compile("/invocation/.*error_code=crm_unavailable.*=acme"))
+    expect(operator).to_have_url(re.compile("/invocation/.*error=crm_unavailable.*=acme"))
 
 
 def test_it_needs_no_script_and_no_style_of_its_own(operator: Page, busy: None) -> None:

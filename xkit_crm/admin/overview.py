@@ -137,13 +137,13 @@ def _causes(causes: Counter[str], connection_id: str | None) -> list[Cause]:
     """The most frequent first."""
     log = reverse("admin:xkit_crm_invocation_changelist")
     most = max(causes.values(), default=1)
-    of_one = {} if connection_id is None else {"connection__id__exact": connection_id}
+    of_one = {} if connection_id is None else {"connection": connection_id}
     return [
         Cause(
             code,
             count,
             charts.WIDTH * count / most,
-            f"{log}?{urlencode({'error_code': code, **of_one})}",
+            f"{log}?{urlencode({'error': code, **of_one})}",
         )
         for code, count in causes.most_common()
     ]
