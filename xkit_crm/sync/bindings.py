@@ -115,6 +115,11 @@ def registered() -> tuple[Binding, ...]:
     return tuple(b for model in {**_bindings, **_from_rows} for b in _bindings_of(model))
 
 
+def from_code() -> tuple[Binding, ...]:
+    """Those that engineers wrote."""
+    return tuple(binding for bound in _bindings.values() for binding in bound)
+
+
 def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     """The bindings that a row of this class falls under: its own, and those of what it is."""
     found = _by_class.get(cls)
