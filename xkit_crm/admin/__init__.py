@@ -3,6 +3,7 @@
 from xkit_crm.admin import (
     bindings,
     connections,
+    definition_history,
     definitions,
     invocations,
     keys,
@@ -13,6 +14,7 @@ from xkit_crm.admin import (
 __all__ = [
     "bindings",
     "connections",
+    "definition_history",
     "definitions",
     "invocations",
     "keys",

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
+from xkit_crm.admin.definition_history import HistoryMixin
 from xkit_crm.models import EventDefinition, MarkedRow, ModelBinding
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.permissions import DEFINE
@@ -44,7 +45,7 @@ class ModelBindingForm(forms.ModelForm):
 
 
 @admin.register(ModelBinding)
-class ModelBindingAdmin(XkitAdmin):
+class ModelBindingAdmin(HistoryMixin, XkitAdmin):
     permission = DEFINE
     form = ModelBindingForm
     list_display = ["model", "crm_object", "on_create", "on_update", "on_delete", "active"]

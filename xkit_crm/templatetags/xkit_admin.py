@@ -9,6 +9,8 @@ from django.apps import apps
 from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
+from xkit_crm.schema.language import FORMATS, KEYWORDS, TEXT, TYPES
+
 register = template.Library()
 
 
@@ -34,3 +36,10 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 def console_htmx(context: dict[str, Any]) -> SafeString | str:
     """htmx, once: django-unfold brings its own, and two would send every request twice."""
     return "" if apps.is_installed("unfold") else htmx_script(nonce=context.get("csp_nonce"))
+
+
+@register.inclusion_tag("admin/xkit_crm/_schema_blocks.html")
+def schema_blocks() -> dict[str, Any]:
+    """What the editor of schemas is built of, once a page."""
+    kinds = {keyword: " ".join(types) for keyword, types in KEYWORDS.items()}
+    return {"types": TYPES, "formats": [TEXT, *FORMATS], "kinds": kinds}
