@@ -17,6 +17,7 @@ class _Boxes(HTMLParser):
         self._templates = 0
         self._name = ""
         self._is_text = False
+        self._is_first = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = {name: value or "" for name, value in attrs}
@@ -32,8 +33,10 @@ class _Boxes(HTMLParser):
         elif tag in ("textarea", "select"):
             self._name, self._is_text = said["name"], tag == "textarea"
             self.found[self._name] = ""
-        elif tag == "option" and self._name and "selected" in is_given:
+            self._is_first = tag == "select"
+        elif tag == "option" and self._name and (self._is_first or "selected" in is_given):
             self.found[self._name] = said.get("value", "")
+            self._is_first = False
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "template":

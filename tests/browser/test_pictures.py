@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+import xkit_crm
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import connected, decide_the_rest, go_to, on, opened, pick, saved
+from xkit_crm.models import EventDefinition
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -46,3 +49,19 @@ def test_the_pages_that_the_guide_for_customers_shows(
     frame.get_by_role("link", name="Create Opportunity", exact=True).click()
     expect(frame.get_by_role("heading", level=1)).to_contain_text("Preview")
     take("preview")
+
+
+def test_the_screen_that_the_guide_to_definitions_shows(
+    operator: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("XKIT_PICTURES", tmp_path))
+    for name in ("acme", "globex", "initech"):
+        xkit_crm.connect(name, provider="sandbox", context=name)
+    event = EventDefinition.objects.get(slug="create_opportunity")
+    operator.goto(reverse("admin:xkit_crm_eventdefinition_change", args=[event.pk]))
+    operator.get_by_role("group", name="status", exact=True).get_by_text("More").click()
+    amount = operator.get_by_role("group", name="amount", exact=True)
+    amount.get_by_role("button", name="Remove").click()
+    expect(operator.get_by_text("what it feeds is no longer written")).to_be_visible()
+    operator.locator(".xkit-card").screenshot(path=folder / "console-event.png")
+    assert (folder / "console-event.png").stat().st_size > 5_000

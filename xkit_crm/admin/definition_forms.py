@@ -72,12 +72,15 @@ class DefinitionForm(forms.ModelForm):
         kind: Any = self.fields.get("type")
         if needing and kind is not None:
             kind.choices = [one for one in kind.choices if one[0] == self.instance.type]
-            kind.help_text = why % {"reasons": _listed(needing)}
+            alike = len(needing) == len(uses)
+            kind.help_text = _("Nor can this.") if alike else why % {"reasons": _listed(needing)}
 
     def has_changed(self) -> bool:
-        # A card that was taken off the page again sends nothing.
-        is_left_out = self._state_is_new and self.add_prefix("label") not in self.data
-        return not is_left_out and super().has_changed()
+        # Nobody begins with what is ticked and chosen already; and a card that was taken off the
+        # page again sends nothing.
+        if self._state_is_new:
+            return any(name not in ("type", "active") for name in self.changed_data)
+        return super().has_changed()
 
     def is_valid(self) -> bool:
         # Whoever looked at what it does and went back is shown their own input again.

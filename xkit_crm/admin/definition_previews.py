@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpRequest
@@ -81,7 +81,13 @@ def _found(form: DefinitionForm, before: State | None) -> dict[str, Any]:
     if form.errors or before is None:
         return {"problems": problems, "needed": ", ".join(needed)}
     edit = Edit(before, State.of(form.instance))
-    return {"review": None if edit.is_none else Review.of([edit])}
+    if edit.is_none:
+        return {}
+    review = Review.of([edit])
+    # Of what it is, is said by where it stands.
+    head = f"{edit.state.path}."
+    effects = (replace(one, path=one.path.removeprefix(head)) for one in review.effects)
+    return {"review": replace(review, effects=tuple(effects))}
 
 
 def _needed(form: DefinitionForm) -> Iterator[str]:

@@ -82,9 +82,11 @@
     }
   });
 
-  /** A card whose form has a mistake, or that an address names, is open. */
+  /** A card that an address names is open. */
   document.addEventListener("DOMContentLoaded", () => {
     const named = document.querySelector(".xkit-card:target");
     if (named) named.open = true;
+    // django-unfold's script takes every box for a file for its own, unless it was there before.
+    for (const file of document.querySelectorAll(".xkit-page input[type=file]")) file.hasChangeListener = true;
   });
 })();

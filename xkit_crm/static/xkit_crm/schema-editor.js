@@ -67,6 +67,7 @@
   function addItems(list, description) {
     const block = makeBlock("", description);
     block.classList.add("xkit-of-list");
+    part(block, "legend").textContent = list.previousElementSibling.textContent;
     list.append(block);
     return block;
   }
