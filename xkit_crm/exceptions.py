@@ -103,6 +103,13 @@ class DefinitionInvalid(XkitError):
     status = 422
 
 
+class DefinitionInUse(XkitError):
+    """A CRM object or event can't be deleted, renamed or made another type: others rely on it."""
+
+    code = "definition_in_use"
+    status = 409
+
+
 # -- the request is wrong ------------------------------------------------------------------------
 
 

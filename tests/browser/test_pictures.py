@@ -15,7 +15,7 @@ from tests.browser.link import connected, decide_the_rest, go_to, on, opened, pi
 from tests.browser.test_overview import ALL, busy
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from xkit_crm.models import Connection, EventAction, Invocation
+from xkit_crm.models import Connection, EventAction, EventDefinition, Invocation
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.testing import deliver
@@ -120,3 +120,19 @@ def test_the_log_as_the_guide_for_operators_shows_it(
     take("failures", reverse("admin:xkit_crm_failures"))
     take("invocation", reverse("admin:xkit_crm_invocation_change", args=[failed.pk]))
     take("replay", reverse("admin:xkit_crm_invocation_replay", args=[failed.pk]))
+
+
+def test_the_screen_that_the_guide_to_definitions_shows(
+    operator: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("XKIT_PICTURES", tmp_path))
+    for name in ("acme", "globex", "initech"):
+        xkit_crm.connect(name, provider="sandbox", context=name)
+    event = EventDefinition.objects.get(slug="create_opportunity")
+    operator.goto(reverse("admin:xkit_crm_eventdefinition_change", args=[event.pk]))
+    operator.get_by_role("group", name="status", exact=True).get_by_text("More").click()
+    amount = operator.get_by_role("group", name="amount", exact=True)
+    amount.get_by_role("button", name="Remove").click()
+    expect(operator.get_by_text("what it feeds is no longer written")).to_be_visible()
+    operator.locator(".xkit-card").screenshot(path=folder / "console-event.png")
+    assert (folder / "console-event.png").stat().st_size > 5_000

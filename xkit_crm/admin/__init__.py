@@ -6,6 +6,7 @@
 from xkit_crm.admin import (
     bindings,
     connections,
+    definition_history,
     definitions,
     invocations,
     keys,
@@ -19,6 +20,7 @@ __all__ = [
     "CRMRecordsMixin",
     "bindings",
     "connections",
+    "definition_history",
     "definitions",
     "invocations",
     "keys",

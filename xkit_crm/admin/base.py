@@ -107,7 +107,7 @@ class NamedFormSet(BaseInlineFormSet):
 class XkitInline(Permitted, TabularInline):
     """Rows below what they belong to."""
 
-    formset = NamedFormSet
+    formset: type[BaseInlineFormSet] = NamedFormSet
     extra = 0
 
 

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_POST
 from xkit_crm.admin import binding_form
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
 from xkit_crm.admin.binding_previews import panel
+from xkit_crm.admin.definition_history import HistoryMixin
 from xkit_crm.checks.bindings import misnamed_by, mistakes_of
 from xkit_crm.exceptions import Problem
 from xkit_crm.models import MarkedRow, ModelBinding
@@ -74,7 +75,7 @@ class Coded:
 
 
 @admin.register(ModelBinding)
-class ModelBindingAdmin(XkitAdmin):
+class ModelBindingAdmin(HistoryMixin, XkitAdmin):
     permission = DEFINE
     form = binding_form.BindingForm
     list_display = ["bound", "events", "condition_", "state"]

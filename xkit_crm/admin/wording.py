@@ -16,6 +16,7 @@ _LEFT = {
         "left to the CRM's workflow, which didn't say what it made: link it to its record"
     ),
     State.STRAYED: gettext_lazy("linked in a CRM that it doesn't go to any more"),
+    State.LEFT_OUT: gettext_lazy("doesn't meet the binding's condition"),
     State.INVALID: gettext_lazy("can't be written"),
     State.OPTED_OUT: gettext_lazy("the customer wants nothing done"),
     State.UNDECIDED: gettext_lazy("the customer has not decided what is done"),

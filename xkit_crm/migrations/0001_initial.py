@@ -102,6 +102,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DefinitionVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('object', 'CRM object'), ('event', 'event'), ('binding', 'model binding')], max_length=10, verbose_name='kind')),
+                ('row_id', models.BigIntegerField(verbose_name='row')),
+                ('number', models.PositiveIntegerField(verbose_name='number')),
+                ('name', models.CharField(max_length=255, verbose_name='name')),
+                ('document', xkit_crm.models.base.OrderedJSONField(blank=True, help_text='Empty: it was deleted.', null=True, verbose_name='definition')),
+                ('author', models.CharField(blank=True, help_text='Who changed it.', max_length=255, verbose_name='author')),
+                ('reason', models.CharField(blank=True, help_text='How it came about.', max_length=255, verbose_name='reason')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='since')),
+            ],
+            options={
+                'verbose_name': 'definition version',
+                'verbose_name_plural': 'definition versions',
+                'ordering': ['-id'],
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
             name='EventAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -350,6 +370,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='connection',
             constraint=models.CheckConstraint(condition=models.Q(('quota_reserve__lte', 100)), name='xkit_connection_reserve_is_share'),
+        ),
+        migrations.AddConstraint(
+            model_name='definitionversion',
+            constraint=models.UniqueConstraint(fields=('kind', 'row_id', 'number'), name='xkit_definition_version_unique'),
         ),
         migrations.AddField(
             model_name='eventdefinition',

@@ -4,6 +4,7 @@ from xkit_crm.models.api_key import APIKey
 from xkit_crm.models.attempt import Attempt
 from xkit_crm.models.connection import Connection
 from xkit_crm.models.crm_object import CRMObject
+from xkit_crm.models.definition_version import DefinitionVersion
 from xkit_crm.models.event_action import EventAction
 from xkit_crm.models.event_definition import EventDefinition
 from xkit_crm.models.invocation import Invocation
@@ -21,6 +22,7 @@ __all__ = [
     "Attempt",
     "CRMObject",
     "Connection",
+    "DefinitionVersion",
     "EventAction",
     "EventDefinition",
     "Invocation",

@@ -9,12 +9,15 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.models.base import Dated, OrderedJSONField
+from xkit_crm.models.base import OrderedJSONField
 from xkit_crm.models.crm_object import CRMObject
+from xkit_crm.models.definition_version import Kind, Versioned
 from xkit_crm.models.event_definition import EventDefinition
 
 
-class ModelBinding(Dated):
+class ModelBinding(Versioned):
+    version_kind = Kind.BINDING
+
     model = models.ForeignKey(
         ContentType, models.CASCADE, related_name="+", verbose_name=_("model")
     )
@@ -79,6 +82,10 @@ class ModelBinding(Dated):
 
     def __str__(self) -> str:
         return f"{self.model} → {self.crm_object}"
+
+    @property
+    def path(self) -> str:
+        return f"{self.model.app_label}.{self.model.model} → {self.crm_object.slug}"
 
     def clean(self) -> None:
         """Raise `ValidationError` with everything that would fail when a row is saved."""

@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django_htmx.jinja import htmx_script
 
 from xkit_crm.crm_link import wording
+from xkit_crm.schema.language import FORMATS, KEYWORDS, TEXT, TYPES
 
 register = template.Library()
 
@@ -106,3 +107,10 @@ def _isolated(text: str) -> SafeString:
 def crm_value(value: Any) -> str:
     """A value of a CRM's record as a person reads it."""
     return wording.shown(value)
+
+
+@register.inclusion_tag("admin/xkit_crm/_schema_blocks.html")
+def schema_blocks() -> dict[str, Any]:
+    """What the editor of schemas is built of, once a page."""
+    kinds = {keyword: " ".join(types) for keyword, types in KEYWORDS.items()}
+    return {"types": TYPES, "formats": [TEXT, *FORMATS], "kinds": kinds}
