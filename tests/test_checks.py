@@ -52,7 +52,7 @@ def found(**options: Any) -> dict[str, Any]:
         ({"PRIVATE_HOSTS": ["10.0.0.0/8"]}, "E003", "without"),
         ({"PRIVATE_HOSTS": ["erp.internal:8000"]}, "E003", "without"),
         ({"PRIVATE_HOSTS": [None]}, "E003", "without"),
-        ({"METRICS_TOKEN": "short"}, "E021", "secrets"),
+        ({"METRICS_TOKEN": "short"}, "E023", "secrets"),
         ({"METRICS_TOKEN": None}, "E003", "type"),
         ({"KEEP_TALLIES": timedelta(days=6)}, "E003", "14 days"),
         ({"KEEP_TALLIES": 6}, "E003", "type"),

@@ -406,7 +406,7 @@ def test_the_preview_tells_what_is_left_to_do(connection: Connection, admin_clie
     wrong = {"payload:name": "*", "payload:name:typed": "nme", "payload:amount": "id"}
     shown = preview(admin_client, **form(**wrong, **rule(0, "name", "at_least")))
     assert "payload.name: Customer has no nme; did you mean name?" in shown
-    assert "condition[0].value: is required" in shown
+    assert "Rule 1: is required" in shown
     assert '"amount":' in shown  # what is right is shown all the same
     assert "Choose a model and a CRM object" in preview(admin_client, model="", crm_object="")
 

@@ -18,6 +18,7 @@ from tests.api.conftest import basic
 from tests.benchmarks.measuring import Figure, Work, compare, per_second
 from tests.factories import ConnectionFactory
 from tests.objects import OBJECTS
+from tests.products.crm import TwinSync
 from tests.products.models import Plain, Twin
 from xkit_crm import schema
 from xkit_crm.api.views import Invoke
@@ -77,6 +78,55 @@ def saving(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     yield "save(), autocommit", compare(variants, rounds=rounds, queries=queries)
     with transaction.atomic():
         yield "save(), in a transaction", compare(variants, rounds=rounds, queries=queries)
+
+
+class Won(TwinSync):
+    """Only twins of this stage."""
+
+    condition = [{"path": "stage", "operator": "is", "value": "won"}]
+
+
+def conditional(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """`save()` of one loaded row whose binding has a condition."""
+    plain, taken, left_out, moving = Plain.objects.first(), *Twin.objects.all()[:3]
+    assert plain is not None
+    with xkit_crm.muted():
+        taken.stage = "won"
+        taken.save()
+
+    def save_plain(number: int) -> None:
+        plain.title = f"title {number}"
+        plain.save()
+
+    def save_taken(number: int) -> None:
+        taken.title = f"title {number}"
+        taken.save()
+
+    def save_left_out(number: int) -> None:
+        left_out.title = f"title {number}"
+        left_out.save()
+
+    def save_moving(number: int) -> None:
+        moving.stage = "won" if number % 2 else "new"
+        moving.save()
+
+    variants: dict[str, Work] = {
+        "plain": save_plain,
+        "meets it, changed": save_taken,
+        "doesn't meet it, changed": save_left_out,
+        "begins to meet it, and stops": save_moving,
+    }
+    xkit_crm.unregister(Twin)
+    xkit_crm.register(Twin)(Won)
+    try:
+        queries = {name: _queries(work) for name, work in variants.items()}
+        yield (
+            "save() with a condition, autocommit",
+            compare(variants, rounds=rounds, queries=queries),
+        )
+    finally:
+        xkit_crm.unregister(Twin)
+        xkit_crm.register(Twin)(TwinSync)
 
 
 def loading(rounds: int) -> Iterator[tuple[str, list[Figure]]]:

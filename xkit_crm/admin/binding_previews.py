@@ -7,6 +7,7 @@ chosen by its key, and only keys and whether they are valid are shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from xkit_crm.admin.base import pretty
@@ -55,7 +57,7 @@ class Panel:
     @property
     def left(self) -> list[tuple[str, str]]:
         """What is left to do: where, and what."""
-        return [(str(_PLACES.get(p.path, p.path)), p.error) for p in self.problems]
+        return [(_place(problem.path), problem.error) for problem in self.problems]
 
     @property
     def events(self) -> list[tuple[EventPreview, str]]:
@@ -63,6 +65,13 @@ class Panel:
         return [
             (event, pretty(event.payload)) for event in (self.found.events if self.found else ())
         ]
+
+
+def _place(path: str) -> str:
+    """What the form calls the place of a problem."""
+    if rule := re.match(r"condition\[(\d+)\]", path):
+        return _("Rule %(number)d") % {"number": int(rule[1]) + 1}
+    return str(_PLACES.get(path, path))
 
 
 def panel(

@@ -24,7 +24,7 @@ def check_monitoring(**_: object) -> list[CheckMessage]:
     if isinstance(token, str) and 0 < len(token) < TOKEN:
         found.append(
             error(
-                "E021",
+                "E023",
                 f'{SETTING}["METRICS_TOKEN"] is shorter than {TOKEN} characters.',
                 "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
