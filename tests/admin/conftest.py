@@ -8,6 +8,12 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from tests.delivery.conftest import act
+from tests.factories import DealFactory
+from tests.products.models import Customer, Deal
+from xkit_crm.models import Connection, Invocation
+from xkit_crm.testing import deliver
+
 Staff = Callable[..., User]
 
 
@@ -26,3 +32,18 @@ def staff(client: Client, db: None) -> Staff:
         return user
 
     return made
+
+
+NAME = {"field": "Name", "kind": "direct", "key": "name"}
+
+
+@pytest.fixture
+def failed(sandbox: Connection, customer: Customer) -> Invocation:
+    """A row that the CRM refused, by a mapping that is mended by now. It says Apple, and its row
+    says Pear."""
+    act("deal_created", transformations=[{**NAME, "kind": "template", "template": "{name}" * 50}])
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    act("deal_created", transformations=[NAME])
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    return Invocation.objects.get(status="failed")

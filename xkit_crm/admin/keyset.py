@@ -64,10 +64,12 @@ class KeysetChangeList(ChangeList):
     model_admin: KeysetAdmin
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        """All rows: what is done to some of them names those by their ids."""
+        """All rows: what is done to some of them names those by their ids. Whoever says "all" by
+        hand gets none: for that there are pages that ask."""
         self.filter_specs: list[Any] = []
         self.has_filters = self.has_active_filters = False
-        return self.root_queryset
+        everything = request.POST.get("select_across", "0") != "0"
+        return self.root_queryset.none() if everything else self.root_queryset
 
     def get_results(self, request: HttpRequest) -> None:
         self.form = self.model_admin.ask_form(request.GET)

@@ -1,7 +1,7 @@
 """Why an invocation is where it is, what happens next and when, and what a person can do.
 
-For whoever shows one; it reads what is known and changes nothing. A few queries, none of which
-depends on how much waits.
+For whoever shows one; it reads what is known and changes nothing. It never quotes the words of an
+error, which may hold personal data. A few queries, none of which depends on how much waits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def explain(invocation: Invocation) -> Explanation:
 
 
 def _done(invocation: Invocation, status: InvocationStatus) -> Explanation:
-    note = invocation.error.message if invocation.error else ""
+    # What is noted of one without an error are words of our own.
+    note = invocation.error.message if invocation.error and not invocation.error_code else ""
     if status == InvocationStatus.SUPERSEDED:
         return Explanation(
             _("Joined another one"),
@@ -76,7 +77,7 @@ def _done(invocation: Invocation, status: InvocationStatus) -> Explanation:
         return Explanation(_("Delivered"), note or _("The CRM has it."))
     if invocation.error_code:
         # Whoever skips a failed one leaves its error where it was.
-        note = _("Somebody decided to skip it. Before that: %s") % note
+        note = _("Somebody decided to skip it after it had failed.")
     return Explanation(
         _("Skipped"),
         note or _("The customer chose that nothing is done with this event."),
@@ -190,10 +191,9 @@ def _behind_another(invocation: Invocation) -> Explanation | None:
 def _undecided(invocation: Invocation, now: datetime) -> Explanation | None:
     if invocation.error_code != MappingIncomplete.code or invocation.due_at <= now:
         return None
-    error = invocation.error
     return Explanation(
         _("Waits for the mapping"),
-        error.message if error else _(MappingIncomplete.meaning),
+        _(MappingIncomplete.meaning),
         next=_("It goes on as soon as a mapping is put in force, and is looked at again by then:"),
         when=invocation.due_at,
         to_do=_(MappingIncomplete.remedy),
@@ -232,15 +232,13 @@ def _is_out_of_quota(lane: Lane, reserve: int) -> bool:
 def _backing_off(invocation: Invocation, now: datetime) -> Explanation | None:
     if invocation.due_at <= now:
         return None
-    error, counted = invocation.error, invocation.tries - invocation.forgiven
-    if error is None:
-        why = _("It stood behind another one of its record.")
-    else:
-        why = _("The last try failed: %(error)s %(count)d of %(most)d tries are used up.") % {
-            "error": error.message,
-            "count": counted,
+    if invocation.error_code:
+        why = _("The last try failed; %(count)d of %(most)d tries are used up.") % {
+            "count": invocation.tries - invocation.forgiven,
             "most": settings.MAX_ATTEMPTS,
         }
+    else:
+        why = _("It stood behind another one of its record.")
     return Explanation(
         _("Waits for its next try"), why, next=_("It is tried again."), when=invocation.due_at
     )

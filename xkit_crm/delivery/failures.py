@@ -90,7 +90,7 @@ def report(asked: Asked | None = None) -> Report:
         unknown = int(row.status == InvocationStatus.UNKNOWN)
         known = found.get(cause)
         if known is None:
-            hint = str((row.error_detail or {}).get("hint") or "")
+            hint = mask(str((row.error_detail or {}).get("hint") or ""), _payloads(row), by=ANY)
             at = row.created_at
             found[cause] = Group(cause, 1, unknown, at, at, row.pk, hint)
         else:
