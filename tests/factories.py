@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import factory
+from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from tests.products import models as products
-from xkit_crm.models import Connection, EventDefinition, Invocation
+from xkit_crm.delivery.tallies import minute_of
+from xkit_crm.models import Connection, EventDefinition, Invocation, Tally
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Source
@@ -22,6 +24,26 @@ class ConnectionFactory(DjangoModelFactory[Connection]):
     context = factory.LazyAttribute(lambda connection: f"context-of-{connection.id}")
     provider = "sandbox"
     status = ConnectionStatus.ENABLED
+
+
+class TallyFactory(DjangoModelFactory[Tally]):
+    """So many that the CRM has, now."""
+
+    class Meta:
+        model = Tally
+
+    at = factory.LazyFunction(lambda: minute_of(timezone.now()))
+    provider = "sandbox"
+    status = "succeeded"
+    outcome = factory.LazyAttribute(
+        lambda one: "succeeded" if one.status in ("succeeded", "deferred") else "failed"
+    )
+    code = factory.LazyAttribute(
+        lambda one: "" if one.outcome == "succeeded" else "crm_unavailable"
+    )
+    bucket = factory.LazyAttribute(lambda one: 7 if one.outcome == "succeeded" else None)
+    milliseconds = factory.LazyAttribute(lambda one: 0 if one.bucket is None else one.count * 100)
+    count = 1
 
 
 class CustomerFactory(DjangoModelFactory[products.Customer]):

@@ -1,42 +1,23 @@
 """Load and dump an `objects` document: the seed's `linkCRM` shape <-> CRM objects and events.
 
-`manage.py xkit_load` and `xkit_dump` and `xkit_crm.define` call this. Loading is all or nothing
-and says what it changed; what history points at is deactivated, never deleted.
+`manage.py xkit_load` and `xkit_dump`, `xkit_crm.define` and the admin call this. Loading is all or
+nothing and says what it changed; what history points at is deactivated, never deleted.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db import router, transaction
 
-from xkit_crm import schema
-from xkit_crm.exceptions import DefinitionInvalid
+from xkit_crm import schema, states, usage
+from xkit_crm.differences import Change, same
+from xkit_crm.exceptions import DefinitionInUse, DefinitionInvalid, Problem
 from xkit_crm.models import CRMObject, EventDefinition
 from xkit_crm.models.base import again_on_conflict
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing a load did (or would do): `sign` is + (new), ~ (changed) or - (deactivated)."""
-
-    sign: str
-    path: str
-    before: Any = None
-    after: Any = None
-
-    def __str__(self) -> str:
-        if self.sign != "~":
-            return f"{self.sign} {self.path}"
-        return f"~ {self.path}: {_short(self.before)} -> {_short(self.after)}"
-
-
-def _short(value: Any, limit: int = 100) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+from xkit_crm.models.definition_version import changed_by
+from xkit_crm.sync import following
 
 
 def define(
@@ -45,8 +26,9 @@ def define(
     """Make the rows what the document says. Gives the changes; none where it already was so.
 
     `prune` deactivates the objects and events that the document doesn't have. `dry_run` changes
-    nothing and gives what would change. Raises `DefinitionInvalid` with every mistake and its
-    path, and changes nothing then.
+    nothing and gives what would change. Raises `DefinitionInvalid` with every mistake and its path,
+    or `DefinitionInUse` where an event that others rely on would become another type, and changes
+    nothing then.
     """
     if problems := schema.check_objects(objects):
         raise DefinitionInvalid(
@@ -57,13 +39,19 @@ def define(
     document, using = schema.canonical(objects), router.db_for_write(CRMObject)
 
     def load() -> list[Change]:
-        with transaction.atomic(using=using):
-            changes = list(_apply(document, prune=prune))
+        with transaction.atomic(using=using), changed_by(reason="xkit_crm.define()"):
+            before = states.now()
+            _apply(document, prune=prune)
+            edits = states.edits(before, states.now())
             if dry_run:
                 transaction.set_rollback(True, using=using)
-        return changes
+        return [change for edit in edits for change in states.changes(edit)]
 
-    return again_on_conflict(load)
+    try:
+        return again_on_conflict(load)
+    finally:
+        if dry_run:
+            following.read_again()  # what it would have been may have been remembered
 
 
 def add(objects: Mapping[str, Any]) -> list[Change]:
@@ -89,90 +77,84 @@ def _over(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _apply(document: Mapping[str, Any], *, prune: bool) -> Iterator[Change]:
-    rows = {row.slug: row for row in CRMObject.objects.all()}
+def _apply(document: Mapping[str, Any], *, prune: bool) -> None:
+    rows = {row.slug: row for row in CRMObject.objects.prefetch_related("events__crm_object")}
+    _require_types(document, rows)
     for slug, given in document.items():
-        values = {name: given[name] for name in ("label", "description", "fields")}
-        row = rows.pop(slug, None)
-        yield from _write(row, CRMObject, slug, slug, values)
-        crm_object = row or CRMObject.objects.get(slug=slug)
-        yield from _apply_events(crm_object, given["events"], prune=prune)
+        known = rows.pop(slug, None)
+        events = {event.slug: event for event in known.events.all()} if known else {}
+        crm_object = known or CRMObject(slug=slug)
+        _write(crm_object, {name: given[name] for name in ("label", "description", "fields")})
+        for name, event in given["events"].items():
+            row = events.pop(name, None) or EventDefinition(crm_object=crm_object, slug=name)
+            _write(row, {_FIELDS.get(key, key): value for key, value in event.items()})
+        if prune:
+            _deactivate(events.values())
     if prune:
-        for slug, row in rows.items():
-            yield from _deactivate(row, slug)
+        _deactivate(rows.values())
 
 
-def _apply_events(
-    crm_object: CRMObject, events: Mapping[str, Any], *, prune: bool
-) -> Iterator[Change]:
-    rows = {row.slug: row for row in crm_object.events.all()}
-    for slug, given in events.items():
-        values = {
-            "type": given["type"],
-            "label": given["label"],
-            "description": given["description"],
-            "payload_schema": given["payloadSchema"],
-        }
-        path = f"{crm_object.slug}.{slug}"
-        row = rows.pop(slug, None)
-        yield from _write(row, EventDefinition, slug, path, values, crm_object=crm_object)
-    if prune:
-        for slug, row in rows.items():
-            yield from _deactivate(row, f"{crm_object.slug}.{slug}")
+#: What the document calls otherwise than the row does.
+_FIELDS = {"payloadSchema": "payload_schema"}
 
 
-def _write(
-    row: CRMObject | EventDefinition | None,
-    model: type[CRMObject | EventDefinition],
-    slug: str,
-    path: str,
-    values: dict[str, Any],
-    **parent: CRMObject,
-) -> Iterator[Change]:
-    if row is None:
-        model._default_manager.create(slug=slug, **parent, **values)
-        yield Change("+", path)
-        return
+def _require_types(document: Mapping[str, Any], rows: Mapping[str, CRMObject]) -> None:
+    """Raise `DefinitionInUse` with every event that can't be of the type that the document says."""
+    if problems := list(_wrong_types(document, rows)):
+        raise DefinitionInUse(
+            "Events that others rely on can't become another type; nothing was changed.",
+            hint="Define others beside them, under slugs of their own.",
+            errors=problems,
+        )
+
+
+def _wrong_types(document: Mapping[str, Any], rows: Mapping[str, CRMObject]) -> Iterator[Problem]:
+    for slug, crm_object in rows.items():
+        given = document.get(slug, {}).get("events", {})
+        for event in crm_object.events.all():
+            kind = given.get(event.slug, {}).get("type", event.type)
+            changed = EventDefinition(crm_object=crm_object, slug=event.slug, type=kind)
+            for problem in usage.refusals(event, changed):
+                yield Problem(f"objects.{slug}.events.{event.slug}.type", problem.error)
+
+
+def _write(row: CRMObject | EventDefinition, values: Mapping[str, Any]) -> None:
     wanted = {**values, "active": True}
-    # Compared as text: the order of keys is what customers see, so it counts as a change.
-    changed = [name for name in wanted if _text(getattr(row, name)) != _text(wanted[name])]
+    # The order of keys is what customers see, so it counts as a change.
+    changed = [name for name, value in wanted.items() if not same(getattr(row, name), value)]
     for name in changed:
-        yield from _differences(f"{path}.{name}", getattr(row, name), wanted[name])
         setattr(row, name, wanted[name])
-    if changed:
+    if row._state.adding:
+        row.save()
+    elif changed:
         row.save(update_fields=[*changed, "updated_at"])
 
 
-def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        if before != after:
-            yield Change("~", path, before, after)
-        return
-    for key in {**before, **after}:
-        if key not in before:
-            yield Change("+", f"{path}.{key}")
-        elif key not in after:
-            yield Change("-", f"{path}.{key}")
-    for key in after:
-        if key in before:
-            yield from _differences(f"{path}.{key}", before[key], after[key])
-    if list(before) != list(after) and before.keys() == after.keys():
-        yield Change("~", f"{path} (order)", list(before), list(after))
+def _deactivate(rows: Iterable[CRMObject | EventDefinition]) -> None:
+    for row in rows:
+        if row.active:
+            row.active = False
+            row.save(update_fields=["active", "updated_at"])
 
 
-def _deactivate(row: CRMObject | EventDefinition, path: str) -> Iterator[Change]:
-    if row.active:
-        row.active = False
-        row.save(update_fields=["active", "updated_at"])
-        yield Change("-", path)
+def with_events(row: CRMObject | EventDefinition) -> list[CRMObject | EventDefinition]:
+    """The row, and what goes with it: the events of an object."""
+    return [row, *row.events.select_related("crm_object")] if isinstance(row, CRMObject) else [row]
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, default=str, sort_keys=False)
+def remove(row: CRMObject | EventDefinition) -> None:
+    """Delete an object with its events, or one event. Raises `DefinitionInUse` where others rely on
+    it or the log speaks of it."""
+    with transaction.atomic(using=router.db_for_write(CRMObject)):
+        usage.require_unused(row)
+        for each in reversed(with_events(row)):
+            each.delete()
 
 
-def dump() -> dict[str, Any]:
-    """The active objects and events as an `objects` document; loading it changes nothing."""
+def dump(slugs: Iterable[str] | None = None) -> dict[str, Any]:
+    """The active objects and events as an `objects` document, of all objects or of these; loading
+    it changes nothing."""
+    rows = CRMObject.objects.filter(active=True).prefetch_related("events")
     return {
         row.slug: {
             "label": row.label,
@@ -189,5 +171,5 @@ def dump() -> dict[str, Any]:
                 if event.active
             },
         }
-        for row in CRMObject.objects.filter(active=True).prefetch_related("events")
+        for row in (rows if slugs is None else rows.filter(slug__in=slugs))
     }

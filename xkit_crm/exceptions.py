@@ -103,6 +103,13 @@ class DefinitionInvalid(XkitError):
     status = 422
 
 
+class DefinitionInUse(XkitError):
+    """A CRM object or event can't be deleted, renamed or made another type: others rely on it."""
+
+    code = "definition_in_use"
+    status = 409
+
+
 # -- the request is wrong ------------------------------------------------------------------------
 
 
@@ -191,6 +198,13 @@ class InProgress(XkitError):
     code = "in_progress"
     status = 409
     retryable = True
+
+
+class AlreadyLinked(XkitError):
+    """Another row stands for this record."""
+
+    code = "already_linked"
+    status = 409
 
 
 class IdempotencyMismatch(XkitError):

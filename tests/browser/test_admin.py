@@ -7,11 +7,10 @@ from django.contrib import admin
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-import xkit_crm
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from xkit_crm import catalogue, models
-from xkit_crm.models import Connection, EventDefinition
+from xkit_crm import models
+from xkit_crm.models import Connection
 from xkit_crm.providers.sandbox import models as crm
 from xkit_crm.testing import deliver
 
@@ -44,65 +43,3 @@ def test_every_page_opens_without_a_complaint_of_the_browser(
             operator.goto(add)
             expect(operator.locator("input[name=_save]")).to_be_visible()
     assert set(OURS) <= set(admin.site._registry)
-
-
-def test_a_payload_schema_is_edited_block_by_block(definitions: None, operator: Page) -> None:
-    event = EventDefinition.objects.get(slug="deal_created")
-    before = event.payload_schema
-    operator.goto(address(event))
-    label = operator.locator('[name="rjf§name§label"]')
-    expect(label).to_have_value("Opportunity Name")
-    label.fill("Name of the Deal")
-    operator.on("dialog", lambda dialog: dialog.accept("stage"))
-    operator.get_by_role("button", name="Add key").last.click()
-    operator.locator('[name="rjf§stage§label"]').fill("Stage")
-    operator.locator('[name="rjf§stage§maxLength"]').fill("20")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("was changed successfully")).to_be_visible()
-    event.refresh_from_db()
-    assert event.payload_schema == {
-        **before,
-        "name": {**before["name"], "label": "Name of the Deal"},
-        "stage": {"type": "string", "label": "Stage", "maxLength": 20},
-    }
-    assert list(event.payload_schema) == [*before, "stage"]
-
-
-def test_a_schema_with_a_mistake_is_shown_again_with_its_path(
-    definitions: None, operator: Page
-) -> None:
-    event = EventDefinition.objects.get(slug="deal_deleted")
-    before = event.payload_schema
-    operator.goto(address(event))
-    operator.locator('[name="rjf§name§maxLength"]').fill("-1")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("schema.name.maxLength")).to_be_visible()
-    expect(operator.locator('[name="rjf§name§maxLength"]')).to_have_value("-1")
-    event.refresh_from_db()
-    assert event.payload_schema == before
-
-
-def test_a_model_is_bound_by_hand_and_its_next_save_arrives(
-    sandbox: Connection, operator: Page
-) -> None:
-    catalogue.forget()
-    operator.goto("/admin/xkit_crm/modelbinding/add/")
-    operator.select_option("#id_model", label="Products | customer")
-    operator.locator(".field-crm_object .select2-selection").click()
-    operator.locator(".select2-search__field").fill("oppor")
-    operator.locator(".select2-results__option", has_text="Opportunity").click()
-    operator.select_option("#id_on_create", label="deal_created (create)")
-    operator.on("dialog", lambda dialog: dialog.accept("name"))
-    operator.get_by_role("button", name="Add key").click()
-    operator.locator('[name="rjf§name"]').fill("name")
-    operator.fill("#id_connection_path", "connection_id")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("was added successfully")).to_be_visible()
-    try:
-        customer = Customer.objects.create(name="Globex", connection_id="acme")
-        deliver()
-        assert xkit_crm.links(customer).get().record_id == "Opportunity:00001"
-        operator.goto("/admin/xkit_sandbox/record/")
-        expect(operator.get_by_text("Globex").first).to_be_visible()
-    finally:
-        models.ModelBinding.objects.all().delete()

@@ -44,6 +44,8 @@ def log(sandbox: Connection, customer: Customer) -> None:
 def screens() -> Iterator[str]:
     """The address of every screen: the lists, one row of each, a new one, and the pages."""
     yield reverse("admin:app_list", args=["xkit_crm"])
+    yield reverse("admin:xkit_crm_overview")
+    yield reverse("admin:xkit_crm_overview_of_one", args=["acme"])
     for model, its_admin in admin.site._registry.items():
         meta = model._meta
         if meta.app_label not in ("xkit_crm", "xkit_sandbox"):

@@ -43,6 +43,7 @@ GROUPS: tuple[tuple[Any, tuple[tuple[str, Any], ...]], ...] = (
             ("crmobject_changelist", _("What you write to CRMs, and its events.")),
             ("eventdefinition_changelist", _("Each event, and the payload it carries.")),
             ("modelbinding_changelist", _("Which models feed which events.")),
+            ("definitionversion_changelist", _("Who changed which of them; to go back.")),
         ),
     ),
     (_("Access"), (("apikey_changelist", _("Who may call the HTTP API.")),)),

@@ -1,184 +1,107 @@
-"""Editing Xkit-flavored JSON block by block, with django-jsonform.
+"""Editing Xkit-flavored JSON block by block.
 
-The form is made of plain text boxes and lists, so a schema is put into that shape (`to_form`) and
-taken out of it again (`from_form`); what was left empty is left out.
+The box holds JSON and works as it stands; `schema-editor.js` puts blocks in its place. Those are
+written as pairs, `[["name", {"type": "string"}]]`, so that a key that was typed twice or not at all
+is still there when the form comes back.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
-from django_jsonform.widgets import JSONFormWidget
+from django.utils.translation import gettext as _
 
 from xkit_crm import schema
+from xkit_crm.exceptions import Problem
+from xkit_crm.schema.wording import at
 
-_TEXT = {"type": "string"}
-_DESCRIPTION: dict[str, Any] = {
-    "type": "object",
-    "keys": {
-        "type": {
-            "type": "string",
-            "title": _("Type"),
-            "choices": ["string", "number", "integer", "boolean", "object", "array"],
-            "default": "string",
-        },
-        "label": _TEXT | {"title": _("Label"), "helpText": _("What customers see.")},
-        "description": _TEXT | {"title": _("Description"), "widget": "textarea"},
-        "format": {
-            "type": "string",
-            "title": _("Format"),
-            "choices": ["", "text", "date", "datetime", "email", "uri", "uuid"],
-        },
-        "required": {"type": "boolean", "title": _("Must be given"), "default": False},
-        "nullable": {"type": "boolean", "title": _("May be null"), "default": True},
-        "default": _TEXT | {"title": _("Default")},
-        "example": _TEXT | {"title": _("Example")},
-        "maxLength": {"type": "integer", "title": _("Longest text")},
-        "minimum": {"type": "number", "title": _("Least number")},
-        "maximum": {"type": "number", "title": _("Greatest number")},
-        "enum": {
-            "type": "array",
-            "title": _("Allowed values"),
-            "items": {
-                "type": "object",
-                "keys": {
-                    "value": _TEXT | {"title": _("Value")},
-                    "label": _TEXT | {"title": _("Label")},
-                },
-            },
-        },
-        "properties": {
-            "type": "dict",
-            "title": _("Keys of the object"),
-            "keys": {},
-            "additionalProperties": {"$ref": "#/$defs/description"},
-        },
-        "items": {
-            "type": "array",
-            "title": _("What the list holds"),
-            "maxItems": 1,
-            "items": {"$ref": "#/$defs/description"},
-        },
-    },
-}
-FORM_SCHEMA: dict[str, Any] = {
-    "type": "dict",
-    "keys": {},
-    "additionalProperties": {"$ref": "#/$defs/description"},
-    "$defs": {"description": _DESCRIPTION},
-}
-
-#: What each box shows where nothing is said. The form's script expects every box to be there.
-_BLANK: dict[str, Any] = {
-    key: field.get("default", {"array": [], "dict": {}, "string": ""}.get(field["type"]))
-    for key, field in _DESCRIPTION["keys"].items()
-}
-_LEFT_OUT: dict[str, Any] = {"required": False, "nullable": True}
+#: What is said of a block that nobody has given a key yet.
+NAMELESS = "a key has no name yet"
 
 
-def to_form(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema in the form's shape."""
-    return {key: _description_to_form(description) for key, description in given.items()}
+def read_blocks(shown: Any, path: str, problems: list[Problem]) -> Any:
+    """The schema that the blocks mean; what is no list of pairs is given back as it is."""
+    if not isinstance(shown, list) or not all(map(_is_pair, shown)):
+        return shown
+    found: dict[str, Any] = {}
+    for key, description in shown:
+        below = at(path, key)
+        if not key:
+            problems.append(Problem(path, NAMELESS))
+        elif key in found:
+            problems.append(Problem(below, _("is there twice")))
+        found[key] = _read_description(description, below, problems)
+    found.pop("", None)
+    return found
 
 
-def _description_to_form(given: Mapping[str, Any]) -> dict[str, Any]:
-    # A default or example of null says nothing that leaving it out doesn't.
-    said = {key: value for key, value in given.items() if value is not None}
-    shown = copy.deepcopy(_BLANK) | said
-    for key in ("default", "example"):
-        if key in said:
-            shown[key] = _as_text(said[key])
-    shown["enum"] = [
-        {"value": _as_text(entry["value"]), "label": entry.get("label", "")}
-        if isinstance(entry, dict)
-        else {"value": _as_text(entry), "label": ""}
-        for entry in shown["enum"]
-    ]
-    shown["properties"] = to_form(shown["properties"])
-    if "items" in said:
-        shown["items"] = [_description_to_form(said["items"])]
-    return shown
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
-def from_form(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema that the form's data means."""
-    return {
-        key: _description_from_form(description) if isinstance(description, dict) else description
-        for key, description in shown.items()
-    }
+def _read_description(shown: Any, path: str, problems: list[Problem]) -> Any:
+    if not isinstance(shown, dict):
+        return shown
+    read = dict(shown)
+    if "properties" in shown:
+        read["properties"] = read_blocks(shown["properties"], at(path, "properties"), problems)
+    if "items" in shown:
+        read["items"] = _read_description(shown["items"], at(path, "items"), problems)
+    return read
 
 
-def _description_from_form(shown: Mapping[str, Any]) -> dict[str, Any]:
-    given = {
-        key: value
-        for key, value in shown.items()
-        if value not in ("", None, [], {}) and not (key in _LEFT_OUT and value == _LEFT_OUT[key])
-    }
-    kind = given.get("type")
-    for key in ("default", "example"):
-        if key in given:
-            given[key] = _from_text(given[key], kind)
-    if "enum" in given:
-        given["enum"] = [_choice_from_form(entry, kind) for entry in given["enum"]]
-    if "properties" in given:
-        given["properties"] = from_form(given["properties"])
-    if "items" in given:
-        given["items"] = _description_from_form(given["items"][0])
-    return given
+class SchemaWidget(forms.Textarea):
+    template_name = "admin/xkit_crm/schema_widget.html"
+
+    class Media:
+        js = ("xkit_crm/schema-editor.js",)
 
 
-def _choice_from_form(entry: Mapping[str, Any], kind: Any) -> Any:
-    value = _from_text(entry.get("value") or "", kind)
-    return {"value": value, "label": entry["label"]} if entry.get("label") else value
+class SchemaError(forms.ValidationError):
+    """One mistake, and where it is: the editor marks the box."""
 
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _from_text(text: Any, kind: Any) -> Any:
-    """What was typed, as the described type; as it is where it can't be read: the check says."""
-    if kind == "string" or not isinstance(text, str):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class SchemaField(forms.JSONField):
-    """A form field for Xkit-flavored JSON; says everything that is wrong with it."""
+    """A form field for Xkit-flavored JSON; says everything that is wrong with it, each mistake as
+    a `SchemaError`."""
 
-    widget = JSONFormWidget
+    #: What the paths of mistakes begin with.
+    path = "payloadSchema"
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs["widget"] = JSONFormWidget(schema=FORM_SCHEMA)
-        super().__init__(**{"required": False, **kwargs})
+        attrs = {"rows": 12, "spellcheck": "false"}
+        # The model says how its column is edited; here the blocks do.
+        mine = {"required": False, "widget": SchemaWidget(attrs), "show_hidden_initial": False}
+        super().__init__(**{**kwargs, **mine})
 
     def prepare_value(self, value: Any) -> Any:
-        # Data that came in with the request is in the form's shape already.
-        return value if isinstance(value, str) else json.dumps(to_form(value or {}))
-
-    def to_python(self, value: Any) -> Any:
-        shown = super().to_python(value)
-        return from_form(shown) if isinstance(shown, dict) else shown or {}
+        # What came in with the request is shown as it came.
+        return value if isinstance(value, str) else json.dumps(value or {}, ensure_ascii=False)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         return data
 
+    def to_python(self, value: Any) -> Any:
+        problems: list[Problem] = []
+        try:
+            shown = super().to_python(value)
+            read = read_blocks(shown, self.path, problems) or {}
+            problems += schema.check(read, path=self.path)
+        except RecursionError:
+            problems, read = [Problem(self.path, _("is nested too deep"))], {}
+        if problems:
+            raise forms.ValidationError([SchemaError(one) for one in dict.fromkeys(problems)])
+        return schema.normalise(read)
+
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:
-            return bool(self.to_python(data) != (initial or {}))
+            # The order of keys is what customers see.
+            return json.dumps(self.to_python(data)) != json.dumps(initial or {})
         except forms.ValidationError:
             return True
-
-    def validate(self, value: Any) -> None:
-        super().validate(value)
-        problems = schema.check(value, path="schema")
-        if problems:
-            raise forms.ValidationError([str(problem) for problem in problems])

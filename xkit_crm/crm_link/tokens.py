@@ -95,7 +95,6 @@ def open_session(
     *,
     origin: str,
     connection_id: str | None = None,
-    objects: tuple[str, ...] | None = None,
     preselect: str = "",
 ) -> Session:
     """What a token opens. Without `connection_id` a new connection is made, under a random id.
@@ -127,7 +126,6 @@ def open_session(
         connection_id=pinned or connection_id or str(uuid4()),
         origin=origin,
         author=data["a"],
-        objects=objects,
         preselect=preselect,
     )
     session.connection()

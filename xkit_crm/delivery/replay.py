@@ -6,6 +6,7 @@ itself: it keeps its idempotency key for life, so nothing that was made is made 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery import backends, lanes, tallies
 from xkit_crm.delivery.claiming import tell_ended
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import MappingIncomplete, PayloadInvalid
@@ -155,6 +156,7 @@ def _queue(chosen: list[_Chosen], *, renew: bool) -> None:
         forgiven=F("tries"),
         replays=F("replays") + 1,
     )
+    tallies.reopened(Counter((one.connection_id, one.status) for one in chosen))
     _let_go(chosen)
 
 
@@ -166,6 +168,14 @@ def _settle(chosen: list[_Chosen]) -> None:
     Invocation.objects.filter(pk__in=ids).update(
         status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
     )
+    tallies.reopened(
+        Counter(
+            (one.connection_id, one.status)
+            for one in chosen
+            if InvocationStatus(one.status).is_final
+        )
+    )
+    tallies.ended(Counter((one.connection_id, InvocationStatus.SKIPPED) for one in chosen))
     tell_ended(ids)
 
 

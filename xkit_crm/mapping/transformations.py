@@ -272,6 +272,14 @@ def _keys_of(row: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def keys_read(row: Any) -> list[str]:
+    """The payload keys that a stored transformation reads; none where it is no transformation."""
+    try:
+        return _keys_of(row)
+    except (AttributeError, KeyError, TypeError):
+        return []
+
+
 def _is_in(schema: Mapping[str, Any], steps: list[str]) -> bool:
     description = schema.get(steps[0])
     if description is None:

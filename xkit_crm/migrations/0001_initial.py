@@ -102,6 +102,26 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DefinitionVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('object', 'CRM object'), ('event', 'event'), ('binding', 'model binding')], max_length=10, verbose_name='kind')),
+                ('row_id', models.BigIntegerField(verbose_name='row')),
+                ('number', models.PositiveIntegerField(verbose_name='number')),
+                ('name', models.CharField(max_length=255, verbose_name='name')),
+                ('document', xkit_crm.models.base.OrderedJSONField(blank=True, help_text='Empty: it was deleted.', null=True, verbose_name='definition')),
+                ('author', models.CharField(blank=True, help_text='Who changed it.', max_length=255, verbose_name='author')),
+                ('reason', models.CharField(blank=True, help_text='How it came about.', max_length=255, verbose_name='reason')),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='since')),
+            ],
+            options={
+                'verbose_name': 'definition version',
+                'verbose_name_plural': 'definition versions',
+                'ordering': ['-id'],
+                'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
             name='EventAction',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -147,7 +167,7 @@ class Migration(migrations.Migration):
                 ('payload', models.JSONField(default=dict, verbose_name='payload')),
                 ('folded', models.JSONField(blank=True, null=True, verbose_name='folded')),
                 ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], db_default='pending', default='pending', max_length=10, verbose_name='status')),
-                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API')], db_default='model', max_length=10, verbose_name='source')),
+                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API'), ('admin', 'tried in the admin')], db_default='model', max_length=10, verbose_name='source')),
                 ('record_key', models.CharField(editable=False, max_length=300)),
                 ('record_id', models.CharField(blank=True, db_default='', default='', max_length=255, verbose_name='record id')),
                 ('object_pk', models.CharField(blank=True, max_length=255, null=True, verbose_name='row')),
@@ -166,6 +186,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(blank=True, editable=False, max_length=400, null=True)),
                 ('request_digest', models.CharField(blank=True, editable=False, max_length=64, null=True)),
                 ('request_id', models.CharField(blank=True, db_default='', default='', max_length=200, verbose_name='request id')),
+                ('traceparent', models.CharField(blank=True, db_default='', default='', editable=False, max_length=55)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('finished_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='finished')),
             ],
@@ -215,6 +236,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('payload', xkit_crm.models.base.OrderedJSONField(default=dict, help_text='Payload key to attribute path, such as {"owner": "owner.email"}.', verbose_name='payload')),
+                ('condition', xkit_crm.models.base.OrderedJSONField(blank=True, default=list, help_text='Only rows of which all of this holds are synced: a list of rules such as {"path": "status", "operator": "is", "value": "sent"}.', verbose_name='condition')),
                 ('connection_path', models.CharField(help_text='Attribute path to the connection id, such as workspace.crm_connection_id.', max_length=200, verbose_name='connection path')),
                 ('active', models.BooleanField(default=True, verbose_name='active')),
             ],
@@ -280,6 +302,28 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('span', models.PositiveSmallIntegerField(choices=[(0, 'just now'), (1, 'a minute'), (2, 'an hour'), (3, 'all time')], db_default=0, default=0, verbose_name='span')),
+                ('at', models.DateTimeField(help_text='When the minute or hour began.', verbose_name='at')),
+                ('connection_id', models.CharField(blank=True, max_length=255, verbose_name='connection')),
+                ('provider', models.CharField(blank=True, max_length=100, verbose_name='provider')),
+                ('status', models.CharField(blank=True, choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], max_length=10, verbose_name='status')),
+                ('outcome', models.CharField(blank=True, choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('unknown', 'unknown: may have been written'), ('rehearsed', 'rehearsed: nothing was sent')], max_length=10, verbose_name='outcome')),
+                ('code', models.CharField(blank=True, max_length=50, verbose_name='error code')),
+                ('bucket', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='bucket')),
+                ('reopened', models.BooleanField(db_default=False, default=False, verbose_name='reopened')),
+                ('count', models.PositiveBigIntegerField(verbose_name='count')),
+                ('milliseconds', models.PositiveBigIntegerField(db_default=0, default=0, verbose_name='milliseconds')),
+            ],
+            options={
+                'verbose_name': 'tally',
+                'verbose_name_plural': 'tallies',
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
             name='Lane',
             fields=[
                 ('connection', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='lane', serialize=False, to='xkit_crm.connection', verbose_name='connection')),
@@ -326,6 +370,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='connection',
             constraint=models.CheckConstraint(condition=models.Q(('quota_reserve__lte', 100)), name='xkit_connection_reserve_is_share'),
+        ),
+        migrations.AddConstraint(
+            model_name='definitionversion',
+            constraint=models.UniqueConstraint(fields=('kind', 'row_id', 'number'), name='xkit_definition_version_unique'),
         ),
         migrations.AddField(
             model_name='eventdefinition',
@@ -426,6 +474,14 @@ class Migration(migrations.Migration):
             name='crm_object',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='links', to='xkit_crm.crmobject', verbose_name='CRM object'),
         ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(fields=['span', 'connection_id', 'at'], name='xkit_tally_span_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(condition=models.Q(('status__in', ['failed', 'unknown'])), fields=['span', 'at', 'connection_id'], name='xkit_tally_failed_idx'),
+        ),
         migrations.AddConstraint(
             model_name='eventdefinition',
             constraint=models.UniqueConstraint(fields=('crm_object', 'slug'), name='xkit_event_slug_unique'),
@@ -504,7 +560,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='recordlink',
-            index=models.Index(fields=['connection', 'record_id'], name='xkit_link_record_idx'),
+            index=models.Index(fields=['record_id', 'connection'], name='xkit_link_record_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='recordlink',
+            index=models.Index(fields=['connection', 'id'], name='xkit_link_list_idx'),
         ),
         migrations.AddConstraint(
             model_name='recordlink',

@@ -6,10 +6,14 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import schema
-from xkit_crm.models.base import Dated, OrderedJSONField, raise_problems, validate_slug
+from xkit_crm.models.base import OrderedJSONField, raise_problems, validate_slug
+from xkit_crm.models.definition_version import Kind, Versioned
 
 
-class CRMObject(Dated):
+class CRMObject(Versioned):
+    version_kind = Kind.OBJECT
+    identifying = ("slug",)
+
     slug = models.CharField(
         _("slug"),
         max_length=100,
@@ -36,6 +40,10 @@ class CRMObject(Dated):
 
     def __str__(self) -> str:
         return self.label or self.slug
+
+    @property
+    def path(self) -> str:
+        return self.slug
 
     def clean(self) -> None:
         super().clean()

@@ -6,8 +6,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import schema
-from xkit_crm.models.base import Dated, OrderedJSONField, raise_problems, validate_slug
+from xkit_crm.models.base import OrderedJSONField, raise_problems, validate_slug
 from xkit_crm.models.crm_object import CRMObject
+from xkit_crm.models.definition_version import Kind, Versioned
 
 
 class EventType(models.TextChoices):
@@ -22,7 +23,12 @@ class EventType(models.TextChoices):
         return self in (EventType.UPDATE, EventType.DELETE)
 
 
-class EventDefinition(Dated):
+class EventDefinition(Versioned):
+    version_kind = Kind.EVENT
+    identifying = ("crm_object_id", "slug", "type")
+    # Its path says of which object it is, and it stays one of it.
+    not_versioned = Versioned.not_versioned | {"crm_object"}
+
     crm_object = models.ForeignKey(
         CRMObject, models.PROTECT, related_name="events", verbose_name=_("CRM object")
     )
@@ -61,6 +67,10 @@ class EventDefinition(Dated):
 
     def __str__(self) -> str:
         return f"{self.slug} ({self.get_type_display()})"
+
+    @property
+    def path(self) -> str:
+        return f"{self.crm_object.slug}.{self.slug}"
 
     def clean(self) -> None:
         super().clean()

@@ -55,6 +55,7 @@ class Source(models.TextChoices):
     MODEL = "model", _("a saved model")
     PYTHON = "python", _("Python call")
     API = "api", _("HTTP API")
+    ADMIN = "admin", _("tried in the admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,11 @@ class Invocation(models.Model):
     request_digest = models.CharField(max_length=64, null=True, blank=True, editable=False)
     request_id = models.CharField(
         _("request id"), max_length=200, blank=True, default="", db_default=""
+    )
+
+    #: The W3C trace context in which it was made. `tracing.py`.
+    traceparent = models.CharField(
+        max_length=55, blank=True, default="", db_default="", editable=False
     )
 
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)

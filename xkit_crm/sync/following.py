@@ -34,6 +34,12 @@ def start() -> None:
     post_migrate.connect(_load_migrated, sender=ModelBinding._meta.app_config, dispatch_uid=_UID)
 
 
+def read_again() -> None:
+    """Forget what was read in a transaction that was rolled back."""
+    catalogue.forget()
+    bindings.load_rows()
+
+
 def _has_tables(connection: Any) -> bool:
     if connection.alias != bindings.rows_database():
         return False

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
+from xkit_crm.admin import trying
 from xkit_crm.admin.base import badge, link_to, link_to_row, moment
 from xkit_crm.admin.invocations.asking import InvocationAskForm
 from xkit_crm.admin.invocations.failures import FailuresPage
@@ -36,6 +37,9 @@ class InvocationAdmin(FailuresPage, RepairPages, KeysetAdmin):
     change_list_template = "admin/xkit_crm/invocation/list.html"
     list_display = ["at", "status_", "event_slug", "record", "connection_", "row", "tries", "error"]
     actions = ["replay_selected", "skip_selected"]
+
+    def get_urls(self) -> list[Any]:
+        return [*trying.urls(self), *super().get_urls()]
 
     def read(
         self,

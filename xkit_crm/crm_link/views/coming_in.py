@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -19,6 +20,7 @@ from xkit_crm.crm_link.pages import embedded, ended
 from xkit_crm.crm_link.tokens import Session, open_session, seal
 from xkit_crm.definitions import add
 from xkit_crm.exceptions import DefinitionInvalid, Malformed, Problem, XkitError
+from xkit_crm.models.definition_version import changed_by
 from xkit_crm.providers.registry import offered
 
 logger = logging.getLogger(__name__)
@@ -45,9 +47,11 @@ def start(request: HttpRequest) -> HttpResponse:
             request.POST.get("token", ""),
             origin=origin,
             connection_id=request.POST.get("connectionID") or None,
-            objects=_objects(request.POST.get("objects", "")),
             preselect=request.POST.get("preselectCRMSlug", ""),
         )
+        # After the token: who has none defines nothing.
+        objects = _objects(request.POST.get("objects", ""), session.author)
+        session = replace(session, objects=objects)
         _require_possible(session)
     except XkitError as error:
         return _refused(request, error, origin)
@@ -71,7 +75,7 @@ def _is_allowed(request: HttpRequest, origin: str) -> bool:
     return origin == own or origin in settings.LINK_ORIGINS
 
 
-def _objects(text: str) -> tuple[str, ...] | None:
+def _objects(text: str, author: str) -> tuple[str, ...] | None:
     """The CRM objects that the page shows. Raises `DefinitionInvalid` where they aren't defined."""
     if not text:
         return None
@@ -90,7 +94,9 @@ def _objects(text: str) -> tuple[str, ...] | None:
         )
     defines = settings.LINK_DEFINES
     if django_settings.DEBUG if defines is None else defines:
-        for change in add(given):
+        with changed_by(author, "linkCRM()"):
+            changes = add(given)
+        for change in changes:
             logger.warning("linkCRM() changed a definition: %s", change)
     if unknown := list(_undefined(given)):
         raise DefinitionInvalid(

@@ -8,9 +8,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from xkit_crm.definitions import define
-from xkit_crm.exceptions import DefinitionInvalid
+from xkit_crm.exceptions import XkitError
 from xkit_crm.management.base import XkitCommand
-from xkit_crm.management.showing import read_json
+from xkit_crm.management.showing import as_command_error, read_json
+from xkit_crm.models.definition_version import changed_by
 
 
 class Command(XkitCommand):
@@ -31,11 +32,12 @@ class Command(XkitCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         check = options["check"]
+        document = read_json(options["file"])
         try:
-            changes = define(read_json(options["file"]), prune=options["prune"], dry_run=check)
-        except DefinitionInvalid as error:
-            problems = "".join(f"\n  {problem}" for problem in error.errors)
-            raise CommandError(f"{error.message}{problems}") from error
+            with changed_by(reason=f"xkit_load {options['file']}"):
+                changes = define(document, prune=options["prune"], dry_run=check)
+        except XkitError as error:
+            raise as_command_error(error) from error
         for change in changes:
             style = {"+": self.style.SUCCESS, "-": self.style.ERROR}.get(
                 change.sign, self.style.WARNING
