@@ -160,6 +160,22 @@ def test_an_update_that_was_delivered_can_be_sent_again(
     assert states() == ["succeeded", "succeeded"]
 
 
+def test_an_update_of_a_row_that_was_unlinked_makes_no_new_record(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    deal.title = "Pear"
+    deal.save()
+    deliver()
+    RecordLink.objects.all().delete()
+    update = Invocation.objects.select_related("event", "connection").latest("id")
+    assert "would make a new one" in objection(update)
+    assert not send_again(update)
+    deliver()
+    assert names() == ["Pear"]
+
+
 def test_a_create_that_was_delivered_becomes_an_update_of_its_record(
     sandbox: Connection, customer: Customer
 ) -> None:

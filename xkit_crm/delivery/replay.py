@@ -84,6 +84,8 @@ def objection(invocation: Invocation) -> str:
         return _("Its record is deleted.")
     if action == ActionType.CREATE and not _is_linked(invocation):
         return _("Its record is made, and a second one must not be. Send an update of it instead.")
+    if action == ActionType.UPDATE and invocation.object_pk and not _is_linked(invocation):
+        return _("Its row is linked to no record any more: sent again, it would make a new one.")
     return ""
 
 
