@@ -35,7 +35,7 @@ class EventInline(XkitInline):
     permission = DEFINE
     model = EventDefinition
     form = EventForm
-    formset = EventFormSet
+    formset = EventFormSet  # type: ignore[assignment]
     template = "admin/xkit_crm/crmobject/events.html"
     can_delete = False
     ordering = ["id"]
