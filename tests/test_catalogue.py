@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
+from django.db import connections
 
 import xkit_crm
 from tests.objects import OBJECTS
@@ -83,3 +86,30 @@ def test_a_schema_that_went_past_every_check_leaves_the_others_usable(
     with pytest.raises(UnknownEvent):
         catalogue.event("opportunity", "deal_deleted")
     assert "deal_deleted" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_that_begin_together_read_the_definitions_once(
+    definitions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    stamp, together = catalogue._current_stamp, threading.Barrier(4, timeout=10)
+
+    def slowly() -> object:
+        reads.append(threading.get_ident())
+        time.sleep(0.1)  # the others come meanwhile
+        return stamp()
+
+    def begin() -> None:
+        together.wait()
+        catalogue.objects()
+        connections.close_all()
+
+    monkeypatch.setattr(catalogue, "_current_stamp", slowly)
+    catalogue.forget()
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reads) == 1

@@ -89,9 +89,12 @@ def refresh_if_stale(**_: object) -> None:
         forget()
 
 
-def _load() -> dict[str, Object]:
+def _load(*, again: bool = True) -> dict[str, Object]:
+    """Read the rows; without `again` not where another thread has, while this one waited."""
     global _objects, _definitions, _switched_off, _stamp, _looked_at
     with _lock:
+        if _objects is not None and not again:
+            return _objects
         stamp = _current_stamp()
         definitions: dict[int, EventDefinition] = {}
         events: dict[int, dict[str, Event]] = {}
@@ -129,30 +132,36 @@ def _load() -> dict[str, Object]:
 
 def objects() -> dict[str, Object]:
     """Every active CRM object, by slug."""
-    return _load() if _objects is None else _objects
+    found = _objects
+    return _load(again=False) if found is None else found
 
 
 def crm_object(slug: str) -> Object:
     """The active CRM object with this slug; raises `UnknownObject`."""
     found = objects().get(slug) or _load().get(slug)
     if found is None:
-        raise UnknownObject(
-            f"There is no CRM object {slug!r}.", hint=_known("CRM objects", slug, objects())
-        )
+        raise _unknown_object(slug)
     return found
 
 
 def event(object_slug: str, event_slug: str) -> Event:
     """The active event of a CRM object; raises `UnknownObject` or `UnknownEvent`."""
-    found = crm_object(object_slug).events.get(event_slug)
-    if found is None and not is_switched_off(object_slug, event_slug):
-        # Perhaps somebody defined it a moment ago.
-        reloaded = _load().get(object_slug)
-        found = reloaded.events.get(event_slug) if reloaded else None
+    found = crm_object(object_slug)
+    if event_slug not in found.events and not is_switched_off(object_slug, event_slug):
+        _load()  # perhaps somebody defined it a moment ago
+    return known_event(object_slug, event_slug)
+
+
+def known_event(object_slug: str, event_slug: str) -> Event:
+    """The same as far as it is in memory: for who looks many up, of which some may be none."""
+    crm_object = objects().get(object_slug)
+    if crm_object is None:
+        raise _unknown_object(object_slug)
+    found = crm_object.events.get(event_slug)
     if found is None:
         raise UnknownEvent(
             f"The CRM object {object_slug!r} has no event {event_slug!r}.",
-            hint=_known("Its events", event_slug, crm_object(object_slug).events),
+            hint=_known("Its events", event_slug, crm_object.events),
         )
     return found
 
@@ -170,6 +179,12 @@ def is_switched_off(object_slug: str, event_slug: str) -> bool:
     """Whether the event is defined, and an operator made it or its object inactive."""
     objects()
     return (object_slug, event_slug) in _switched_off
+
+
+def _unknown_object(slug: str) -> UnknownObject:
+    return UnknownObject(
+        f"There is no CRM object {slug!r}.", hint=_known("CRM objects", slug, objects())
+    )
 
 
 def _known(what: str, slug: str, known: dict[str, Any]) -> str:

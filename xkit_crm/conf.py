@@ -63,6 +63,8 @@ class Settings:
     KEEP_SUCCEEDED: timedelta | None = timedelta(days=90)
     #: How long what failed is kept; None: for ever.
     KEEP_FAILED: timedelta | None = None
+    #: How long it is kept, by the hour, how many invocations ended how; of all time: for ever.
+    KEEP_TALLIES: timedelta = timedelta(days=14)
     #: Origins of the pages that may open CRM Link, such as "https://app.example.com", besides the
     #: one that it is served from.
     LINK_ORIGINS: tuple[str, ...] = ()
@@ -81,6 +83,11 @@ class Settings:
     REFRESH_INTERVAL: float | None = 5.0
     #: Your endpoint that is told when a connection changes its status: {"url", "secret"}.
     WEBHOOK: dict[str, str] | None = None
+    #: Whoever sends this as a bearer token may read the Prometheus metrics; empty: nobody does by
+    #: a token.
+    METRICS_TOKEN: str = ""
+    #: Whether each connection has metrics of its own, rather than each provider.
+    METRICS_CONNECTIONS: bool = False
     #: A deployment that `invoke()` calls: {"base_url", "publishable_key", "secret_key"}.
     REMOTE: dict[str, str] | None = None
 

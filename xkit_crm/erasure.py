@@ -14,12 +14,12 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from xkit_crm import signals
+from xkit_crm.delivery import tallies
 from xkit_crm.exceptions import ConfigurationError, InProgress
 from xkit_crm.mapping.erased import ERASED, erased
 from xkit_crm.models import Attempt, Connection, EventDefinition, Invocation, RecordLink
@@ -27,6 +27,7 @@ from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync.digests import FORGOTTEN
+from xkit_crm.sync.links import content_types_of
 from xkit_crm.sync.retarget import NothingToDo
 
 #: Invocations of one transaction.
@@ -68,10 +69,8 @@ def erase(
             f"This {instance._meta.verbose_name} has no primary key, so nothing is known of it.",
             hint="Of a row that is deleted, give Model(pk=...) with the key that it had.",
         )
-    bases = [cls for cls in type(instance).__mro__ if _is_concrete(cls)]
-    content_types = ContentType.objects.get_for_models(*bases).values()
     row = Q(
-        content_type_id__in=[content_type.pk for content_type in content_types],
+        content_type__in=content_types_of(type(instance)),
         # As the database has it: a row named by "007" is row 7.
         object_pk=str(instance._meta.pk.to_python(instance.pk)),
     )
@@ -96,10 +95,6 @@ def erase_record(
             Q(connection_id=connection_id, content_type_id=content_type_id, object_pk=pk)
         )
     return _erase(scope, cancel=cancel, dry_run=dry_run)
-
-
-def _is_concrete(cls: type) -> bool:
-    return issubclass(cls, models.Model) and hasattr(cls, "_meta") and not cls._meta.abstract
 
 
 def _id_of(connection: Connection | str) -> str:
@@ -235,6 +230,7 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
                         hint="Erase again in a moment; what was cancelled stays so.",
                         retry_after=1,
                     )
+                tallies.ended({(invocation.connection_id, InvocationStatus.SKIPPED): 1})
                 invocation.refresh_from_db()
                 signals.send_on_commit(
                     signals.invocation_finished, Invocation, using=using, invocation=invocation

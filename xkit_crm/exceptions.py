@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
+def _(text: str) -> str:
+    """Mark a text for translation where it is shown: this is read before there are settings."""
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong: `path` such as `payload.updated_at`, and what is wrong with it."""
@@ -33,6 +38,9 @@ class XkitError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     default_hint: ClassVar[str] = ""
+    #: What an operator is told of an invocation that has such an error, and what to do about it.
+    meaning: ClassVar[str] = _("Something went wrong that has no name of its own.")
+    remedy: ClassVar[str] = _("Read the error, mend what it names, then replay.")
     #: Whether the same request may succeed later with nothing changed.
     retryable: ClassVar[bool] = False
 
@@ -80,6 +88,8 @@ class ConfigurationError(XkitError):
     """The product's own code or settings are wrong."""
 
     code = "configuration"
+    meaning = _("The product's own code or settings are wrong.")
+    remedy = _("Mend what the error names (manage.py check helps), then replay.")
 
 
 class AddressRefused(ConfigurationError):
@@ -151,6 +161,8 @@ class UnknownEvent(NotFound):
 
 class UnknownRecord(NotFound):
     code = "unknown_record"
+    meaning = _("The record is not known, or is of another object than the customer chose.")
+    remedy = _("Link the row to its record, then replay; or skip it.")
 
 
 class UnknownInvocation(NotFound):
@@ -176,6 +188,8 @@ class ConnectionNotEnabled(XkitError):
 
     code = "connection_not_enabled"
     status = 409
+    meaning = _("The connection is not enabled, or the CRM refused its credentials.")
+    remedy = _("Let the customer reconnect; what waits goes on by itself. Replay what failed.")
 
 
 class InProgress(XkitError):
@@ -184,6 +198,13 @@ class InProgress(XkitError):
     code = "in_progress"
     status = 409
     retryable = True
+
+
+class AlreadyLinked(XkitError):
+    """Another row stands for this record."""
+
+    code = "already_linked"
+    status = 409
 
 
 class IdempotencyMismatch(XkitError):
@@ -198,6 +219,8 @@ class PayloadInvalid(XkitError):
 
     code = "payload_invalid"
     status = 422
+    meaning = _("The payload violates the event's schema.")
+    remedy = _("Correct the row or the event's schema, then replay.")
 
 
 class MappingIncomplete(XkitError):
@@ -205,6 +228,13 @@ class MappingIncomplete(XkitError):
 
     code = "mapping_incomplete"
     status = 422
+    meaning = _(
+        "The customer has not decided this, or their mapping doesn't fit their CRM any more."
+    )
+    remedy = _(
+        "Complete the mapping: the customer in CRM Link, or you in the admin. "
+        "What waits goes on by itself."
+    )
 
 
 class MappingInvalid(XkitError):
@@ -229,6 +259,10 @@ class CRMError(XkitError):
 
     code = "crm_error"
     status = 502
+    meaning = _("The CRM answered something that makes no sense, or its adapter has a defect.")
+    remedy = _(
+        "Read the answer and the worker's log. Look in the CRM whether it was written, then replay."
+    )
 
 
 class RejectedByCRM(CRMError):
@@ -236,6 +270,8 @@ class RejectedByCRM(CRMError):
 
     code = "rejected_by_crm"
     status = 422
+    meaning = _("The CRM's own validation refused it.")
+    remedy = _("Correct the row, or the mapping of the field that is named, then replay.")
 
 
 class RemoteRecordNotFound(CRMError):
@@ -243,6 +279,7 @@ class RemoteRecordNotFound(CRMError):
 
     code = "unknown_record"
     status = 404
+    meaning, remedy = UnknownRecord.meaning, UnknownRecord.remedy
 
 
 class RateLimited(CRMError):
@@ -251,6 +288,8 @@ class RateLimited(CRMError):
     code = "rate_limited"
     status = 429
     retryable = True
+    meaning = _("The CRM asked to slow down.")
+    remedy = _("Nothing, while it waits: it goes on by itself. Replay what failed.")
 
 
 class CRMUnavailable(CRMError):
@@ -259,6 +298,8 @@ class CRMUnavailable(CRMError):
     code = "crm_unavailable"
     status = 503
     retryable = True
+    meaning = _("The CRM was down, or didn't answer in time.")
+    remedy = _("Replay it once the CRM answers again.")
 
 
 class RecordLocked(CRMUnavailable):
@@ -271,12 +312,24 @@ class CRMUnauthorized(CRMError):
     code = "connection_not_enabled"
     status = 409
     default_hint = "Reconnect the CRM; what waits goes on from there."
+    meaning, remedy = ConnectionNotEnabled.meaning, ConnectionNotEnabled.remedy
 
 
 def _subclasses(cls: type[XkitError]) -> Iterable[type[XkitError]]:
     for child in cls.__subclasses__():
         yield child
         yield from _subclasses(child)
+
+
+def class_of(code: str) -> type[XkitError]:
+    """The class with this code, the most general of several; `XkitError` where there is none."""
+    return next((cls for cls in _subclasses(XkitError) if cls.code == code), XkitError)
+
+
+def explained_codes() -> list[str]:
+    """The codes whose class says what an operator does about it: those of invocations."""
+    own = (cls.code for cls in _subclasses(XkitError) if "remedy" in vars(cls))
+    return list(dict.fromkeys(own))
 
 
 def from_dict(body: dict[str, Any], *, status: int | None = None) -> XkitError:

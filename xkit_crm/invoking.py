@@ -18,9 +18,9 @@ from typing import Any
 from django.db import IntegrityError, models, router, transaction
 from django.utils import timezone
 
-from xkit_crm import catalogue, schema
+from xkit_crm import catalogue, schema, tracing
 from xkit_crm.conf import settings
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, tallies
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
 from xkit_crm.delivery.drain import deliver
 from xkit_crm.delivery.outbox import Row, record_key_of
@@ -241,7 +241,7 @@ def put(
     if earlier is None:
         admit(request)
         if now_possible and not retry:
-            _require_open_lane(request.connection)
+            require_open_lane(request.connection)
         invocation, replayed = _insert_once(make, request, idempotency_key, using=using)
     else:
         invocation, replayed = earlier, not _run_again(earlier)
@@ -281,7 +281,8 @@ def _insert_once(
         return earlier, True
 
 
-def _require_open_lane(connection: Connection) -> None:
+def require_open_lane(connection: Connection) -> None:
+    """Raise `RateLimited` where the CRM asked for a pause that is not over."""
     lane: Lane | None = getattr(connection, "lane", None)
     now = timezone.now()
     if lane is not None and lane.paused_until is not None and lane.paused_until > now:
@@ -311,22 +312,24 @@ def _insert(
         key = record_key_of(request.connection.pk, request.record_id)
     else:
         key = str(uuid)
-    return Invocation.objects.create(
-        uuid=uuid,
-        connection=request.connection,
-        event=request.event.definition,
-        payload=request.payload,
-        source=source,
-        record_key=key,
-        record_id=request.record_id,
-        content_type_id=row.content_type_id if row else None,
-        object_pk=row.pk if row else None,
-        retry=retry,
-        priority=priority,
-        idempotency_key=idempotency_key,
-        request_digest=_digest(request) if idempotency_key else None,
-        request_id=request_id[:200],
-    )
+    with tracing.making("invoke", 1) as traceparent:
+        return Invocation.objects.create(
+            uuid=uuid,
+            traceparent=traceparent,
+            connection=request.connection,
+            event=request.event.definition,
+            payload=request.payload,
+            source=source,
+            record_key=key,
+            record_id=request.record_id,
+            content_type_id=row.content_type_id if row else None,
+            object_pk=row.pk if row else None,
+            retry=retry,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            request_digest=_digest(request) if idempotency_key else None,
+            request_id=request_id[:200],
+        )
 
 
 def _digest(request: Request) -> str:
@@ -371,13 +374,15 @@ def _run_again(invocation: Invocation) -> bool:
     if invocation.retry or not ended or error is None or not error.retryable:
         return False
     # Another caller with the same key may have done so since it was read.
-    queued = Invocation.objects.filter(
-        pk=invocation.pk, status=invocation.status, tries=invocation.tries
-    ).update(
-        status=InvocationStatus.PENDING,
-        priority=Priority.WAITED_FOR,
-        due_at=timezone.now(),
-        finished_at=None,
-    )
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        queued = Invocation.objects.filter(
+            pk=invocation.pk, status=invocation.status, tries=invocation.tries
+        ).update(
+            status=InvocationStatus.PENDING,
+            priority=Priority.WAITED_FOR,
+            due_at=timezone.now(),
+            finished_at=None,
+        )
+        tallies.reopened({(invocation.connection_id, invocation.status): queued})
     invocation.refresh_from_db()
     return bool(queued)

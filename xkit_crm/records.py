@@ -1,24 +1,25 @@
 """Read a CRM record as the product sees it, and preview what an event would send.
 
-Called by the API (and later by CRM Link and the admin). Writes nothing, here or in the CRM.
+Called by the API, CRM Link and the admin. Writes nothing, here or in the CRM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from xkit_crm import catalogue
 from xkit_crm.delivery.decisions import Decision, record_of
-from xkit_crm.exceptions import UnknownObject
+from xkit_crm.exceptions import UnknownObject, XkitError
 from xkit_crm.invoking import admit, find_connection, require_enabled
 from xkit_crm.invoking import read as read_request
 from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import ActionType, parse_object_map
-from xkit_crm.models import Connection
+from xkit_crm.models import Connection, ObjectMapping
 from xkit_crm.models.invocation import Record
-from xkit_crm.providers.base import Provider, RecordRef
+from xkit_crm.providers.base import Provider, RecordRef, RemoteField
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.sync import echo
 
@@ -32,12 +33,7 @@ def read(connection: Connection | str, crm_object: str, record_id: str) -> Recor
     connection = find_connection(connection)
     found = catalogue.crm_object(crm_object)
     require_enabled(connection)
-    mapping = connection.mappings.filter(crm_object_id=found.id).exclude(remote_object="").first()
-    if mapping is None:
-        raise UnknownObject(
-            f"The customer of connection {connection.pk!r} has not mapped {crm_object!r}.",
-            hint="They do so in CRM Link; an operator can in the admin.",
-        )
+    mapping = mapping_of(connection, found)
     ref = record_of(record_id, crm_object, mapping.remote_object)
     object_map = parse_object_map(
         {"remote_object": mapping.remote_object, "fields": mapping.fields}
@@ -46,6 +42,28 @@ def read(connection: Connection | str, crm_object: str, record_id: str) -> Recor
     return Record(
         crm_object, record_id, resolving.read_back(object_map, found.fields, remote.values)
     )
+
+
+def mapping_of(connection: Connection, crm_object: catalogue.Object) -> ObjectMapping:
+    """Which of the customer's objects it is; raises `UnknownObject` where they chose none."""
+    chosen = connection.mappings.filter(crm_object_id=crm_object.id).exclude(remote_object="")
+    mapping = chosen.first()
+    if mapping is None:
+        raise UnknownObject(
+            f"The customer of connection {connection.pk!r} has not mapped {crm_object.slug!r}.",
+            hint="They do so in CRM Link; an operator can in the admin.",
+        )
+    return mapping
+
+
+def record_url(provider: Provider, record_id: str) -> str:
+    """The record's page in the CRM for a person; an empty string where there is none."""
+    try:
+        url = provider.record_url(RecordRef.parse(record_id))
+        # It begins with what a customer typed in once.
+        return url if urlsplit(url).scheme in ("", "http", "https") else ""
+    except (XkitError, ValueError):
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +78,39 @@ class Preview:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One remote field of a preview, by the CRM's own label: what it holds, and what it would."""
+
+    name: str
+    label: str
+    #: Its type as the CRM describes it; empty where it doesn't.
+    type: str
+    now: Any
+    then: Any
+    #: Whether it would hold something else; False where nobody knows what it holds.
+    changed: bool
+
+
+def written(preview: Preview, described: Mapping[str, RemoteField]) -> Iterator[Written]:
+    """What would be sent field by field, beside what the record holds; of a search, what it asks
+    for."""
+    values = preview.values
+    if preview.criteria:
+        values = {c["field"]: f"{c['operator']} {c['value']}" for c in preview.criteria}
+    for name, value in values.items():
+        remote = described.get(name)
+        there = None if preview.current is None else preview.current.get(name)
+        yield Written(
+            name,
+            remote.label if remote else name,
+            str(remote.type) if remote else "",
+            there,
+            value,
+            preview.current is not None and there != value,
+        )
 
 
 def preview(

@@ -1,8 +1,10 @@
-"""The product's own admin: change a row here and see it arrive in the customer's CRM."""
+"""The product's own admin: change a row here and see, below it, what became of it in the CRM."""
 
 from __future__ import annotations
 
 from django.contrib import admin
+
+from xkit_crm.admin import CRMRecordsMixin
 
 from .models import Contact, Document, Workspace
 
@@ -14,7 +16,7 @@ class WorkspaceAdmin(admin.ModelAdmin):
 
 
 @admin.register(Contact)
-class ContactAdmin(admin.ModelAdmin):
+class ContactAdmin(CRMRecordsMixin, admin.ModelAdmin):
     list_display = ["full_name", "email", "phone", "workspace"]
     list_filter = ["workspace"]
     list_select_related = ["workspace"]
@@ -23,7 +25,7 @@ class ContactAdmin(admin.ModelAdmin):
 
 
 @admin.register(Document)
-class DocumentAdmin(admin.ModelAdmin):
+class DocumentAdmin(CRMRecordsMixin, admin.ModelAdmin):
     list_display = ["title", "status", "value", "workspace", "modified_at"]
     list_filter = ["workspace", "status"]
     list_select_related = ["workspace"]

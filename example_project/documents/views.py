@@ -8,7 +8,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
-import xkit_crm
 from xkit_crm.models import Connection, Invocation, RecordLink
 
 from .models import Contact, Document, Workspace
@@ -62,10 +61,6 @@ def workspace(request: HttpRequest, pk: int) -> HttpResponse:
         form.save()
         return redirect("workspace", pk=pk)
     connection = Connection.objects.filter(pk=connection_id_of(found)).first()
-    documents = [
-        (document, next((link.record_id for link in xkit_crm.links(document)), None))
-        for document in found.documents.order_by("-pk")
-    ]
     return render(
         request,
         "documents/workspace.html",
@@ -76,7 +71,7 @@ def workspace(request: HttpRequest, pk: int) -> HttpResponse:
             "connected": reverse("connected", args=[pk]),
             "button": "Change what happens in your CRM" if connection else "Connect your CRM",
             "form": form,
-            "documents": documents,
+            "documents": list(found.documents.select_related("workspace").order_by("-pk")),
         },
     )
 

@@ -26,8 +26,9 @@ def measure(rounds: int) -> None:
     try:
         print(f"\n{connection.vendor} ({django.get_version()}, {rounds} rounds)\n{RULE}")
         scenarios.prepare()
-        for scenario in (scenarios.saving, scenarios.loading, scenarios.endpoint):
-            for title, figures in scenario(rounds if scenario is scenarios.saving else rounds // 5):
+        saving = (scenarios.saving, scenarios.conditional)
+        for scenario in (*saving, scenarios.loading, scenarios.endpoint, scenarios.settling):
+            for title, figures in scenario(rounds if scenario in saving else rounds // 5):
                 print(f"{title:<46}{'us':>10}{'ratio':>9}{'queries':>10}")
                 for f in figures:
                     queries = "" if f.queries is None else f.queries

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from unittest.mock import patch
 
 from django.db import connection, transaction
 from django.test import RequestFactory
@@ -17,12 +18,17 @@ from tests.api.conftest import basic
 from tests.benchmarks.measuring import Figure, Work, compare, per_second
 from tests.factories import ConnectionFactory
 from tests.objects import OBJECTS
+from tests.products.crm import TwinSync
 from tests.products.models import Plain, Twin
 from xkit_crm import schema
 from xkit_crm.api.views import Invoke
+from xkit_crm.delivery import tallies
+from xkit_crm.delivery.drain import drain
 from xkit_crm.mapping.resolving import resolve
 from xkit_crm.mapping.transformations import parse_action
-from xkit_crm.models import APIKey, EventAction, Invocation
+from xkit_crm.models import APIKey, EventAction, EventDefinition, Invocation
+from xkit_crm.providers.base import Draft, RecordRef
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 TEN_KEYS = {f"key_{n}": {"type": "string", "maxLength": 200} for n in range(10)}
 TEN_VALUES = {f"key_{n}": f"value {n}" for n in range(10)}
@@ -72,6 +78,55 @@ def saving(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     yield "save(), autocommit", compare(variants, rounds=rounds, queries=queries)
     with transaction.atomic():
         yield "save(), in a transaction", compare(variants, rounds=rounds, queries=queries)
+
+
+class Won(TwinSync):
+    """Only twins of this stage."""
+
+    condition = [{"path": "stage", "operator": "is", "value": "won"}]
+
+
+def conditional(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """`save()` of one loaded row whose binding has a condition."""
+    plain, taken, left_out, moving = Plain.objects.first(), *Twin.objects.all()[:3]
+    assert plain is not None
+    with xkit_crm.muted():
+        taken.stage = "won"
+        taken.save()
+
+    def save_plain(number: int) -> None:
+        plain.title = f"title {number}"
+        plain.save()
+
+    def save_taken(number: int) -> None:
+        taken.title = f"title {number}"
+        taken.save()
+
+    def save_left_out(number: int) -> None:
+        left_out.title = f"title {number}"
+        left_out.save()
+
+    def save_moving(number: int) -> None:
+        moving.stage = "won" if number % 2 else "new"
+        moving.save()
+
+    variants: dict[str, Work] = {
+        "plain": save_plain,
+        "meets it, changed": save_taken,
+        "doesn't meet it, changed": save_left_out,
+        "begins to meet it, and stops": save_moving,
+    }
+    xkit_crm.unregister(Twin)
+    xkit_crm.register(Twin)(Won)
+    try:
+        queries = {name: _queries(work) for name, work in variants.items()}
+        yield (
+            "save() with a condition, autocommit",
+            compare(variants, rounds=rounds, queries=queries),
+        )
+    finally:
+        xkit_crm.unregister(Twin)
+        xkit_crm.register(Twin)(TwinSync)
 
 
 def loading(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
@@ -130,6 +185,53 @@ def endpoint(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     }
     queries = {name: _queries(work) for name, work in variants.items()}
     yield "POST an event", compare(variants, rounds=rounds, queries=queries)
+
+
+class Instant(SandboxProvider):
+    """A CRM that takes everything and needs no time."""
+
+    slug = "instant"
+    label = "Instant"
+    batch_size = 50
+
+    def create_many(self, remote_object: str, drafts: Sequence[Draft]) -> Sequence[RecordRef]:
+        return [RecordRef(remote_object, draft.key) for draft in drafts]
+
+    def create(self, remote_object: str, values: Mapping[str, Any], *, key: str) -> RecordRef:
+        return RecordRef(remote_object, key)
+
+
+def settling(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
+    """A turn in a lane whose CRM needs no time, with what it came to counted and not."""
+    rounds = max(rounds, 40)
+    counted = tallies.tried
+
+    def turn(name: str, size: int, count: Callable[..., None]) -> Work:
+        def work(_: int) -> None:
+            with patch.object(tallies, "tried", count):
+                assert drain(name, limit=size) == size
+
+        return work
+
+    event = EventDefinition.objects.get(slug="deal_created")
+    for size in (1, 50):
+        variants: dict[str, Work] = {}
+        for title, count in (("not counted", lambda _: None), ("counted", counted)):
+            name = f"{title} {size}"
+            xkit_crm.connect(name, provider="instant")
+            wanted = size * (rounds + rounds // 10 + 2)
+            Invocation.objects.bulk_create(
+                Invocation(
+                    connection_id=name,
+                    event=event,
+                    payload={"name": "Sales", "amount": 1200.5},
+                    record_key=f"{name} {number}",
+                )
+                for number in range(wanted)
+            )
+            variants[title] = turn(name, size, count)
+        queries = {title: _queries(work) for title, work in variants.items()}
+        yield f"settle {size} in one call", compare(variants, rounds=rounds, queries=queries)
 
 
 def pure() -> dict[str, float]:

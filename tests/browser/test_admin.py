@@ -7,11 +7,10 @@ from django.contrib import admin
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-import xkit_crm
 from tests.factories import DealFactory
-from tests.products.models import Customer, Deal
-from xkit_crm import catalogue, models
-from xkit_crm.models import Connection, EventAction, Invocation
+from tests.products.models import Customer
+from xkit_crm import models
+from xkit_crm.models import Connection
 from xkit_crm.providers.sandbox import models as crm
 from xkit_crm.testing import deliver
 
@@ -44,55 +43,3 @@ def test_every_page_opens_without_a_complaint_of_the_browser(
             operator.goto(add)
             expect(operator.locator("input[name=_save]")).to_be_visible()
     assert set(OURS) <= set(admin.site._registry)
-
-
-def test_a_model_is_bound_by_hand_and_its_next_save_arrives(
-    sandbox: Connection, operator: Page
-) -> None:
-    catalogue.forget()
-    operator.goto("/admin/xkit_crm/modelbinding/add/")
-    operator.select_option("#id_model", label="Products | customer")
-    operator.locator(".field-crm_object .select2-selection").click()
-    operator.locator(".select2-search__field").fill("oppor")
-    operator.locator(".select2-results__option", has_text="Opportunity").click()
-    operator.select_option("#id_on_create", label="deal_created (create)")
-    operator.on("dialog", lambda dialog: dialog.accept("name"))
-    operator.get_by_role("button", name="Add key").click()
-    operator.locator('[name="rjf§name"]').fill("name")
-    operator.fill("#id_connection_path", "connection_id")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("was added successfully")).to_be_visible()
-    try:
-        customer = Customer.objects.create(name="Globex", connection_id="acme")
-        deliver()
-        assert xkit_crm.links(customer).get().record_id == "Opportunity:00001"
-        operator.goto("/admin/xkit_sandbox/record/")
-        expect(operator.get_by_text("Globex").first).to_be_visible()
-    finally:
-        models.ModelBinding.objects.all().delete()
-
-
-def test_a_failure_is_found_mended_and_replayed(
-    sandbox: Connection, customer: Customer, operator: Page
-) -> None:
-    action = EventAction.objects.get(event__slug="deal_created")
-    action.transformations = [{"field": "Name", "kind": "static", "value": "x" * 200}]
-    action.save()
-    deal: Deal = DealFactory.create(customer=customer, title="Apple")
-    deliver()
-    operator.goto("/admin/xkit_crm/invocation/?status__exact=failed")
-    operator.locator("#result_list tbody th a").click()
-    expect(operator.get_by_text("data value too large").first).to_be_visible()
-    operator.goto(address(action))
-    operator.locator('[name="rjf§0§kind"]').select_option("direct")
-    operator.locator('[name="rjf§0§key"]').fill("name")
-    operator.locator('[name="rjf§0§value"]').fill("")
-    operator.click("input[name=_save]")
-    expect(operator.get_by_text("was changed successfully")).to_be_visible()
-    operator.goto(address(Invocation.objects.get()))
-    operator.get_by_role("button", name="Replay").click()
-    expect(operator.get_by_text("1 invocation is queued again.")).to_be_visible()
-    deliver()
-    operator.reload()
-    expect(operator.locator(".xkit-status-succeeded").first).to_be_visible()
-    assert xkit_crm.links(deal).get().record_id == "Opportunity:00001"

@@ -14,7 +14,7 @@ from tests.factories import DealFactory
 from tests.products.models import Customer
 from xkit_crm import mappings
 from xkit_crm.admin.base import ReadOnlyAdmin
-from xkit_crm.models import APIKey, Connection, EventAction
+from xkit_crm.models import APIKey, Connection, EventAction, Invocation
 from xkit_crm.testing import deliver
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -44,6 +44,8 @@ def log(sandbox: Connection, customer: Customer) -> None:
 def screens() -> Iterator[str]:
     """The address of every screen: the lists, one row of each, a new one, and the pages."""
     yield reverse("admin:app_list", args=["xkit_crm"])
+    yield reverse("admin:xkit_crm_overview")
+    yield reverse("admin:xkit_crm_overview_of_one", args=["acme"])
     for model, its_admin in admin.site._registry.items():
         meta = model._meta
         if meta.app_label not in ("xkit_crm", "xkit_sandbox"):
@@ -54,6 +56,12 @@ def screens() -> Iterator[str]:
             yield reverse(f"{name}_change", args=[row.pk])
         if not isinstance(its_admin, ReadOnlyAdmin):
             yield reverse(f"{name}_add")
+    yield reverse("admin:xkit_crm_failures")
+    failed = Invocation.objects.get(status="failed")
+    for page in ("replay", "skip"):
+        yield reverse(f"admin:xkit_crm_invocation_{page}", args=[failed.pk])
+        yield reverse("admin:xkit_crm_invocation_repair_all", args=[page]) + "?status=trouble"
+    yield reverse("admin:xkit_crm_invocation_changelist") + "?status=nope&connection=nobody"
 
 
 def complaints(page: Page) -> list[tuple[str, list[str]]]:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Count
+
 from tests.chaos.journal import ROLLED_BACK, Change, Journal
 from tests.crm.state import POISON
 from tests.products.models import Deal
-from xkit_crm.models import Invocation, Lane, RecordLink
+from xkit_crm.models import Attempt, Invocation, Lane, RecordLink, Tally
 from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.overview.figures import of_all_time
 
 #: States that an invocation may end in; `failed` only of what the CRM refuses.
 ENDED = (
@@ -41,6 +44,7 @@ def violations(evidence: Evidence) -> list[str]:
     return [
         *_captured(evidence),
         *_settled(),
+        *_counted(),
         *_nothing_rolled_back(evidence),
         *_created_once(evidence),
         *_in_order(evidence),
@@ -79,6 +83,21 @@ def _settled() -> Iterator[str]:
         refused = invocation.error_code == "rejected_by_crm"
         if not refused or not any(POISON in str(payload.get("name")) for payload in said):
             yield f"invocation {invocation.pk} failed: {invocation.error}"
+
+
+def _counted() -> Iterator[str]:
+    """What was counted is what the log has: ended by state, and tries by outcome."""
+    figures = [*of_all_time(["provider"], Tally.objects.of_all()).values()]
+    for name, log, counted in (
+        ("ended", Invocation.objects.values_list("status"), [one.ended for one in figures]),
+        ("tries", Attempt.objects.values_list("outcome"), [one.tries for one in figures]),
+    ):
+        there = Counter(dict(log.order_by().annotate(Count("pk"))))
+        said = sum(counted, Counter())
+        if name == "ended":
+            said.subtract(sum((one.reopened for one in figures), Counter()))
+        if +said != there:
+            yield f"{name}: the log has {dict(there)}, counted were {dict(said)}"
 
 
 def _nothing_rolled_back(evidence: Evidence) -> Iterator[str]:

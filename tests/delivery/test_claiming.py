@@ -47,7 +47,7 @@ def store(*rows: Invocation) -> list[Invocation]:
 
 
 def claimed(size: int = 50, **named: Any) -> Window:
-    return claim("acme", Decisions(Connection.objects.get(pk="acme")), size=size, **named)
+    return claim("acme", Decisions("acme"), size=size, **named)
 
 
 def keys(window: Window) -> list[str]:
@@ -396,7 +396,7 @@ def test_what_stands_behind_an_unknown_one_goes_on_when_a_person_replays_it(
 
 
 def queries(size: int) -> int:
-    decisions = Decisions(Connection.objects.get(pk="acme"))
+    decisions = Decisions("acme")
     with CaptureQueriesContext(database) as captured:
         window = claim("acme", decisions, size=size)
     assert len(window.invocations) == size
@@ -447,7 +447,7 @@ def test_the_next_of_a_lane_are_found_without_reading_those_of_others(sandbox: C
     with database.cursor() as cursor:
         cursor.execute("ANALYZE xkit_crm_invocation")
     with CaptureQueriesContext(database) as captured:
-        claim(mine.pk, Decisions(mine), size=20)
+        claim(mine.pk, Decisions(mine.pk), size=20)
     statement = next(q["sql"] for q in captured if "ORDER BY due_at" in q["sql"])
     with database.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")

@@ -376,11 +376,11 @@ def test_who_decides_while_it_is_looked_at_is_not_overlooked(
     drop_amount()
     store = outcomes._store
 
-    def deciding(tries: Any) -> None:
+    def deciding(tries: Any, **named: Any) -> Any:
         if EventAction.objects.get(event__slug="deal_created").transformations != [NAME]:
             act("deal_created", transformations=[NAME])
             mappings.record(Connection.objects.get(pk="acme"))
-        store(tries)
+        return store(tries, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcomes, "_store", deciding)

@@ -100,7 +100,7 @@ def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
 ) -> None:
     waiting()
     with monkeypatch.context() as broken:
-        broken.setattr("xkit_crm.delivery.outcomes.insert_each", failing)
+        broken.setattr("xkit_crm.delivery.outcomes.inserting", failing)
         with pytest.raises(DatabaseError):
             drain("acme")
     assert states() == ["pending"]

@@ -1,13 +1,21 @@
-"""Doing again what failed, as the same invocation and with today's mapping."""
+"""What a person decides: to do it again, as the same invocation and by today's mapping, or not."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
-from tests.delivery.conftest import Misbehave, act, names, only, states
-from xkit_crm.delivery.replay import replay
-from xkit_crm.models import Connection, Invocation
+from tests.delivery.conftest import Misbehave, act, create, names, only, states
+from tests.factories import DealFactory, InvocationFactory
+from tests.products.models import Customer, Deal
+from xkit_crm import signals
+from xkit_crm.delivery.replay import Skipped, objection, replay, send_again, skip
+from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.providers.sandbox.models import Flow, Record
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
@@ -63,3 +71,218 @@ def test_a_replay_gets_all_its_tries_again(
     replay([failed])
     deliver()
     assert only().status == "succeeded"
+
+
+# -- which payload --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(sandbox: Connection, customer: Customer) -> Deal:
+    """A row whose change the CRM refused, with a payload that says Apple; the row says Pear by
+    now."""
+    deal: Deal = DealFactory.create(customer=customer, title="First")
+    deliver()
+    act("deal_updated", transformations=[{"field": "Name", "kind": "static", "value": "x" * 200}])
+    deal.title = "Apple"
+    deal.save()
+    deliver()
+    act("deal_updated", transformations=NAME)
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    return deal
+
+
+def failed() -> Invocation:
+    return Invocation.objects.select_related("event", "connection").get(status="failed")
+
+
+@pytest.mark.parametrize(("as_it_was", "written"), [(False, "Pear"), (True, "Apple")])
+def test_a_replay_writes_the_row_as_it_is_or_as_it_was(
+    refused: Deal, as_it_was: bool, written: str
+) -> None:
+    assert replay([failed()], as_it_was=as_it_was) == 1
+    deliver()
+    assert names() == [written]
+
+
+def test_the_last_replay_says_which_payload_is_sent(refused: Deal, misbehave: Misbehave) -> None:
+    again = failed()
+    replay([again])
+    Invocation.objects.filter(pk=again.pk).update(status="failed")
+    replay([again], as_it_was=True)
+    deliver()
+    assert names() == ["Apple"]
+
+
+def test_a_payload_that_its_event_refuses_is_never_sent_as_it_was(
+    sandbox: Connection, customer: Customer, settings: object
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "INVALID_PAYLOAD": "record"}  # type: ignore[attr-defined]
+    deal = DealFactory.create(customer=customer, title="x" * 100)
+    assert only().error_code == "payload_invalid"
+    assert replay([only()], as_it_was=True) == 0
+    Deal.objects.filter(pk=deal.pk).update(title="Short")
+    assert replay([only()]) == 1
+    deliver()
+    assert names() == ["Short"]
+
+
+def test_many_are_replayed_with_the_same_few_queries(sandbox: Connection) -> None:
+    def fail(count: int) -> list[int]:
+        made = InvocationFactory.create_batch(count, connection=sandbox, status="failed")
+        return [one.pk for one in made]
+
+    def cost(ids: list[int]) -> int:
+        with CaptureQueriesContext(database) as queries:
+            assert replay(ids) == len(ids)
+        return len(queries)
+
+    few, many = fail(2), fail(30)
+    assert cost(many) == cost(few)
+
+
+# -- what was delivered ---------------------------------------------------------------------------
+
+
+def test_an_update_that_was_delivered_can_be_sent_again(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    deal.title = "Pear"
+    deal.save()
+    deliver()
+    Record.objects.update(values={"Name": "Somebody else's"})
+    update = Invocation.objects.select_related("event", "connection").latest("id")
+    assert objection(update) == ""
+    assert send_again(update)
+    deliver()
+    assert names() == ["Pear"]
+    assert states() == ["succeeded", "succeeded"]
+
+
+def test_a_create_that_was_delivered_becomes_an_update_of_its_record(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    assert send_again(only())
+    deliver()
+    assert names() == ["Pear"]
+    assert (only().status, only().event.slug) == ("succeeded", "deal_updated")
+
+
+def test_a_create_makes_no_second_record_though_its_link_goes_meanwhile(
+    sandbox: Connection, customer: Customer
+) -> None:
+    DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    assert send_again(only())
+    RecordLink.objects.all().delete()
+    deliver()
+    assert names() == ["Apple"]
+
+
+def test_a_create_of_no_row_is_never_sent_again(sandbox: Connection) -> None:
+    made = create("Apple")
+    assert "a second one must not be" in objection(made)
+    assert not send_again(made)
+    deliver()
+    assert names() == ["Apple"]
+
+
+def test_what_a_workflow_did_is_not_done_again(sandbox: Connection, flow: Flow) -> None:
+    deferred = create("Apple")
+    assert deferred.status == "deferred"
+    assert "once more" in objection(deferred)
+    assert not send_again(deferred)
+
+
+def test_what_waits_joined_another_or_deleted_its_record_is_not_replayed(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Pear"
+    deal.save()
+    deal.title = "Plum"
+    deal.save()
+    waiting = Invocation.objects.select_related("event", "connection").latest("id")
+    assert objection(waiting) == "It is not done yet."
+    deliver()
+    waiting.refresh_from_db()
+    assert waiting.status == "superseded"
+    assert "joined another" in objection(waiting)
+    deal.delete()
+    deliver()
+    deleted = Invocation.objects.select_related("event", "connection").latest("id")
+    assert (deleted.status, objection(deleted)) == ("succeeded", "Its record is deleted.")
+    assert not send_again(deleted)
+
+
+# -- skipping -------------------------------------------------------------------------------------
+
+
+def test_what_failed_and_what_waits_can_be_skipped_and_is_sent_no_more(
+    sandbox: Connection,
+) -> None:
+    waiting = create("Waits", wait=False)
+    (failed,) = InvocationFactory.create_batch(1, connection=sandbox, status="failed")
+    assert skip([waiting, failed]) == Skipped(2)
+    deliver()
+    assert states() == ["skipped", "skipped"]
+    assert names() == []
+    waiting.refresh_from_db()
+    assert waiting.error is not None
+    assert waiting.error.message == "Somebody decided to skip it."
+
+
+def test_what_was_skipped_can_be_replayed(sandbox: Connection) -> None:
+    waiting = create("Apple", wait=False)
+    skip([waiting])
+    replay([waiting])
+    deliver()
+    assert names() == ["Apple"]
+
+
+def test_what_is_done_or_being_sent_is_not_skipped(sandbox: Connection) -> None:
+    done = create("Apple")
+    (running,) = InvocationFactory.create_batch(1, connection=sandbox, status="running")
+    assert skip([done, running]) == Skipped(0)
+    assert states() == ["succeeded", "running"]
+
+
+def test_what_waits_behind_a_skipped_one_goes_on(sandbox: Connection, customer: Customer) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    create_event = only()
+    deal.title = "Pear"
+    deal.save()
+    Invocation.objects.filter(pk=create_event.pk).update(status="unknown")
+    deliver()
+    assert skip([create_event]).left == 1  # it may have made a record of which nobody knows
+    xkit_crm.link(deal, sandbox, create("In the CRM").record.id)  # type: ignore[union-attr]
+    assert skip([create_event]).count == 1
+    deliver()
+    assert names() == ["Pear"]
+
+
+def test_a_create_that_may_have_been_made_and_waits_again_is_not_skipped(
+    sandbox: Connection, customer: Customer
+) -> None:
+    DealFactory.create(customer=customer)
+    Invocation.objects.update(doubtful=True)
+    assert skip([only()]) == Skipped(0, left=1)
+
+
+def test_the_product_hears_of_what_is_skipped(
+    sandbox: Connection, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[str] = []
+
+    def on_finished(invocation: Invocation, **_: object) -> None:
+        heard.append(invocation.status)
+
+    signals.invocation_finished.connect(on_finished)
+    with django_capture_on_commit_callbacks(execute=True):
+        skip([create("Apple", wait=False)])
+    assert heard == ["skipped"]

@@ -18,7 +18,7 @@ from tests.products.models import Customer, Deal, Plain, Twin
 from tests.sync.test_capture import fired, rebound
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection, CRMObject, EventDefinition, ModelBinding
-from xkit_crm.sync import bindings
+from xkit_crm.sync import binding, bindings
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +101,7 @@ def test_a_generated_column_watches_every_column() -> None:
         class Meta:
             app_label = "shouts"
 
-    watched = bindings._watched(Shout, ["loud"], watch=None, watch_all=False)
+    watched = binding._watched(Shout, ["loud"], watch=None, watch_all=False)
     assert "name" in watched
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
+from django.conf import settings
+from django.test import override_settings
+from django.utils import timezone
 
 import xkit_crm
+from tests.delivery.conftest import names
 from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import BigDeal, Customer, Deal, DealProxy, Plain
 from xkit_crm import signals
+from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import (
     ConfigurationError,
     UnknownConnection,
@@ -15,6 +24,13 @@ from xkit_crm.exceptions import (
     UnknownRecord,
 )
 from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.sandbox import records
+from xkit_crm.providers.sandbox.models import Misbehaviour, Org
+from xkit_crm.providers.sandbox.provider import SandboxProvider
+from xkit_crm.sync import digests, links
+from xkit_crm.sync.findings import State
+from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -135,3 +151,135 @@ def test_an_event_fired_by_hand_links_its_record_to_a_row(sandbox: Connection, d
     made = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "x"}, instance=deal)
     assert made.record is not None
     assert xkit_crm.links(deal).get().record_id == made.record.id
+
+
+# -- linking to another record, and unlinking -----------------------------------------------------
+
+
+@pytest.fixture
+def delivered(sandbox: Connection, customer: Customer) -> Deal:
+    """A row that the CRM has in full."""
+    deal: Deal = DealFactory.create(customer=customer, title="Ours")
+    deliver()
+    deal.views += 1
+    deal.save()
+    deliver()
+    return deal
+
+
+@contextmanager
+def outage() -> Iterator[None]:
+    """The CRM is down for one try of what is saved in the block; the next one is due then."""
+    org = Org.objects.get(slug="acme")
+    down = Misbehaviour.objects.create(org=org, kind="unavailable")
+    with override_settings(XKIT_CRM={**settings.XKIT_CRM, "RETRY_BASE": 600}):
+        yield
+        deliver()
+    down.delete()
+    assert Invocation.objects.filter(status="pending").update(due_at=timezone.now()) == 1
+
+
+def test_what_was_written_to_one_record_says_nothing_of_another(delivered: Deal) -> None:
+    assert reconcile([Deal])[0].counts == {State.IN_STEP: 1}
+    link = xkit_crm.link(delivered, "acme", record())
+    assert (link.delivered, link.written) == ({}, {})
+    assert reconcile([Deal])[0].counts == {State.DIFFERS: 1}
+
+
+def test_linking_to_the_same_record_forgets_nothing(delivered: Deal) -> None:
+    before = xkit_crm.links(delivered).get()
+    xkit_crm.link(delivered, "acme", before.record_id)
+    after = xkit_crm.links(delivered).get()
+    assert (after.delivered, after.written) == (before.delivered, before.written)
+
+
+def test_what_was_erased_of_a_row_stays_erased_when_it_is_linked_to_another(
+    delivered: Deal,
+) -> None:
+    xkit_crm.erase(delivered)
+    xkit_crm.link(delivered, "acme", record())
+    assert xkit_crm.links(delivered).get().delivered == digests.FORGOTTEN
+
+
+def test_a_change_that_waits_goes_to_the_record_that_the_row_is_linked_to_by_then(
+    delivered: Deal,
+) -> None:
+    theirs = record("Theirs")
+    with outage():
+        delivered.title = "Renamed"
+        delivered.save()
+    assert Invocation.objects.latest("id").record_id == "Opportunity:00001"
+    xkit_crm.link(delivered, "acme", theirs)
+    deliver()
+    assert names() == ["Ours", "Renamed"]
+
+
+def test_a_failed_change_is_replayed_on_the_record_that_the_row_is_linked_to_by_then(
+    delivered: Deal,
+) -> None:
+    org = Org.objects.get(slug="acme")
+    records.delete_record(org, RecordRef.parse("Opportunity:00001"))
+    delivered.title = "Renamed"
+    delivered.save()
+    deliver()
+    failed = Invocation.objects.latest("id")
+    assert (failed.status, failed.error_code) == ("failed", "unknown_record")
+    xkit_crm.link(delivered, "acme", record("Theirs"))
+    replay([failed])
+    deliver()
+    assert names() == ["Renamed"]
+
+
+def test_what_an_event_fired_by_hand_names_is_not_changed_by_a_link(delivered: Deal) -> None:
+    theirs = record("Theirs")
+    named: dict[str, Any] = {"record": theirs, "instance": delivered, "wait": False}
+    with outage():
+        xkit_crm.invoke("acme", "opportunity", "deal_updated", {"name": "By hand"}, **named)
+    deliver()
+    assert names() == ["Ours", "By hand"]
+
+
+def test_an_unlinked_row_is_created_again_by_its_next_change(delivered: Deal) -> None:
+    links.unlink(xkit_crm.links(delivered).get())
+    assert not xkit_crm.links(delivered).exists()
+    assert names() == ["Ours"]
+    delivered.title = "Ours again"
+    delivered.save()
+    deliver()
+    assert names() == ["Ours", "Ours again"]
+    assert xkit_crm.links(delivered).get().record_id == "Opportunity:00002"
+
+
+def test_the_delete_of_an_unlinked_row_leaves_the_record_alone(delivered: Deal) -> None:
+    with outage():
+        delivered.delete()
+    links.unlink(RecordLink.objects.get())
+    deliver()
+    assert (names(), Invocation.objects.latest("id").status) == (["Ours"], "skipped")
+
+
+def test_a_link_that_was_changed_meanwhile_is_not_taken_away(delivered: Deal) -> None:
+    seen = xkit_crm.links(delivered).get()
+    xkit_crm.link(delivered, "acme", record())
+    assert not links.unlink(seen)
+    assert xkit_crm.links(delivered).exists()
+    assert not links.unlink(seen)
+
+
+def test_what_was_written_to_the_old_record_is_not_taken_for_the_new_ones(
+    delivered: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = record("Theirs")
+    update = SandboxProvider.update
+
+    def meanwhile(self: SandboxProvider, *args: object) -> None:
+        update(self, *args)  # type: ignore[arg-type]
+        xkit_crm.link(delivered, "acme", theirs)
+
+    monkeypatch.setattr(SandboxProvider, "update", meanwhile)
+    delivered.title = "Renamed"
+    delivered.save()
+    deliver()
+    link = xkit_crm.links(delivered).get()
+    assert (link.record_id, link.delivered, link.written) == (theirs, {}, {})
+    assert Invocation.objects.latest("id").status == "succeeded"

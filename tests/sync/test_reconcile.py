@@ -24,7 +24,8 @@ from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.sync.drift import ChangedBy
-from xkit_crm.sync.reconcile import ReconcileResult, State, reconcile
+from xkit_crm.sync.findings import ReconcileResult, State
+from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.sync.reconcile_deep import DeepResult, Drift, reconcile_deep
 from xkit_crm.sync.reconcile_deep import State as Deep
 

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory
+from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal
+from tests.sync.test_capture import rebound
 from xkit_crm.models import Connection, Invocation
 
 pytestmark = pytest.mark.django_db
@@ -112,6 +114,13 @@ class SetWise(World):
             change(**(columns or {}))
 
 
+class Noted(DealSync):
+    """Rows come under it, and leave it, as their note is changed."""
+
+    condition = [{"path": "note", "operator": "one_of", "value": ["a", "b"]}]
+
+
+@pytest.mark.parametrize("sync", [DealSync, Noted])
 @settings(
     max_examples=60,
     deadline=None,
@@ -119,10 +128,12 @@ class SetWise(World):
 )
 @given(operations=operations)
 def test_set_wise_capture_tells_what_single_saves_tell(
-    connection: Connection, operations: list[tuple[str, str, Any, Any]]
+    connection: Connection,
+    sync: type[xkit_crm.ModelSync],
+    operations: list[tuple[str, str, Any, Any]],
 ) -> None:
     # Rolled back by hand, so that one example leaves nothing to the next.
-    with transaction.atomic():
+    with rebound(sync), transaction.atomic():
         ConnectionFactory.create(id="second")
         one = OneByOne(CustomerFactory.create(connection_id="acme"))
         many = SetWise(CustomerFactory.create(connection_id="second"))

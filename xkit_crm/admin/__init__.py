@@ -1,4 +1,7 @@
-"""The Django admin: one file per area. It shows and edits rows, and calls the layer below."""
+"""The Django admin: one file per area. It shows and edits rows, and calls the layer below.
+
+`CRMRecordsMixin` is for a product's own admin classes.
+"""
 
 from xkit_crm.admin import (
     bindings,
@@ -9,9 +12,12 @@ from xkit_crm.admin import (
     keys,
     mappings,
     notifications,
+    record_links,
 )
+from xkit_crm.admin.crm_records import CRMRecordsMixin
 
 __all__ = [
+    "CRMRecordsMixin",
     "bindings",
     "connections",
     "definition_history",
@@ -20,4 +26,5 @@ __all__ = [
     "keys",
     "mappings",
     "notifications",
+    "record_links",
 ]

@@ -54,7 +54,7 @@ class XkitAdmin(Permitted, ModelAdmin):
     """A page in our own dress, in the plain admin or in django-unfold's."""
 
     class Media:
-        css = {"all": ["xkit_crm/admin.css"]}
+        css = {"all": ["xkit_crm/records.css", "xkit_crm/admin.css"]}
         js = ["xkit_crm/admin.js"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
@@ -107,7 +107,7 @@ class NamedFormSet(BaseInlineFormSet):
 class XkitInline(Permitted, TabularInline):
     """Rows below what they belong to."""
 
-    formset = NamedFormSet
+    formset: type[BaseInlineFormSet] = NamedFormSet
     extra = 0
 
 

@@ -1,26 +1,27 @@
-"""Connections, their lanes, and the record links in them."""
+"""Connections, and their lanes."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.contrib.admin.utils import quote
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge, link_to_row
+from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge
+from xkit_crm.admin.overview import OverviewPages
 from xkit_crm.connections import propose_mapping, set_status
 from xkit_crm.delivery import lanes, shadow
 from xkit_crm.exceptions import XkitError
-from xkit_crm.models import Connection, Lane, ObjectMapping, RecordLink
+from xkit_crm.models import Connection, Lane, ObjectMapping
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.permissions import MANAGE_CREDENTIALS, OPERATE, may
-from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import available
 
 
@@ -63,7 +64,7 @@ class MappingInline(ReadOnlyInline):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(XkitAdmin):
+class ConnectionAdmin(OverviewPages, XkitAdmin):
     """Operators change a connection; who makes, deletes or authorises one needs more."""
 
     permission = OPERATE
@@ -147,9 +148,12 @@ class ConnectionAdmin(XkitAdmin):
     def log(self, connection: Connection) -> str:
         query = f"?connection__id__exact={connection.pk}"
         return format_html(
-            '<a href="{}{}">{}</a> · <a href="{}{}">{}</a> · <a href="{}{}">{}</a>',
+            '<a href="{}">{}</a> · <a href="{}?{}">{}</a> · <a href="{}{}">{}</a> · '
+            '<a href="{}{}">{}</a>',
+            reverse("admin:xkit_crm_overview_of_one", args=[quote(connection.pk)]),
+            _("overview"),
             reverse("admin:xkit_crm_invocation_changelist"),
-            query,
+            urlencode({"connection": connection.pk}),
             _("invocations"),
             reverse("admin:xkit_crm_recordlink_changelist"),
             query,
@@ -232,41 +236,3 @@ class LaneAdmin(ReadOnlyAdmin):
         for lane in chosen:
             lanes.resume(lane.pk)
             self.log_change(request, lane, "Resumed.")
-
-
-class RecordLinkForm(forms.ModelForm):
-    def clean_record_id(self) -> str:
-        try:
-            return str(RecordRef.parse(self.cleaned_data["record_id"]))
-        except XkitError as error:
-            raise forms.ValidationError(str(error)) from error
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        content_type, pk = cleaned.get("content_type"), cleaned.get("object_pk")
-        model = content_type.model_class() if content_type else None
-        if model is not None and pk and not self._there_is(model, pk):
-            self.add_error("object_pk", _("There is no such row."))
-        return cleaned
-
-    def _there_is(self, model: type[Model], pk: str) -> bool:
-        try:
-            return bool(model._base_manager.filter(pk=pk).exists())
-        except (TypeError, ValueError, ValidationError):
-            return False
-
-
-@admin.register(RecordLink)
-class RecordLinkAdmin(XkitAdmin):
-    permission = OPERATE
-    form = RecordLinkForm
-    list_display = ["record_id", "row", "crm_object", "connection", "created_at"]
-    list_filter = ["crm_object", ("content_type", admin.RelatedOnlyFieldListFilter)]
-    list_select_related = ["connection", "crm_object", "content_type"]
-    search_fields = ["record_id", "object_pk", "connection__id"]
-    autocomplete_fields = ["connection", "crm_object"]
-    fields = ["connection", "crm_object", "content_type", "object_pk", "record_id"]
-
-    @admin.display(description=_("row"))
-    def row(self, link: RecordLink) -> str:
-        return link_to_row(link.content_type, link.object_pk)

@@ -10,16 +10,23 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, may
+from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, SEE_PAYLOADS, may
 
 #: Label, the name of its page in the admin (behind `xkit_crm_`), and what lets somebody see it.
 SCREENS: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (
+        _("Overview"),
+        "overview",
+        ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
+    ),
     (_("Invocations"), "invocation_changelist", ("xkit_crm.view_invocation",)),
+    (_("Failures"), "failures", ("xkit_crm.view_invocation",)),
     (
         _("Connections"),
         "connection_changelist",
         ("xkit_crm.view_connection", OPERATE, MANAGE_CREDENTIALS),
     ),
+    (_("Try an event"), "invocation_try", (SEE_PAYLOADS,)),
     (_("Record links"), "recordlink_changelist", ("xkit_crm.view_recordlink", OPERATE)),
     (_("Definitions"), "crmobject_changelist", ("xkit_crm.view_crmobject", DEFINE)),
     (_("Bindings"), "modelbinding_changelist", ("xkit_crm.view_modelbinding", DEFINE)),

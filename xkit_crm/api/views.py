@@ -111,7 +111,12 @@ class XkitView(APIView):
     def handle_exception(self, raised: Exception) -> Response:
         error = as_xkit_error(raised)
         if error is None or (error.status >= 500 and not isinstance(error, CRMError)):
-            logger.error("Request %s failed.", self.request_id, exc_info=raised)
+            logger.error(
+                "Request %s failed.",
+                self.request_id,
+                exc_info=raised,
+                extra={"request_id": self.request_id},
+            )
         if error is None:
             error = XkitError(
                 "Something went wrong on our side.",

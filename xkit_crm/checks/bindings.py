@@ -19,43 +19,49 @@ if TYPE_CHECKING:
 @register("xkit_crm")
 def check_bindings(**_: object) -> list[CheckMessage]:
     """Every binding from code can work."""
-    from xkit_crm.models import Invocation
-    from xkit_crm.sync.bindings import ModelSync, registered
-    from xkit_crm.sync.payloads import path_problem
+    from xkit_crm.sync.bindings import registered
 
-    found: list[CheckMessage] = []
-    for binding in registered():
-        sync = getattr(binding.get_connections, "__self__", None)
-        if getattr(type(sync), "get_connections", None) is ModelSync.get_connections:
-            found.append(
-                error(
-                    "E010",
-                    f"{binding.origin} doesn't say which connections a row goes to.",
-                    "Define get_connections(self, instance).",
-                )
-            )
-        for key, path in binding.paths.items():
-            if problem := path_problem(path, binding.model):
-                found.append(
-                    error(
-                        "E013",
-                        f"{binding.origin} can't fill {key}: {problem}.",
-                        f"Correct the path {path!r}.",
-                    )
-                )
-        if _database(binding.model) != router.db_for_write(Invocation):
-            found.append(
-                warning(
-                    "W003",
-                    f"{binding.model._meta.label} is stored in another database than the outbox, "
-                    "so its events can't be captured in the same transaction.",
-                    "Route the xkit_crm app to the database of the bound models. Until then a "
-                    "crash between the two commits loses an event.",
-                )
-            )
+    found = [message for binding in registered() for message in mistakes_of(binding)]
     for model in dict.fromkeys(binding.model for binding in registered()):
         found += _not_captured_set_wise(model)
     return found
+
+
+def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
+    """What is wrong with a binding, as far as the models tell."""
+    from xkit_crm.models import Invocation
+    from xkit_crm.sync import conditions
+    from xkit_crm.sync.bindings import ModelSync
+    from xkit_crm.sync.payloads import path_problem
+
+    sync = getattr(binding.get_connections, "__self__", None)
+    if getattr(type(sync), "get_connections", None) is ModelSync.get_connections:
+        yield error(
+            "E010",
+            f"{binding.origin} doesn't say which connections a row goes to.",
+            "Define get_connections(self, instance).",
+        )
+    for key, path in binding.paths.items():
+        if problem := path_problem(path, binding.model):
+            yield error(
+                "E013",
+                f"{binding.origin} can't fill {key}: {problem}.",
+                f"Correct the path {path!r}.",
+            )
+    for wrong in conditions.problems([rule.as_data() for rule in binding.rules], binding.model):
+        yield error(
+            "E021",
+            f"The condition of {binding.origin} can't be asked: {wrong}.",
+            "Correct that rule.",
+        )
+    if _database(binding.model) != router.db_for_write(Invocation):
+        yield warning(
+            "W003",
+            f"{binding.model._meta.label} is stored in another database than the outbox, "
+            "so its events can't be captured in the same transaction.",
+            "Route the xkit_crm app to the database of the bound models. Until then a "
+            "crash between the two commits loses an event.",
+        )
 
 
 def _not_captured_set_wise(model: type[models.Model]) -> Iterator[CheckMessage]:
@@ -80,43 +86,59 @@ def check_definitions(*, databases: Any = None, **_: object) -> list[CheckMessag
     Warnings, not errors: `migrate` runs these checks too, and a deployment migrates before it
     loads the definitions that its new code needs.
     """
-    from xkit_crm import catalogue
     from xkit_crm.models import CRMObject
-    from xkit_crm.sync.bindings import MOMENTS, registered
+    from xkit_crm.sync.bindings import from_code
 
     database = router.db_for_read(CRMObject)
     if database not in (databases or ()) or not _is_migrated(database, CRMObject):
         return []
-    found: list[CheckMessage] = []
-    for binding in registered():
-        found += _keys_of_no_event(binding)
-        for moment, wanted in MOMENTS.items():
-            slug = getattr(binding, moment)
-            if not slug or catalogue.is_switched_off(binding.crm_object, slug):
-                continue
-            try:
-                event = catalogue.event(binding.crm_object, slug)
-            except XkitError as raised:
-                found.append(warning("W011", f"{binding.origin}: {raised.message}", raised.hint))
-                continue
-            if event.type != wanted:
-                found.append(
-                    warning(
-                        "W014",
-                        f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
-                        f"Name an event of type {wanted}.",
-                    )
-                )
-            required = {k for k, d in event.payload_schema.items() if d.get("required")}
-            if absent := sorted(required - {key for key, _ in binding.payload}):
-                found.append(
-                    warning(
-                        "W012",
-                        f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
-                        "Add the keys to its payload.",
-                    )
-                )
-    return found
+    found = [message for binding in from_code() for message in misnamed_by(binding)]
+    return [*found, *_broken_rows()]
+
+
+def misnamed_by(binding: Binding) -> Iterator[CheckMessage]:
+    """Where a binding doesn't fit the events that are defined."""
+    from xkit_crm import catalogue
+    from xkit_crm.sync.bindings import MOMENTS
+
+    yield from _keys_of_no_event(binding)
+    for moment, wanted in MOMENTS.items():
+        slug = getattr(binding, moment)
+        if not slug or catalogue.is_switched_off(binding.crm_object, slug):
+            continue
+        try:
+            event = catalogue.known_event(binding.crm_object, slug)
+        except XkitError as raised:
+            yield warning("W011", f"{binding.origin}: {raised.message}", raised.hint)
+            continue
+        if event.type != wanted:
+            yield warning(
+                "W014",
+                f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
+                f"Name an event of type {wanted}.",
+            )
+        required = {k for k, d in event.payload_schema.items() if d.get("required")}
+        if absent := sorted(required - {key for key, _ in binding.payload}):
+            yield warning(
+                "W012",
+                f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
+                "Add the keys to its payload.",
+            )
+
+
+def _broken_rows() -> Iterator[CheckMessage]:
+    """Bindings of the admin that can't be in force, since their model or events were changed."""
+    from xkit_crm.models import ModelBinding
+    from xkit_crm.sync.model_bindings import problems_of
+
+    rows = ModelBinding.objects.filter(active=True)
+    for row in rows.select_related("model", "crm_object", "on_create", "on_update", "on_delete"):
+        if problems := list(problems_of(row)):
+            yield warning(
+                "W022",
+                f"The model binding {row} is broken: {'; '.join(map(str, problems))}.",
+                "Mend it in the admin under Bindings, or switch it off there.",
+            )
 
 
 def _keys_of_no_event(binding: Binding) -> Iterator[CheckMessage]:

@@ -56,6 +56,7 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "BREAKER_PAUSE_MAX": ((timedelta,), "a timedelta"),
     "KEEP_SUCCEEDED": ((timedelta, type(None)), "a timedelta or None"),
     "KEEP_FAILED": ((timedelta, type(None)), "a timedelta or None"),
+    "KEEP_TALLIES": ((timedelta,), "a timedelta"),
     "LINK_ORIGINS": ((list, tuple), "a list of origins"),
     "LINK_TOKEN_AGE": ((timedelta,), "a timedelta"),
     "LINK_SESSION_AGE": ((timedelta,), "a timedelta"),
@@ -64,6 +65,8 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "LINK_NAME": ((str,), "a string"),
     "REFRESH_INTERVAL": ((int, float, type(None)), "a number of seconds or None"),
     "WEBHOOK": ((dict, type(None)), "a dict or None"),
+    "METRICS_TOKEN": ((str,), "a string"),
+    "METRICS_CONNECTIONS": ((bool,), "True or False"),
     "REMOTE": ((dict, type(None)), "a dict or None"),
 }
 

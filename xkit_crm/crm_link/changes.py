@@ -15,6 +15,7 @@ from xkit_crm.mapping import documents
 from xkit_crm.mapping.transformations import ActionType, WriteMode
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider, RemoteField, RemoteObject
+from xkit_crm.records import Preview, written
 
 _Answer = TypeVar("_Answer")
 
@@ -184,18 +185,10 @@ class Line:
     changed: bool
 
 
-def lines(
-    values: Mapping[str, Any], current: Mapping[str, Any] | None, fields: Mapping[str, RemoteField]
-) -> Iterator[Line]:
+def lines(preview: Preview, fields: Mapping[str, RemoteField]) -> Iterator[Line]:
     """What would be sent, beside what is there."""
-    for name, value in values.items():
-        remote = fields.get(name)
-        there = None if current is None else current.get(name)
-        kind = str(remote.type) if remote else ""
+    for found in written(preview, fields):
+        now = "" if found.now is None else shown(found.now, found.type)
         yield Line(
-            remote.label if remote else name,
-            name,
-            "" if there is None else shown(there, kind),
-            shown(value, kind),
-            current is not None and there != value,
+            found.label, found.name, now, shown(found.then, found.type), changed=found.changed
         )

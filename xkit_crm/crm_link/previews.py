@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import models
 from django.utils.translation import gettext as _
 
-from xkit_crm import catalogue, mappings, schema
+from xkit_crm import catalogue, logs, mappings, schema
 from xkit_crm.crm_link import changes, wording
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.exceptions import (
@@ -25,17 +24,14 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.mapping.fitting import described
 from xkit_crm.mapping.transformations import ActionType
-from xkit_crm.models import Connection, RecordLink
+from xkit_crm.models import Connection
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import Provider, RecordRef
-from xkit_crm.records import Preview, preview_of
-from xkit_crm.sync import bindings, payloads
+from xkit_crm.records import preview_of
+from xkit_crm.sync import examples
 
 logger = logging.getLogger(__name__)
-
-#: Recent rows that are offered, and that are looked through for some of this connection.
-RECENT, LOOKED_AT = 5, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +76,6 @@ class Tried:
     errors: tuple[str, ...] = field(default=())
 
 
-def recent(event: catalogue.Event, connection: Connection) -> list[tuple[str, str]]:
-    """The newest rows of the product that fire this event in this connection: key and name."""
-    found = []
-    for binding in _bindings(event):
-        newest = binding.model._default_manager.order_by("-pk")[:LOOKED_AT]
-        mine = [row for row in newest if connection.pk in binding.connection_ids(row)]
-        found += [(f"{binding.model._meta.label_lower}:{row.pk}", str(row)) for row in mine]
-    return found[:RECENT]
-
-
-def _bindings(event: catalogue.Event) -> list[bindings.Binding]:
-    return [
-        binding
-        for binding in bindings.registered()
-        if binding.crm_object == event.crm_object
-        and event.slug in (binding.on_create, binding.on_update, binding.on_delete)
-    ]
-
-
 def asked(
     data: Mapping[str, Any],
     event: catalogue.Event,
@@ -111,8 +88,8 @@ def asked(
     record_id = str(data.get("record", "")).strip()
     if row != "sample" and not text:
         row = row or (offered[0][0] if offered else "")
-        if row in dict(offered):
-            return _of_row(row, event, connection)
+        if row in dict(offered) and (found := _of_row(row, event, connection)):
+            return found
     if not text:
         payload = schema.sample(event.payload_schema)
         return Asked(payload, _pretty(payload), record_id, "sample", made_up=True)
@@ -127,21 +104,12 @@ def asked(
     return Asked(payload if not told else {}, text, record_id, "sample", told)
 
 
-def _of_row(row: str, event: catalogue.Event, connection: Connection) -> Asked:
-    label, _colon, pk = row.partition(":")
-    binding = next(b for b in _bindings(event) if b.model._meta.label_lower == label)
-    instance: models.Model = binding.model._default_manager.get(pk=pk)
-    payload, problems = payloads.build(event, binding.payload, instance)
-    link = RecordLink.objects.filter(
-        connection=connection,
-        object_pk=pk,
-        crm_object__slug=event.crm_object,
-        content_type__app_label=binding.model._meta.app_label,
-        content_type__model=binding.model._meta.model_name,
-    ).first()
-    return Asked(
-        payload, _pretty(payload), link.record_id if link else "", row, tuple(map(str, problems))
-    )
+def _of_row(row: str, event: catalogue.Event, connection: Connection) -> Asked | None:
+    found = examples.example(row, event, connection)
+    if found is None:
+        return None  # deleted since it was offered
+    told = tuple(map(str, found.problems))
+    return Asked(found.payload, _pretty(found.payload), found.record_id, row, told)
 
 
 def values(event: catalogue.Event, payload: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -202,17 +170,11 @@ def show(
     return Shown(
         found.action,
         found.target,
-        tuple(changes.lines(_values(found), found.current, fields)),
+        tuple(changes.lines(found, fields)),
         tuple(problems),
         decision=decision,
         values=found.values,
     )
-
-
-def _values(found: Preview) -> dict[str, Any]:
-    if found.criteria:
-        return {c["field"]: f"{c['operator']} {c['value']}" for c in found.criteria}
-    return found.values
 
 
 def carry_out(
@@ -229,7 +191,13 @@ def carry_out(
     decision, values = planned.decision, planned.values
     assert decision is not None
     key = str(new_uuid())
-    logger.info("Connection %s: %s is tried out by hand (%s).", connection.pk, event.slug, key)
+    logger.info(
+        "Connection %s: %s is tried out by hand (%s).",
+        connection.pk,
+        event.slug,
+        key,
+        extra={**logs.of(connection.pk), "event": event.slug},
+    )
     try:
         ref = RecordRef.parse(asked.record_id) if asked.record_id else None
         values = preview_of(

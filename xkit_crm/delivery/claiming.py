@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue, signals
 from xkit_crm.conf import settings
-from xkit_crm.delivery import statements
+from xkit_crm.delivery import statements, tallies
 from xkit_crm.delivery.decisions import Decisions
 from xkit_crm.delivery.folding import Stage, Waiting, fold
 from xkit_crm.delivery.rows import update_each
@@ -122,6 +122,7 @@ def unfold(invocation: Invocation) -> int:
             due_at=timezone.now(),
         )
         Invocation.objects.filter(pk=invocation.pk).update(folded=None)
+        tallies.reopened({(invocation.connection_id, InvocationStatus.SUPERSEDED): restored})
     invocation.folded = None
     return restored
 
@@ -150,7 +151,7 @@ def _fold(connection_id: str, keys: set[str], decisions: Decisions) -> tuple[dic
     while True:
         rows = list(_open(connection_id, keys))
         stages = _stages(rows, decisions)
-        done = _write_down(stages)
+        done = _write_down(stages, connection_id)
         settled += done
         # A long queue is folded part by part; what can't be folded stays as it is.
         if len(rows) < GROUP or not done:
@@ -193,7 +194,7 @@ def _stages(rows: Iterable[_Open], decisions: Decisions) -> list[Stage]:
     return [stage for of_one in by_record.values() for stage in fold(of_one, decisions.kind)]
 
 
-def _write_down(stages: Iterable[Stage]) -> int:
+def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
     """Store what was folded; gives how many invocations are settled by it."""
     stages = [stage for stage in stages if stage.changed or stage.superseded or stage.skipped]
     if not stages:
@@ -228,12 +229,18 @@ def _write_down(stages: Iterable[Stage]) -> int:
             )
         )
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        update_each(Invocation, superseded)
+        joined = update_each(Invocation, superseded)
         update_each(Invocation, heads)
-        Invocation.objects.filter(pk__in=skipped, status=InvocationStatus.PENDING).update(
+        dropped = Invocation.objects.filter(pk__in=skipped, status=InvocationStatus.PENDING).update(
             status=InvocationStatus.SKIPPED, finished_at=now
         )
-        _tell([criteria["id"] for criteria, _ in superseded] + skipped)
+        tallies.ended(
+            {
+                (connection_id, InvocationStatus.SUPERSEDED): joined,
+                (connection_id, InvocationStatus.SKIPPED): dropped,
+            }
+        )
+        tell_ended([criteria["id"] for criteria, _ in superseded] + skipped)
     return len(superseded) + len(skipped)
 
 
@@ -252,9 +259,9 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> i
     return update_each(Invocation, later)
 
 
-def _tell(ids: list[int]) -> None:
-    """Say that these have ended, where anybody listens."""
-    if not ids or not signals.invocation_finished.receivers:
+def tell_ended(ids: list[int]) -> None:
+    """Say that these have come to their end, where anybody listens."""
+    if not ids or not signals.invocation_finished.has_listeners(Invocation):
         return
     for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):
         signals.send_on_commit(

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from xkit_crm import catalogue
 from xkit_crm.delivery.folding import Kind
 from xkit_crm.exceptions import (
     MappingIncomplete,
@@ -26,7 +28,7 @@ from xkit_crm.mapping.transformations import (
     parse_action,
     parse_object_map,
 )
-from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition
+from xkit_crm.models import Connection, CRMObject, EventAction, EventDefinition, ObjectMapping
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Provider, RecordRef, RemoteField, Workflow
@@ -113,46 +115,50 @@ class Decision:
 
 
 class Decisions:
-    """What a customer decided, read once for all that is carried out in a short while."""
+    """What a customer decided, read once for all that is carried out while it stays as it is."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self._parsed: dict[int, Decision | MappingIncomplete] = {}
-        self._kinds: dict[int, Kind] | None = None
+    def __init__(self, connection_id: str) -> None:
+        self.connection_id = connection_id
+        #: By the event's id: the definition that it was parsed for, and None where the customer
+        #: has still to decide.
+        self._parsed: dict[int, tuple[EventDefinition, Decision | None]] = {}
+        self._actions: dict[int, str] | None = None
 
     def of(self, event: EventDefinition) -> Decision:
         """The decision for an event; raises `MappingIncomplete` where there is none."""
-        found = self._parsed.get(event.pk)
+        known, found = self._parsed.get(event.pk, (None, None))
+        # A definition that was changed is another object in memory.
+        if known is not event:
+            found = _decision(self.connection_id, event)
+            self._parsed[event.pk] = event, found
         if found is None:
-            try:
-                found = decision_for(self.connection, event)
-            except MappingIncomplete as error:
-                found = error
-            self._parsed[event.pk] = found
-        if isinstance(found, MappingIncomplete):
-            raise found
+            raise _undecided(self.connection_id, event)
         return found
 
     def by_id(self, event_id: int) -> Decision:
         """The decision for the event with this id."""
-        if event_id not in self._parsed:
-            self.of(EventDefinition.objects.select_related("crm_object").get(pk=event_id))
-        found = self._parsed[event_id]
-        if isinstance(found, MappingIncomplete):
-            raise found
-        return found
+        return self.of(catalogue.definitions({event_id})[event_id])
 
     def kind(self, event_id: int) -> Kind:
         """What the event does, for folding. One query for all events."""
-        if self._kinds is None:
-            rows = EventAction.objects.filter(mapping__connection_id=self.connection.pk)
-            self._kinds = {
-                event_id: _kind(event_type, action if remote_object else ActionType.NOOP)
-                for event_id, event_type, action, remote_object in rows.values_list(
-                    "event_id", "event__type", "action", "mapping__remote_object"
+        if self._actions is None:
+            rows = EventAction.objects.filter(mapping__connection_id=self.connection_id)
+            self._actions = {
+                event_id: action if remote_object else ActionType.NOOP
+                for event_id, action, remote_object in rows.values_list(
+                    "event_id", "action", "mapping__remote_object"
                 )
             }
-        return self._kinds.get(event_id, Kind.ALONE)
+        if event_id not in self._actions:
+            return Kind.ALONE
+        return _kind(catalogue.definitions({event_id})[event_id].type, self._actions[event_id])
+
+
+@lru_cache(maxsize=500)
+def decisions_as_of(connection_id: str, stamp: str) -> Decisions:
+    """What the customer decided; `stamp` is another one whenever that may have changed
+    (`statements.connection`)."""
+    return Decisions(connection_id)
 
 
 #: What folds, by the event's type and its action. An update that deletes, say, stays alone.
@@ -183,20 +189,33 @@ def incomplete(
 
 def decision_for(connection: Connection, event: EventDefinition) -> Decision:
     """What the customer decided for this event; raises `MappingIncomplete` where nothing yet."""
+    found = _decision(connection.pk, event)
+    if found is None:
+        raise _undecided(connection.pk, event)
+    return found
+
+
+def _undecided(connection_id: str, event: EventDefinition) -> MappingIncomplete:
+    return MappingIncomplete(
+        f"The customer of connection {connection_id!r} has not decided what "
+        f"{event.slug} does in their CRM.",
+        hint="Open CRM Link on this connection, or add the event action in the admin.",
+        errors=[Problem(f"events.{event.slug}", "has no action yet")],
+    )
+
+
+def _decision(connection_id: str, event: EventDefinition) -> Decision | None:
     row = (
         EventAction.objects.select_related("mapping")
-        .filter(event_id=event.pk, mapping__connection_id=connection.pk)
+        .filter(event_id=event.pk, mapping__connection_id=connection_id)
         .first()
     )
     if row is None:
-        opted_out = connection.mappings.filter(crm_object_id=event.crm_object_id, remote_object="")
+        opted_out = ObjectMapping.objects.filter(
+            connection_id=connection_id, crm_object_id=event.crm_object_id, remote_object=""
+        )
         if not opted_out.exists():
-            raise MappingIncomplete(
-                f"The customer of connection {connection.pk!r} has not decided what "
-                f"{event.slug} does in their CRM.",
-                hint="Open CRM Link on this connection, or add the event action in the admin.",
-                errors=[Problem(f"events.{event.slug}", "has no action yet")],
-            )
+            return None
         return decided(event, {"remote_object": ""}, {"action": ActionType.NOOP})
     mapping = row.mapping
     given = {"remote_object": mapping.remote_object, "fields": mapping.fields}

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.claiming import claim, is_first
+from xkit_crm.delivery.decisions import decisions_as_of
 from xkit_crm.delivery.line import Line
 from xkit_crm.delivery.pipeline import carry_out, rehearse
 from xkit_crm.exceptions import UnknownConnection
-from xkit_crm.models import Connection, Invocation
-from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import InvocationStatus
 
 #: Seconds between two looks at an invocation that another worker has in hand.
@@ -31,14 +31,22 @@ def drain(
     done = 0
     # Somebody may come between the last look and giving the lane back, so it is looked again.
     while lanes.has_work(connection_id):
-        with lanes.held(connection_id) as hold:
-            if not hold:
-                break
-            worked = _work(hold, None if limit is None else limit - done, go_on)
+        worked = take_turn(
+            connection_id, limit=None if limit is None else limit - done, go_on=go_on
+        )
         done += worked
-        if not worked or hold.paused_until or not go_on() or (limit is not None and done >= limit):
+        if not worked or not go_on() or (limit is not None and done >= limit):
             break
     return done
+
+
+def take_turn(
+    connection_id: str, *, limit: int | None = None, go_on: Callable[[], bool] = lambda: True
+) -> int:
+    """The same for who has found work there, and looks again soon: what comes while the lane is
+    given back is left to that look."""
+    with lanes.held(connection_id) as hold:
+        return _work(hold, limit, go_on) if hold else 0
 
 
 def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int:
@@ -46,12 +54,12 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
     done = 0
     while (limit is None or done < limit) and go_on() and hold.renew() and not hold.paused_until:
         # The customer may change their mapping, or switch the connection off, at any time.
-        connection = Connection.objects.filter(
-            pk=hold.connection_id, status=ConnectionStatus.ENABLED
-        ).first()
-        if connection is None:
+        found = hold.connection()
+        if found is None:
             break
-        line = Line(connection, hold, go_on=go_on)
+        connection, stamp = found
+        decisions = decisions_as_of(connection.pk, stamp) if stamp else None
+        line = Line(connection, hold, decisions=decisions, go_on=go_on)
         size = line.room()
         window = claim(
             connection.pk,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import MutableSequence, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,32 +19,81 @@ STALE = 60.0
 
 
 class Pulse:
-    """When the worker last looked for work, and whether it could."""
+    """When a worker last looked for work, and whether it could.
 
-    def __init__(self) -> None:
+    `cells` are two numbers that hold that, in memory that others share where they are to see it.
+    """
+
+    def __init__(self, cells: MutableSequence[float] | None = None) -> None:
         self.file: Path | None = None
-        self._beat = time.monotonic()
-        self._well = False
+        self._cells: MutableSequence[float] = [0.0, 0.0] if cells is None else cells
+        self.begin()
+
+    def begin(self) -> None:
+        """A worker begins: it has not looked yet."""
+        self._cells[:] = [time.monotonic(), False]
 
     def beat(self, *, well: bool) -> None:
         """The worker looked for work; `well` says whether the database answered."""
-        self._beat, self._well = time.monotonic(), well
+        self._cells[:] = [time.monotonic(), well]
         if self.file is not None and well:
             self.file.touch()
 
     @property
+    def last(self) -> float:
+        """When it looked last, or began."""
+        return self._cells[0]
+
+    @property
     def is_alive(self) -> bool:
         """Whether the worker's loop turns, whatever the database does: if not, restart it."""
-        return time.monotonic() - self._beat < STALE
+        return time.monotonic() - self.last < STALE
 
     @property
     def is_ready(self) -> bool:
         """Whether it can work: it is alive and the database answers."""
-        return self.is_alive and self._well
+        return self.is_alive and bool(self._cells[1])
+
+
+class Pulses:
+    """Those of several workers: as well as the one that is worst."""
+
+    def __init__(self, pulses: Sequence[Pulse]) -> None:
+        self.pulses = pulses
+        self.file: Path | None = None
+        self._touched = time.monotonic()
+
+    def touch(self) -> None:
+        """Touch the file where every one of them has looked since it was touched last."""
+        if self.file is None or not self.is_ready:
+            return
+        if min(pulse.last for pulse in self.pulses) > self._touched:
+            self._touched = time.monotonic()
+            self.file.touch()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop of each turns."""
+        return all(pulse.is_alive for pulse in self.pulses)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether each can work."""
+        return all(pulse.is_ready for pulse in self.pulses)
 
 
 def serve(pulse: Pulse, address: str) -> ThreadingHTTPServer:
     """Answer `/live` and `/ready` with 200 or 503 at `host:port`, from a thread of its own.
+
+    Raises `OSError` where the address can't be had.
+    """
+    server = probe(pulse, address)
+    threading.Thread(target=server.serve_forever, name="xkit_crm probe", daemon=True).start()
+    return server
+
+
+def probe(pulse: Pulse | Pulses, address: str) -> ThreadingHTTPServer:
+    """What answers `/live` and `/ready` with 200 or 503 at `host:port`, once it serves.
 
     Raises `OSError` where the address can't be had.
     """
@@ -63,6 +113,4 @@ def serve(pulse: Pulse, address: str) -> ThreadingHTTPServer:
         def log_message(self, *_: Any) -> None:
             """A probe every few seconds is no news."""
 
-    server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), Probe)
-    threading.Thread(target=server.serve_forever, name="xkit_crm probe", daemon=True).start()
-    return server
+    return ThreadingHTTPServer((host or "127.0.0.1", int(port)), Probe)

@@ -15,13 +15,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
-from xkit_crm.delivery import heartbeat, rate, statements
+from xkit_crm.delivery import heartbeat, rate, statements, tallies
+from xkit_crm.delivery.rows import update_each
 from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.invocation import InvocationStatus
@@ -41,6 +43,8 @@ class Hold:
     holder: str
     until: datetime | None
     gauge: rate.Gauge = field(default_factory=rate.Gauge)
+    #: The connection as it was when the lane was taken, until somebody asks for it.
+    found: statements.Found | None = None
     #: Until when the lane is to be left alone once it is given back.
     paused_until: datetime | None = None
     #: How long the last call took.
@@ -62,6 +66,11 @@ class Hold:
         self.until = until if renewed else None
         return self.until is not None
 
+    def connection(self) -> statements.Found | None:
+        """The connection as it is now; None where it is not enabled (any more)."""
+        found, self.found = self.found or statements.connection(self.connection_id), None
+        return found if found is not None and found[0].is_enabled else None
+
     def pause(self, until: datetime) -> None:
         """Start nothing more in this lane before `until`."""
         self.paused_until = max(until, self.paused_until or until)
@@ -70,7 +79,7 @@ class Hold:
 @contextmanager
 def held(connection_id: str) -> Iterator[Hold]:
     """Hold the lane during the block. The hold is false where it can't be had: another worker
-    holds it, or the CRM asked to be left alone. Costs three queries in two transactions."""
+    holds it, or the CRM asked to be left alone. Costs two statements where it can."""
     hold = _take(connection_id, me())
     if not hold:
         yield hold
@@ -89,10 +98,11 @@ def held(connection_id: str) -> Iterator[Hold]:
 
 def _give_back(hold: Hold) -> None:
     """Leave the lane to others, with what was learned of the CRM's limits."""
-    learned = {name: getattr(hold.gauge, name) for name in rate.COLUMNS}
+    learned: dict[str, Any] = {name: getattr(hold.gauge, name) for name in rate.COLUMNS}
     if hold.paused_until is not None:
         learned["paused_until"] = hold.paused_until
-    _lane(hold.connection_id, holder=hold.holder).update(holder="", leased_until=None, **learned)
+    mine = {"connection_id": hold.connection_id, "holder": hold.holder}
+    update_each(Lane, [(mine, {"holder": "", "leased_until": None, **learned})])
 
 
 def _lane(connection_id: str, **criteria: object) -> LaneQuerySet:
@@ -102,32 +112,36 @@ def _lane(connection_id: str, **criteria: object) -> LaneQuerySet:
 def _take(connection_id: str, holder: str) -> Hold:
     """The lane, taken; a false hold where it can't be had."""
     now = timezone.now()
-    using = router.db_for_write(Lane)
-    # A lane that somebody is taking at this very moment is theirs: nobody waits for the row.
-    skip = connections[using].features.has_select_for_update_skip_locked
-    free = _lane(connection_id).open(now).filter(Q(holder="") | Q(leased_until__lt=now))
+    until: datetime = now + settings.LANE_LEASE
+    take = statements.take if statements.can_take() else _take_locked
     for _ in range(2):
-        with transaction.atomic(using=using):
-            lane = free.using(using).select_for_update(skip_locked=skip).first()
-            if lane is not None:
-                return _taken(lane, holder, now)
+        taken = take(connection_id, holder, now=now, until=until)
+        if taken is not None:
+            if taken.before:
+                _take_up(connection_id)  # its holder died without giving it back
+            return Hold(connection_id, holder, until, rate.Gauge(*taken.gauge), taken.found)
         if not _make(connection_id):
             break
     return Hold(connection_id, holder, None)
 
 
-def _taken(lane: Lane, holder: str, now: datetime) -> Hold:
-    until: datetime = now + settings.LANE_LEASE
-    # Asked for once more what was read: not every database locks rows.
-    taken = _lane(lane.pk, holder=lane.holder, leased_until=lane.leased_until).update(
-        holder=holder, leased_until=until
-    )
-    if not taken:
-        return Hold(lane.pk, holder, None)
-    if lane.holder:
-        _take_up(lane.pk)  # its holder died without giving it back
-    gauge = rate.Gauge(**{name: getattr(lane, name) for name in rate.COLUMNS})
-    return Hold(lane.pk, holder, until, gauge)
+def _take_locked(
+    connection_id: str, holder: str, *, now: datetime, until: datetime
+) -> statements.Taken | None:
+    """What `statements.take` does, where the database can't say what a row was before."""
+    using = router.db_for_write(Lane)
+    # A lane that somebody is taking at this very moment is theirs: nobody waits for the row.
+    skip = connections[using].features.has_select_for_update_skip_locked
+    free = _lane(connection_id).open(now).filter(Q(holder="") | Q(leased_until__lt=now))
+    with transaction.atomic(using=using):
+        lane = free.using(using).select_for_update(skip_locked=skip).first()
+        if lane is None:
+            return None
+        # Asked for once more what was read: not every database locks rows.
+        as_read = _lane(connection_id, holder=lane.holder, leased_until=lane.leased_until)
+        if not as_read.update(holder=holder, leased_until=until):
+            return None
+    return statements.Taken(lane.holder, tuple(getattr(lane, name) for name in rate.COLUMNS))
 
 
 def _make(connection_id: str) -> bool:
@@ -149,14 +163,16 @@ def _take_up(connection_id: str) -> None:
     running = Invocation.objects.filter(
         connection_id=connection_id, status=InvocationStatus.RUNNING
     )
-    running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
-        status=InvocationStatus.UNKNOWN,
-        doubtful=True,
-        finished_at=timezone.now(),
-        error_code=CRMError.code,
-        error_detail=_died().as_dict(),
-    )
-    running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        left = running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
+            status=InvocationStatus.UNKNOWN,
+            doubtful=True,
+            finished_at=timezone.now(),
+            error_code=CRMError.code,
+            error_detail=_died().as_dict(),
+        )
+        tallies.ended({(connection_id, InvocationStatus.UNKNOWN): left}, code=CRMError.code)
+        running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
 
 
 def _died() -> CRMError:

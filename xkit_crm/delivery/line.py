@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
+from xkit_crm import tracing
 from xkit_crm.conf import settings
 from xkit_crm.delivery import rate
 from xkit_crm.delivery.decisions import Decision, Decisions
@@ -52,12 +53,17 @@ class Line:
     """The connection, what its customer decided, its provider, and the lane in hand."""
 
     def __init__(
-        self, connection: Connection, hold: Hold, *, go_on: Callable[[], bool] = lambda: True
+        self,
+        connection: Connection,
+        hold: Hold,
+        *,
+        decisions: Decisions | None = None,
+        go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self.connection = connection
         self.hold = hold
         self.go_on = go_on
-        self.decisions = Decisions(connection)
+        self.decisions = decisions or Decisions(connection.pk)
         self._descriptions: dict[str, Any] = {}
         self._missing: dict[Decision, list[Problem]] = {}
 
@@ -198,7 +204,8 @@ class Line:
         the exception. What the call itself raised is the (same) answer for all."""
         before, began = self.provider.usage.requests, time.monotonic()
         try:
-            answers = list(call())
+            with tracing.calling(self.connection, count):
+                answers = list(call())
             if len(answers) != count:
                 raise TypeError(f"{count} items and {len(answers)} answers")
         except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too

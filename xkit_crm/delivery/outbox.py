@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,8 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from xkit_crm import tracing
+from xkit_crm.delivery import tallies
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
@@ -113,15 +116,27 @@ def put_captured(
             "error_detail": _prepare("error_detail")(error.as_dict(), connection),
             "finished_at": now,
         }
-    statement = _insert(using, tuple(values))
     there = []
-    with connection.cursor() as cursor:
+    with (
+        tracing.making("capture", 1) as traceparent,
+        connection.cursor() as cursor,
+    ):
+        values |= {"traceparent": traceparent} if traceparent else {}
+        statement = _insert(using, tuple(values))
         for connection_id in connection_ids:
             uuid = _prepare("uuid")(new_uuid(), connection)
             cursor.execute(statement, [*values.values(), uuid, connection_id])
             if cursor.rowcount:
                 there.append(connection_id)
+    if error is not None:
+        _count_failed(there, error)
     return there
+
+
+def _count_failed(connection_ids: Iterable[str], error: PayloadInvalid) -> None:
+    tallies.ended(
+        Counter((one, InvocationStatus.FAILED.value) for one in connection_ids), code=error.code
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,8 @@ class Captured:
     connection_ids: Sequence[str]
     row: Row
     error: PayloadInvalid | None = None
+    #: Whether it is only of interest to a CRM that has a record of the row, or is to get one.
+    if_known: bool = False
 
 
 def put_many(
@@ -165,9 +182,13 @@ def _put_chunk(
     if failed:
         shared |= {"status": InvocationStatus.FAILED.value, "finished_at": now}
     columns = (*_EACH, *(_EACH_FAILED if failed else ()))
-    if connection.vendor == "postgresql":
-        return _put_as_json(pairs, columns, shared, connection)
-    return _put_one_by_one(pairs, columns, shared, connection)
+    put = _put_as_json if connection.vendor == "postgresql" else _put_one_by_one
+    with tracing.making("capture", len(pairs)) as traceparent:
+        shared |= {"traceparent": traceparent} if traceparent else {}
+        there = put(pairs, columns, shared, connection)
+    if pairs[0][0].error is not None:
+        _count_failed((name for _, name in pairs if name in there), pairs[0][0].error)
+    return there
 
 
 #: What differs from one invocation of a chunk to the next, in the order of `_values`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 
 from django.db import (
@@ -22,9 +23,10 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import mappings, signals
+from xkit_crm import logs, mappings, signals, tracing
 from xkit_crm.connections import break_off
-from xkit_crm.delivery.rows import Change, insert_each, update_each
+from xkit_crm.delivery import tallies
+from xkit_crm.delivery.rows import Change, Fewer, Write, inserting, together, update_each, updating
 from xkit_crm.delivery.trying import CONTENT, Try
 from xkit_crm.exceptions import (
     CRMError,
@@ -64,9 +66,14 @@ def begin(call: Sequence[Try], *, holder: str) -> None:
     """
     if not call:
         return
-    holds = {"connection_id": call[0].invocation.connection_id, "holder": holder}
-    mine = list(call)
-    begun = update_each(
+    (begun,) = together([_handing_over(call, holder)])
+    _note_begun(call, begun)
+
+
+def _handing_over(call: Sequence[Try], holder: str) -> Write:
+    if not call:
+        return Write()
+    return updating(
         Invocation,
         [
             (
@@ -75,11 +82,14 @@ def begin(call: Sequence[Try], *, holder: str) -> None:
             )
             for t in call
         ],
-        where=(Lane, holds),
+        where=(Lane, {"connection_id": call[0].invocation.connection_id, "holder": holder}),
     )
-    if not begun:
-        return
-    if begun < len(call):
+
+
+def _note_begun(call: Sequence[Try], begun: int) -> None:
+    """So many of the call were handed over."""
+    mine = list(call) if begun else []
+    if 0 < begun < len(call):
         # Someone else changed or deleted some; what runs in a lane is its holder's.
         ids = [this.invocation.pk for this in call]
         running = Invocation.objects.filter(pk__in=ids, status=RUNNING)
@@ -107,23 +117,16 @@ def put_back(tries: Sequence[Try]) -> None:
         this.invocation.tries -= 1
 
 
-class _SomeAreOthers(Exception):
-    """Not all of them were as we left them."""
-
-
 def write_down_and_begin(tries: Sequence[Try], call: Sequence[Try], *, holder: str) -> int:
-    """`write_down` those that are over and `begin` the next calls in one transaction: what makes
-    it durable costs more than what it says."""
+    """`write_down` those that are over and `begin` the next calls together: what makes it durable
+    costs more than what it says."""
     if tries and not any(this.refused for this in tries):
-        counts = [this.invocation.tries for this in call]
         try:
-            with transaction.atomic(using=router.db_for_write(Invocation)):
-                _store(tries, savepoint=False)  # the two stand or fall together
-                begin(call, holder=holder)
-        except (_SomeAreOthers, DatabaseError, TypeError, ValueError):
-            for this, count in zip(call, counts, strict=True):
-                this.begun, this.invocation.tries = False, count
+            begun = _store(tries, then=call, holder=holder)
+        except (Fewer, DatabaseError, TypeError, ValueError):
+            pass  # the two stand or fall together; each by itself may be stored
         else:
+            _note_begun(call, begun)
             _note_stored(tries)
             return len(tries)
     done = write_down(tries)
@@ -141,13 +144,13 @@ def write_down(tries: Sequence[Try]) -> int:
         return 0
     try:
         _store_or_wait(tries)
-    except (_SomeAreOthers, DatabaseError, TypeError, ValueError) as raised:
+    except (Fewer, DatabaseError, TypeError, ValueError) as raised:
         if _is_away(raised):
             # Who takes the lane next asks the CRM what was written.
             raise
         if len(tries) > 1:
             return sum(write_down([this]) for this in tries)
-        if isinstance(raised, _SomeAreOthers):
+        if isinstance(raised, Fewer):
             _store_beside(tries[0])
         else:
             _store_as_failed(tries[0], raised)
@@ -175,19 +178,38 @@ def _is_away(raised: Exception) -> bool:
     return not connections[router.db_for_write(Invocation)].is_usable()
 
 
-def _store(tries: Sequence[Try], *, savepoint: bool = True) -> None:
-    using = router.db_for_write(Invocation)
+def _store(tries: Sequence[Try], *, then: Sequence[Try] = (), holder: str = "") -> int:
+    """Store them all, and that the calls of `then` begin; gives how many of these do.
+
+    Raises `Fewer` where some are not as these tries left them; then nothing is stored.
+    """
     for this in tries:
         _make_storable(this.invocation)
-    with transaction.atomic(using=using, savepoint=savepoint):
-        _look_again_where_decided([this for this in tries if this.held])
-        same = [this for this in tries if this.is_same_event]
-        other = [this for this in tries if not this.is_same_event]
-        if _write(same, _CHANGED) + _write(other, (*_CHANGED, *CONTENT)) < len(tries):
-            raise _SomeAreOthers
-        _write_attempts(tries)
-        _keep_links([this for this in tries if this.outcome == Outcome.SUCCEEDED], using=using)
-        _tell(tries, using=using)
+    held, ended = [this for this in tries if this.held], _ended(tries)
+    # Mostly it is one statement, which needs no transaction around it.
+    with _transaction() if held or ended else nullcontext():
+        _look_again_where_decided(held)
+        if ended:
+            RecordLink.objects.filter(pk__in=ended).delete()
+        *_, begun = together([*_settling(tries), _handing_over(then, holder)])
+    return begun
+
+
+def _transaction() -> transaction.Atomic:
+    return transaction.atomic(using=router.db_for_write(Invocation))
+
+
+def _settling(tries: Sequence[Try]) -> list[Write]:
+    """Everything that is written where invocations get their (next) state, in one transaction."""
+    same = [this for this in tries if this.is_same_event]
+    other = [this for this in tries if not this.is_same_event]
+    return [
+        _states(same, _CHANGED),
+        _states(other, (*_CHANGED, *CONTENT)),
+        _attempts(tries),
+        tallies.tried(tries),
+        *_links([this for this in tries if this.outcome == Outcome.SUCCEEDED]),
+    ]
 
 
 def _look_again_where_decided(held: Sequence[Try]) -> None:
@@ -202,11 +224,15 @@ def _look_again_where_decided(held: Sequence[Try]) -> None:
 
 
 def _note_stored(tries: Sequence[Try]) -> None:
-    """The transaction holds: what is in memory is what the database has."""
+    """The transaction holds: what is in memory is what the database has, and others are told."""
     for this in tries:
         this.invocation.tries = this.number
-        if not this.held_before:
-            _log(this)
+    told = [this for this in tries if not this.held_before]
+    for this in told:
+        _log(this)
+    tracing.tried(told)
+    _tell_of_links([this for this in tries if this.outcome == Outcome.SUCCEEDED])
+    _tell(tries)
 
 
 def _make_storable(invocation: Invocation) -> None:
@@ -218,9 +244,9 @@ def _make_storable(invocation: Invocation) -> None:
     invocation.error_detail = storable(invocation.error_detail)
 
 
-def _write(tries: Sequence[Try], names: Sequence[str]) -> int:
-    """Store the invocations that are still as this try left them; gives how many."""
-    return update_each(
+def _states(tries: Sequence[Try], names: Sequence[str]) -> Write:
+    """What stores the invocations, all of which have to be still as these tries left them."""
+    return updating(
         Invocation,
         [
             (
@@ -233,6 +259,7 @@ def _write(tries: Sequence[Try], names: Sequence[str]) -> int:
             )
             for this in tries
         ],
+        every=True,
     )
 
 
@@ -240,14 +267,18 @@ def _store_beside(this: Try) -> None:
     """The lease ran out meanwhile and another has taken it up: that one decides, and asks the CRM
     what this try has written. What happened is kept all the same."""
     invocation = this.invocation
-    logger.warning("Invocation %s: its lease ran out during a try.", invocation.uuid)
-    using = router.db_for_write(Invocation)
-    with transaction.atomic(using=using):
+    logger.warning(
+        "Invocation %s: its lease ran out during a try.",
+        invocation.uuid,
+        extra=logs.about(invocation),
+    )
+    with _transaction():
         if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
             return  # it never left, or its connection was deleted meanwhile
-        _write_attempts([this])
-        if this.outcome == Outcome.SUCCEEDED:
-            _keep_links([this], using=using)
+        wrote = [this] if this.outcome == Outcome.SUCCEEDED else []
+        RecordLink.objects.filter(pk__in=_ended(wrote)).delete()
+        together([_attempts([this]), tallies.tried([this], settled=False), *_links(wrote)])
+    _tell_of_links(wrote)
 
 
 def _store_as_failed(this: Try, raised: Exception) -> None:
@@ -255,7 +286,10 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
     ends here, rather than being done again and again."""
     invocation = this.invocation
     logger.error(
-        "Invocation %s: what came of it can't be stored.", invocation.uuid, exc_info=raised
+        "Invocation %s: what came of it can't be stored.",
+        invocation.uuid,
+        exc_info=raised,
+        extra=logs.about(invocation),
     )
     error = CRMError(
         f"What came of it can't be stored: {type(raised).__name__}.",
@@ -281,14 +315,14 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
     for this in tries:
         this.held_before = False  # a rehearsal always says what came of it
     version = tries[0].invocation.mapping_version
-    with transaction.atomic(using=router.db_for_write(Invocation)):
+    with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
         connection = Connection.objects.select_for_update().filter(
             pk=tries[0].invocation.connection_id, shadow=True
         )
         if connection.first() is None:
             return 0
-        _write_attempts(tries, rehearsed=True)
+        together([_attempts(tries, rehearsed=True), tallies.tried(tries, rehearsed=True)])
         Invocation.objects.filter(
             pk__in=[this.invocation.pk for this in tries], status=PENDING
         ).update(
@@ -302,11 +336,10 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
     return len(tries)
 
 
-def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
-    """One attempt for each; where the customer does nothing, or has still to decide, nothing is
-    tried."""
+def _attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> Write:
+    """What writes one attempt for each that is one."""
     now = timezone.now()
-    insert_each(
+    return inserting(
         Attempt,
         [
             {
@@ -317,24 +350,20 @@ def _write_attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> None:
                 "sent": None if this.sent is None else storable(this.sent),
                 # What an invocation holds already is storable.
                 "received": {"records": (this.invocation.result or {}).get("records", [])},
-                "outcome": str(_outcome(this, rehearsed=rehearsed)),
+                "outcome": outcome.value,
                 "error": this.invocation.error_detail,
                 "started_at": now - (duration := _seconds(time.monotonic() - this.started)),
                 "duration": duration,
             }
             for this in tries
-            if rehearsed or not (this.operation == "noop" or this.held_before)
+            if (outcome := this.attempted(rehearsed=rehearsed)) is not None
         ],
     )
 
 
-def _outcome(this: Try, *, rehearsed: bool) -> Outcome:
-    if rehearsed and this.outcome == Outcome.SUCCEEDED:
-        return Outcome.REHEARSED
-    return this.outcome
-
-
 def _log(this: Try) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     invocation = this.invocation
     logger.info(
         "Invocation %s of connection %s is %s after try %d (request %s).",
@@ -343,13 +372,15 @@ def _log(this: Try) -> None:
         invocation.status,
         invocation.tries,
         invocation.request_id or "-",
+        extra=logs.about(invocation),
     )
 
 
-def _tell(tries: Sequence[Try], *, using: str) -> None:
+def _tell(tries: Sequence[Try]) -> None:
     """Tell the product of those that have ended, where it listens."""
-    if not signals.invocation_finished.receivers:
+    if not signals.invocation_finished.has_listeners(Invocation):
         return
+    using = router.db_for_write(Invocation)
     for this in tries:
         if this.invocation.is_final:
             signals.send_on_commit(
@@ -360,51 +391,70 @@ def _tell(tries: Sequence[Try], *, using: str) -> None:
 # -- record links ---------------------------------------------------------------------------------
 
 
-def _keep_links(tries: Sequence[Try], *, using: str) -> None:
-    """Each local row stands for the record that was written, until the row is deleted; and what
-    was written to it is known again later."""
-    gone, new, known = [], [], []
-    for this in tries:
-        if this.invocation.event.type == EventType.DELETE:
-            gone += [this] if _is_about_a_row(this.invocation) else []
-        elif this.wrote is not None and this.link is not None:
-            known.append(this)
-        elif this.wrote is not None and _is_about_a_row(this.invocation):
-            new.append(this)
-    if ended := [this.link.pk for this in gone if this.link is not None]:
-        RecordLink.objects.filter(pk__in=ended).delete()
-    update_each(RecordLink, [_learned(this, this.link) for this in known if this.link is not None])
-    if new:
-        _link(new, using=using)
+# Each local row stands for the record that was written, until the row is deleted; and what was
+# written to it is known again later.
+
+
+def _ended(tries: Sequence[Try]) -> list[int]:
+    """The links of rows that were deleted."""
+    return [
+        this.link.pk
+        for this in tries
+        if this.link is not None
+        and this.outcome == Outcome.SUCCEEDED
+        and this.invocation.event.type == EventType.DELETE
+        and _is_about_a_row(this.invocation)
+    ]
+
+
+def _links(tries: Sequence[Try]) -> tuple[Write, Write]:
+    """What writes the links, those that there are and new ones."""
+    known = [
+        _learned(this, this.link)
+        for this in tries
+        if this.link is not None and this.wrote is not None and not _deletes(this)
+    ]
+    new = [
+        {
+            **this.invocation.link_key,
+            "record_id": str(this.wrote),
+            "delivered": _delivered(this),
+            "written": _written(this),
+            "created_at": this.invocation.finished_at,
+            "updated_at": this.invocation.finished_at,
+        }
+        for this in tries
+        if _is_new(this)
+    ]
+    # Where somebody linked a row at this very moment, theirs holds.
+    return updating(RecordLink, known), inserting(RecordLink, new, ignore=True)
+
+
+def _deletes(this: Try) -> bool:
+    return this.invocation.event.type == EventType.DELETE
 
 
 def _is_about_a_row(invocation: Invocation) -> bool:
     return bool(invocation.object_pk) and invocation.content_type_id is not None
 
 
-def _link(tries: Sequence[Try], *, using: str) -> None:
-    now = timezone.now()
-    keys = [this.invocation.link_key for this in tries]
-    # Where somebody linked a row at this very moment, theirs holds.
-    insert_each(
-        RecordLink,
-        [
-            {
-                **key,
-                "record_id": str(this.wrote),
-                "delivered": _delivered(this),
-                "written": _written(this),
-                "created_at": now,
-                "updated_at": now,
-            }
-            for this, key in zip(tries, keys, strict=True)
-        ],
-        ignore=True,
-    )
-    if not signals.record_linked.receivers:
+def _is_new(this: Try) -> bool:
+    """Whether the row gets a link by it."""
+    is_written = this.wrote is not None and this.link is None and not _deletes(this)
+    return is_written and _is_about_a_row(this.invocation)
+
+
+def _tell_of_links(tries: Sequence[Try]) -> None:
+    """Tell the product of rows that stand for a record now, where it listens."""
+    if not signals.record_linked.has_listeners(RecordLink):
         return
-    for this, key in zip(tries, keys, strict=True):
-        link = RecordLink.objects.filter(**key, record_id=str(this.wrote), created_at=now).first()
+    using = router.db_for_write(RecordLink)
+    for this in tries:
+        if not _is_new(this):
+            continue
+        # Another one's, from this very moment, is told of by them.
+        mine = {"record_id": str(this.wrote), "created_at": this.invocation.finished_at}
+        link = RecordLink.objects.filter(**this.invocation.link_key, **mine).first()
         if link is not None:
             signals.send_on_commit(
                 signals.record_linked, RecordLink, using=using, link=link, created=True
@@ -412,8 +462,9 @@ def _link(tries: Sequence[Try], *, using: str) -> None:
 
 
 def _learned(this: Try, link: RecordLink) -> Change:
+    """What is known of the record, unless the row was linked to another one meanwhile."""
     return (
-        {"id": link.pk},
+        {"id": link.pk, "record_id": link.record_id},
         {
             "delivered": {**link.delivered, **_delivered(this)},
             "written": {**link.written, **_written(this)},

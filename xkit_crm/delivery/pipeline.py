@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from xkit_crm import logs, tracing
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.line import Line, chunks
 from xkit_crm.delivery.preparing import complete, prepare
@@ -56,7 +57,8 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
         if any(this.refused for this in over) or not line.may_call(_requests(calls[0])):
             break
         for call in calls:
-            complete(line, call)
+            with tracing.delivering("prepare", call):
+                complete(line, call)
         going = [this for call in calls for this in call if not this.over]
         over += [this for call in calls for this in call if this.over]
         if line.hold.paused_until:
@@ -76,7 +78,8 @@ def _make(line: Line, calls: Sequence[Sequence[Try]]) -> list[Try]:
             outcomes.put_back([t for call in calls[number:] for t in call if t.begun])
             break
         if going:
-            _perform(line, going)
+            with tracing.delivering("deliver", going):
+                _perform(line, going)
             over += going
     return over
 
@@ -355,6 +358,7 @@ def _read_or_sent(this: Try, ref: Any, answer: Any) -> None:
             "Invocation %s was written, not read back: %s",
             this.invocation.uuid,
             error if isinstance(error, CRMError) else type(error).__name__,
+            extra=logs.about(this.invocation),
         )
         this.as_written = {}
         this.records = [_record(this, RemoteRecord(ref, dict(this.sent or {})))]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from xkit_crm.delivery import statements
 from xkit_crm.delivery.claiming import unfold
 from xkit_crm.delivery.decisions import Decision, incomplete
 from xkit_crm.delivery.line import Line
@@ -69,15 +70,14 @@ def _links(line: Line, invocations: Iterable[Invocation]) -> dict[_Key, RecordLi
             rows[content_type_id, crm_object_id].add(object_pk)
         elif invocation.record_id:
             records.add(invocation.record_id)
-    links = RecordLink.objects.filter(connection_id=line.connection.pk)
+    connection_id = line.connection.pk
     found: dict[_Key, RecordLink] = {}
     for (content_type_id, crm_object_id), pks in rows.items():
-        for link in links.filter(
-            content_type_id=content_type_id, crm_object_id=crm_object_id, object_pk__in=pks
-        ):
+        for link in statements.links_of_rows(connection_id, content_type_id, crm_object_id, pks):
             found[content_type_id, link.object_pk, crm_object_id] = link
     if records:
-        found |= {(link.record_id,): link for link in links.filter(record_id__in=records)}
+        of_records = statements.links_of_records(connection_id, records)
+        found |= {(link.record_id,): link for link in of_records}
     return found
 
 

@@ -42,9 +42,9 @@ def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime, calls: in
 
     `reserve` is the share of the daily quota, in per cent, that is left to others.
     """
-    pause = _until_quota(gauge, reserve=reserve, now=now)
+    pause = until_quota(gauge, reserve=reserve, now=now)
     tokens = available(gauge, limits, now=now)
-    wanted = min(calls, _burst(limits)) if limits.calls else calls
+    wanted = min(calls, burst(limits)) if limits.calls else calls
     if tokens is not None and tokens < wanted:
         missing = (wanted - tokens) / _rate(limits) if limits.calls else 0.0
         since = max(gauge.tokens_at or now, now)
@@ -58,7 +58,7 @@ def available(gauge: Gauge, limits: Limits, *, now: datetime) -> float | None:
         # Only the CRM's word, until the moment it named.
         waits = gauge.tokens is not None and gauge.tokens_at is not None and gauge.tokens_at > now
         return gauge.tokens if waits else None
-    most = _burst(limits)
+    most = burst(limits)
     if gauge.tokens is None or gauge.tokens_at is None:
         return most
     passed = max((now - gauge.tokens_at).total_seconds(), 0.0)
@@ -83,8 +83,8 @@ def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: dat
         gauge.quota_resets_at = usage.quota_resets_at or now + QUOTA_PAUSE
 
 
-def _burst(limits: Limits) -> float:
-    """The tokens of a full bucket."""
+def burst(limits: Limits) -> float:
+    """The tokens of a full bucket: how many calls may be made at once."""
     calls = limits.calls or 0
     return float(max(calls // 10, 1) if limits.burst is None else limits.burst)
 
@@ -93,11 +93,12 @@ def _rate(limits: Limits) -> float:
     """Tokens a second. Where the vendor counts calls in a window and declares no burst, a full
     bucket and what is refilled in one window are what it allows, and no more."""
     calls = limits.calls or 0
-    kept = 0.0 if limits.burst is not None or calls == 1 else _burst(limits)
+    kept = 0.0 if limits.burst is not None or calls == 1 else burst(limits)
     return (calls - kept) / limits.per
 
 
-def _until_quota(gauge: Gauge, *, reserve: int, now: datetime) -> timedelta:
+def until_quota(gauge: Gauge, *, reserve: int, now: datetime) -> timedelta:
+    """How long until the daily quota allows more; nothing where it does now."""
     resets_at = gauge.quota_resets_at
     if gauge.quota_left is None or resets_at is None or resets_at <= now:
         return timedelta()

@@ -1,77 +1,212 @@
-"""What a person decides of an invocation: carry it out again, or leave it."""
+"""What a person decides of invocations: to carry them out again, or to skip them.
+
+The admin calls it, for one, for some, and (`repairing.py`) for all that match. An invocation stays
+itself: it keeps its idempotency key for life, so nothing that was made is made twice.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import router, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from xkit_crm.delivery import backends, lanes
+from xkit_crm.delivery import backends, lanes, tallies
+from xkit_crm.delivery.claiming import tell_ended
+from xkit_crm.delivery.decisions import decision_for
+from xkit_crm.exceptions import MappingIncomplete, PayloadInvalid
+from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 
-#: States that a person may take an invocation out of.
+#: States out of which a person may have an invocation carried out again.
 REPLAYABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.SKIPPED)
+#: States in which a person may say that it shall not be carried out.
+SKIPPABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.PENDING)
 
 
-def replay(invocations: Iterable[Invocation]) -> int:
-    """Queue those that failed, are unknown or were skipped again; gives how many there were.
+class _Chosen(NamedTuple):
+    pk: int
+    connection_id: str
+    record_key: str
+    status: str
+    error_code: str
+
+
+def replay(
+    invocations: Iterable[Invocation | int],
+    *,
+    as_it_was: bool = False,
+    statuses: Iterable[str] = REPLAYABLE,
+) -> int:
+    """Queue those (given as themselves or by id) that failed, are unknown or were skipped again;
+    gives how many there were.
 
     It stays the same invocation with the same idempotency key, so what may have been written is
-    looked up before it is written again. A local row's is made anew of the row as it is now, so
-    that an old one doesn't overwrite what was written since. What stands behind it is let go.
+    looked up before it is written again, and it is mapped by the mapping in force then. A local
+    row's is made anew of the row as it is then, so that an old one doesn't overwrite what was
+    written since; with `as_it_was` the payload that is stored is sent, unless its event refuses
+    it. What stands behind it is let go. Costs the same few queries for any number.
     """
-    chosen = Invocation.objects.filter(pk__in=[i.pk for i in invocations], status__in=REPLAYABLE)
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        records = _records(chosen)
-        # The status is asked for again as it is changed: somebody else may have replayed it.
-        queued = chosen.update(
-            status=InvocationStatus.PENDING,
-            due_at=timezone.now(),
-            finished_at=None,
-            retry=True,
-            forgiven=F("tries"),
-            replays=F("replays") + 1,
-        )
-        _let_go(records)
-    return queued
+        chosen = _locked(invocations, statuses)
+        if as_it_was:
+            chosen = [one for one in chosen if one.error_code != PayloadInvalid.code]
+        _queue(chosen, renew=not as_it_was)
+    return len(chosen)
 
 
-def settle(invocations: Iterable[Invocation]) -> int:
-    """Leave those whose outcome is unknown as they are, since a person has looked in the CRM;
-    gives how many there were. What stands behind them goes on.
+def objection(invocation: Invocation) -> str:
+    """Why a replay of this one makes no sense or could double something; empty where it may be
+    done. A few queries for one that was delivered."""
+    status = InvocationStatus(invocation.status)
+    if status in REPLAYABLE:
+        return ""
+    if status == InvocationStatus.SUPERSEDED:
+        return _("It joined another one, which stands for it.")
+    if status == InvocationStatus.DEFERRED:
+        return _("The CRM's workflow has run: another run would do everything it does once more.")
+    if status != InvocationStatus.SUCCEEDED:
+        return _("It is not done yet.")
+    try:
+        action = decision_for(invocation.connection, invocation.event).action.action
+    except MappingIncomplete:
+        return ""  # it waits for the customer's decision
+    if action == ActionType.WORKFLOW:
+        return _("It would run the CRM's workflow, which does everything it does once more.")
+    if action == ActionType.DELETE:
+        return _("Its record is deleted.")
+    if action == ActionType.CREATE and not _is_linked(invocation):
+        return _("Its record is made, and a second one must not be. Send an update of it instead.")
+    return ""
 
-    A row that was to be created has to be linked to its record first (`xkit_crm.link()` or the
-    admin), or its next change would create it again: without a link it stays unknown.
+
+def send_again(invocation: Invocation, *, as_it_was: bool = False) -> bool:
+    """Queue one again that was delivered, where `objection` has none; says whether it was.
+
+    An update is written once more. A create has its record: it becomes an update of that, with the
+    row as it is.
     """
-    unknown = Invocation.objects.filter(
-        pk__in=[i.pk for i in invocations], status=InvocationStatus.UNKNOWN
-    ).select_related("event")
-    settled = [one.pk for one in unknown if _may_be_left(one)]
-    chosen = unknown.filter(pk__in=settled)
+    if invocation.status != InvocationStatus.SUCCEEDED or objection(invocation):
+        return False
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        records = _records(chosen)
-        count = Invocation.objects.filter(pk__in=settled, status=InvocationStatus.UNKNOWN).update(
-            status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
+        chosen = _locked([invocation], [InvocationStatus.SUCCEEDED])
+        _queue(chosen, renew=not as_it_was)
+        if invocation.event.type == EventType.CREATE:
+            # The link names the record. Were it gone by then, the CRM is asked by the key.
+            Invocation.objects.filter(pk__in=[one.pk for one in chosen]).update(
+                record_id="", doubtful=True
+            )
+    return bool(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """How many were skipped, and how many were left since that could double them."""
+
+    count: int = 0
+    left: int = 0
+
+    def __add__(self, other: Skipped) -> Skipped:
+        return Skipped(self.count + other.count, self.left + other.left)
+
+
+def skip(
+    invocations: Iterable[Invocation | int], *, statuses: Iterable[str] = SKIPPABLE
+) -> Skipped:
+    """Have those not carried out that wait, failed, or whose outcome is unknown, since a person has
+    looked in the CRM. What stands behind them goes on, and what joined them is skipped with them.
+
+    A row that may have been created has to be linked to its record first (`xkit_crm.link()` or
+    the admin), or its next change would create it again: without a link it is left as it is.
+    """
+    with transaction.atomic(using=router.db_for_write(Invocation)):
+        chosen = _locked(invocations, statuses)
+        may_go = _may_be_skipped([one.pk for one in chosen])
+        skipped = [one for one in chosen if one.pk in may_go]
+        _settle(skipped)
+        _let_go(skipped)
+    return Skipped(len(skipped), len(chosen) - len(skipped))
+
+
+# -- steps ----------------------------------------------------------------------------------------
+
+
+def _locked(invocations: Iterable[Invocation | int], statuses: Iterable[str]) -> list[_Chosen]:
+    """Those that are in one of these states, so that nobody else takes them out of it meanwhile."""
+    ids = [one.pk if isinstance(one, Invocation) else one for one in invocations]
+    rows = Invocation.objects.filter(pk__in=ids, status__in=list(statuses)).order_by("pk")
+    return [_Chosen(*row) for row in rows.select_for_update().values_list(*_Chosen._fields)]
+
+
+def _queue(chosen: list[_Chosen], *, renew: bool) -> None:
+    """Let them wait again. All get the same time, so that their ids decide whose turn it is."""
+    Invocation.objects.filter(pk__in=[one.pk for one in chosen]).update(
+        status=InvocationStatus.PENDING,
+        due_at=timezone.now(),
+        finished_at=None,
+        retry=True,
+        renew=renew,
+        forgiven=F("tries"),
+        replays=F("replays") + 1,
+    )
+    tallies.reopened(Counter((one.connection_id, one.status) for one in chosen))
+    _let_go(chosen)
+
+
+def _settle(chosen: list[_Chosen]) -> None:
+    note = {"code": "skipped", "message": _("Somebody decided to skip it.")}
+    ids = [one.pk for one in chosen]
+    never_tried = Invocation.objects.filter(pk__in=ids, error_detail__isnull=True)
+    never_tried.update(error_detail=note)
+    Invocation.objects.filter(pk__in=ids).update(
+        status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
+    )
+    tallies.reopened(
+        Counter(
+            (one.connection_id, one.status)
+            for one in chosen
+            if InvocationStatus(one.status).is_final
         )
-        _let_go(records)
-    return count
+    )
+    tallies.ended(Counter((one.connection_id, InvocationStatus.SKIPPED) for one in chosen))
+    tell_ended(ids)
 
 
-def _may_be_left(invocation: Invocation) -> bool:
-    if invocation.event.type != EventType.CREATE or not invocation.object_pk:
-        return True
-    return RecordLink.objects.filter(**invocation.link_key).exists()
+def _may_be_skipped(ids: list[int]) -> set[int]:
+    """All but creates that may have made a record of which nobody knows."""
+    links = RecordLink.objects.filter(
+        content_type=OuterRef("content_type"),
+        object_pk=OuterRef("object_pk"),
+        connection=OuterRef("connection"),
+        crm_object=OuterRef("event__crm_object"),
+    )
+    unsure = Q(status=InvocationStatus.UNKNOWN) | Q(doubtful=True)
+    of_a_row = Q(event__type=EventType.CREATE, object_pk__isnull=False)
+    rows = Invocation.objects.filter(pk__in=ids)
+    return set(
+        rows.exclude(unsure & of_a_row & ~Exists(links)).order_by().values_list("pk", flat=True)
+    )
 
 
-def _records(chosen: Iterable[Invocation]) -> set[tuple[str, str]]:
-    return {(one.connection_id, one.record_key) for one in chosen}
+def _is_linked(invocation: Invocation) -> bool:
+    return bool(invocation.object_pk) and bool(
+        RecordLink.objects.filter(**invocation.link_key).exists()
+    )
 
 
-def _let_go(records: set[tuple[str, str]]) -> None:
-    lanes.release(records)
-    connection_ids = sorted({connection_id for connection_id, _ in records})
-    backends.poke_on_commit(connection_ids, using=router.db_for_write(Invocation))
+def _let_go(chosen: list[_Chosen]) -> None:
+    """What stands behind them is looked at again; nothing stands behind one that had failed."""
+    stood_in_the_way = (InvocationStatus.UNKNOWN, InvocationStatus.PENDING)
+    lanes.release(
+        {(one.connection_id, one.record_key) for one in chosen if one.status in stood_in_the_way}
+    )
+    connection_ids = sorted({one.connection_id for one in chosen})
+    if connection_ids:
+        backends.poke_on_commit(connection_ids, using=router.db_for_write(Invocation))

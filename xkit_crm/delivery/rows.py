@@ -1,41 +1,70 @@
-"""Writing many rows with values of their own, in one go, without making models of them.
+"""Rows in and out by statements that are written out and kept.
 
-Django's `bulk_update` builds one CASE for each row and column, and `bulk_create` an instance for
-each row. Here PostgreSQL takes all rows as one JSON value, in one statement; other databases run
-one prepared statement for each row, without waiting for a network between them.
+Written: many rows with values of their own in one go, without making models of them. Django's
+`bulk_update` builds one CASE for each row and column, and `bulk_create` an instance for each row.
+Here PostgreSQL takes all rows as one JSON value, in one statement; other databases run one prepared
+statement for each row, without waiting for a network between them.
+
+Read: models, as Django makes them. It composes its own statements anew each time, which takes
+longer than the database needs to answer one about a few rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections, models, router
+from django.db import DataError, connections, models, router, transaction
 
 #: What a row is found by, and what it gets.
 Change = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
-def update_each(
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A statement that writes rows of a model, and what it is run with: once where the database
+    takes all rows as one value, and for each row where it doesn't."""
+
+    using: str = ""
+    statement: str = ""
+    runs: Sequence[Sequence[Any]] = ()
+    #: How many rows it has to meet, where it matters.
+    expected: int | None = None
+
+
+class Fewer(Exception):
+    """A write met fewer rows than it has to."""
+
+
+def update_each(model: type[models.Model], changes: Sequence[Change]) -> int:
+    """Update each row that meets its criteria; gives how many there were."""
+    return together([updating(model, changes)])[0]
+
+
+def updating(
     model: type[models.Model],
     changes: Sequence[Change],
     *,
     where: tuple[type[models.Model], Mapping[str, str]] | None = None,
-) -> int:
-    """Update each row that meets its criteria; gives how many there were.
+    every: bool = False,
+) -> Write:
+    """What updates each row that meets its criteria; with `every` all of them have to.
 
     Criteria and values are by attribute name (`connection_id`), the same names in every change.
     With `where` nothing is updated unless there is a row of that model with these texts.
     """
     if not changes:
-        return 0
+        return Write()
     criteria, values = (tuple(part) for part in changes[0])
     using = router.db_for_write(model)
     other = None if where is None else (where[0], tuple(where[1]))
     texts = () if where is None else tuple(where[1].values())
     statement = _update(model, using, values, criteria, other)
+    runs: Sequence[Sequence[Any]]
     if _takes_sets(using):
         # `old` and `new`, since a row may be found by what it gets another value of.
         rows = [
@@ -43,31 +72,132 @@ def update_each(
             | {f"new_{name}": value for name, value in wanted.items()}
             for found, wanted in changes
         ]
-        return _run(using, statement, [_json(rows), *texts])
-    return _run_each(
-        using,
-        statement,
-        _fields(model, values + criteria) + (() if other is None else _fields(*other)),
-        [(*wanted.values(), *found.values(), *texts) for found, wanted in changes],
-    )
+        runs = [[_json(rows), *texts]]
+    else:
+        fields = _fields(model, values + criteria) + (() if other is None else _fields(*other))
+        each = [(*wanted.values(), *found.values(), *texts) for found, wanted in changes]
+        runs = _prepared(using, fields, each)
+    return Write(using, statement, runs, len(changes) if every else None)
 
 
-def insert_each(
+def inserting(
     model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, ignore: bool = False
-) -> int:
-    """Insert rows, each by attribute name, the same names in every one; gives how many.
+) -> Write:
+    """What inserts rows, each by attribute name, the same names in every one.
 
     With `ignore` those that are there already (by any unique constraint) are left out.
     """
     if not rows:
-        return 0
+        return Write()
     names, using = tuple(rows[0]), router.db_for_write(model)
     statement = _insert(model, using, names, ignore=ignore)
     if _takes_sets(using):
         renamed = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-        return _run(using, statement, [_json(renamed)])
+        return Write(using, statement, [[_json(renamed)]])
     values = [tuple(row.values()) for row in rows]
-    return _run_each(using, statement, _fields(model, names), values)
+    return Write(using, statement, _prepared(using, _fields(model, names), values))
+
+
+def together(writes: Sequence[Write]) -> list[int]:
+    """Write all of it or nothing; gives how many rows each write met.
+
+    They must be of one database and touch different rows. Raises `Fewer` where one met fewer than
+    it has to.
+    """
+    some = [write for write in writes if write.runs]
+    if not some:
+        return [0] * len(writes)
+    using = some[0].using
+    if len(some) == 1 and some[0].expected is None:
+        counts = iter([_run(some[0])])
+    elif _takes_sets(using):
+        counts = iter(_run_as_one(some, using))
+    else:
+        with transaction.atomic(using=using):
+            counts = iter([_run(write) for write in some])
+    return [next(counts) if write.runs else 0 for write in writes]
+
+
+def _run(write: Write) -> int:
+    with connections[write.using].cursor() as cursor:
+        if len(write.runs) == 1:
+            cursor.execute(write.statement, write.runs[0])
+        else:
+            cursor.executemany(write.statement, write.runs)
+        met = int(cursor.rowcount)
+    if write.expected is not None and met < write.expected:
+        raise Fewer
+    return met
+
+
+#: What a division by zero is called by databases.
+_DIVISION_BY_ZERO = "22012"
+
+
+def _run_as_one(writes: Sequence[Write], using: str) -> list[int]:
+    """All in one statement: one round trip in place of one each and two around them."""
+    parts = (f"w{at} AS ({write.statement} RETURNING 1)" for at, write in enumerate(writes))
+    # What fails takes everything with it, and dividing is what SQL can be made to fail by.
+    counts = (
+        f"(SELECT count(*) FROM w{at})"  # noqa: S608 - our own names only
+        if write.expected is None
+        else f"(SELECT count(*) / (count(*) = {write.expected})::int FROM w{at})"  # noqa: S608
+        for at, write in enumerate(writes)
+    )
+    statement = f"WITH {', '.join(parts)} SELECT {', '.join(counts)}"
+    connection = connections[using]
+    # In somebody's transaction it must not take theirs with it.
+    around = transaction.atomic(using=using) if connection.in_atomic_block else nullcontext()
+    try:
+        with around, connection.cursor() as cursor:
+            cursor.execute(statement, [value for write in writes for value in write.runs[0]])
+            return [int(count) for count in cursor.fetchone()]
+    except DataError as raised:
+        cause = raised.__cause__  # psycopg 3 says `sqlstate`, psycopg2 `pgcode`
+        if _DIVISION_BY_ZERO in (getattr(cause, "sqlstate", ""), getattr(cause, "pgcode", "")):
+            raise Fewer from raised
+        raise
+
+
+_Model = TypeVar("_Model", bound=models.Model)
+
+
+def read(
+    model: type[_Model], statement: str, parameters: Mapping[str, Any], *, using: str | None = None
+) -> list[tuple[_Model, tuple[Any, ...]]]:
+    """Run a statement that begins with `columns`; gives each row as a model, and what else the
+    statement gives beside it."""
+    using = using or router.db_for_read(model)
+    connection, columns = connections[using], _columns_read(model)
+    names, width = [col.target.attname for col in columns], len(columns)
+    converters = [
+        (at, every, col)
+        for at, col in enumerate(columns)
+        if (every := connection.ops.get_db_converters(col) + col.get_db_converters(connection))
+    ]
+    adapt = connection.ops.adapt_unknown_value
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})
+        rows = cursor.fetchall()
+    found = []
+    for row in rows:
+        values = list(row[:width])
+        for at, every, col in converters:
+            for convert in every:
+                values[at] = convert(values[at], col, connection)
+        found.append((model.from_db(using, names, values), tuple(row[width:])))
+    return found
+
+
+def columns(model: type[models.Model], table: str) -> str:
+    """The columns that `read` wants, of this table's name in the statement."""
+    return ", ".join(f"{table}.{col.target.column}" for col in _columns_read(model))
+
+
+@cache
+def _columns_read(model: type[models.Model]) -> tuple[Any, ...]:
+    table = model._meta.db_table
+    return tuple(field.get_col(table) for field in model._meta.concrete_fields)
 
 
 def _takes_sets(using: str) -> bool:
@@ -75,26 +205,17 @@ def _takes_sets(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
-def _run(using: str, statement: str, parameters: Sequence[Any]) -> int:
-    with connections[using].cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return int(cursor.rowcount)
-
-
-def _run_each(
-    using: str, statement: str, fields: Sequence[models.Field], rows: Sequence[Any]
-) -> int:
+def _prepared(
+    using: str, fields: Sequence[models.Field], rows: Sequence[Any]
+) -> Sequence[Sequence[Any]]:
     connection = connections[using]
-    prepared = [
+    return [
         [
             field.get_db_prep_save(value, connection)
             for field, value in zip(fields, row, strict=True)
         ]
         for row in rows
     ]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, prepared)
-        return int(cursor.rowcount)
 
 
 class _Encoder(DjangoJSONEncoder):

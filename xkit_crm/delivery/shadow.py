@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, tallies
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.invocation import NEVER, InvocationStatus
@@ -60,6 +60,7 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
             released = waiting.update(
                 status=InvocationStatus.SKIPPED, finished_at=now, error_detail=_discarded()
             )
+            tallies.ended({(connection.pk, InvocationStatus.SKIPPED): released})
         else:
             released = waiting.filter(due_at=NEVER).update(due_at=F("created_at"))
         backends.poke_on_commit([connection.pk], using=using)

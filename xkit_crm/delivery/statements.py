@@ -8,19 +8,24 @@ index. Parameters are by name.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from django.db import connections, router
 
-from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.delivery import rate
+from xkit_crm.delivery.rows import columns, read
+from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
 
 _INVOCATION = Invocation._meta.db_table
 _CONNECTION = Connection._meta.db_table
 _LANE = Lane._meta.db_table
+_LINK = RecordLink._meta.db_table
 _PENDING = f"status = '{InvocationStatus.PENDING.value}'"
 _OPEN = "status IN ({})".format(", ".join(f"'{status.value}'" for status in OPEN_STATUSES))
 _ENABLED = f"status = '{ConnectionStatus.ENABLED.value}'"
@@ -54,13 +59,16 @@ def _waiting(condition: str = "") -> str:
     )
 
 
-# Leaps from one connection to the next: DISTINCT would read all of the backlog.
-_WITH_WORK = f"""
-WITH RECURSIVE waiting (id) AS (
+#: The connections for which anything waits, and NULL, as a table `waiting`. Leaps from one to the
+#: next: DISTINCT would read all of the backlog.
+WAITING = f"""waiting (id) AS (
     SELECT {_waiting()}
     UNION ALL
     SELECT {_waiting(" AND connection_id > waiting.id")} FROM waiting WHERE waiting.id IS NOT NULL
-)
+)"""  # noqa: S608
+
+_WITH_WORK = f"""
+WITH RECURSIVE {WAITING}
 SELECT c.id FROM waiting JOIN {_CONNECTION} c ON c.id = waiting.id
 LEFT JOIN {_LANE} l ON l.connection_id = c.id
 WHERE c.{_ENABLED} AND (l.paused_until IS NULL OR l.paused_until <= %(now)s)
@@ -91,9 +99,113 @@ def _next_due(*, of_one: bool) -> str:
         for priority in Priority
     )
     return (
-        f"SELECT i.*, {shared} AS shared FROM "  # noqa: S608
+        f"SELECT {columns(Invocation, 'i')}, {shared} FROM "  # noqa: S608
         f"({' UNION ALL '.join(parts)} LIMIT %(size)s) i"
     )
+
+
+# Which versions of which rows say what the customer decided: where each lies and who wrote it is
+# known to PostgreSQL, however it was written.
+_STAMP = f"""(
+    SELECT md5(string_agg(
+        concat(m.id, m.ctid, m.xmin, ' ', a.id, a.ctid, a.xmin), ',' ORDER BY m.id, a.id
+    ))
+    FROM {ObjectMapping._meta.db_table} m
+    LEFT JOIN {EventAction._meta.db_table} a ON a.mapping_id = m.id WHERE m.connection_id = c.id
+)"""  # noqa: S608
+
+
+#: A connection, and a stamp that changes with everything that its customer decided; None instead
+#: where the database can't say.
+Found = tuple[Connection, str | None]
+
+
+@cache
+def _connection(vendor: str) -> str:
+    stamp = _STAMP if vendor == "postgresql" else "NULL"
+    return (
+        f"SELECT {columns(Connection, 'c')}, {stamp} FROM {_CONNECTION} c "  # noqa: S608
+        "WHERE c.id = %(connection)s"
+    )
+
+
+def connection(connection_id: str) -> Found | None:
+    """The connection as it is now; None where it was deleted."""
+    statement = _connection(connections[router.db_for_read(Connection)].vendor)
+    for found, (stamp,) in read(Connection, statement, {"connection": connection_id}):
+        return found, stamp
+    return None
+
+
+def links_of_rows(
+    connection_id: str, content_type_id: int, crm_object_id: int, pks: Collection[str]
+) -> list[RecordLink]:
+    """The links of these rows of a model, as this CRM object."""
+    of_model = {"content_type": content_type_id, "crm_object": crm_object_id}
+    return _links(
+        "content_type_id = %(content_type)s AND crm_object_id = %(crm_object)s AND object_pk",
+        {"connection": connection_id, **of_model},
+        pks,
+    )
+
+
+def links_of_records(connection_id: str, record_ids: Collection[str]) -> list[RecordLink]:
+    """The links of rows to these records."""
+    return _links("record_id", {"connection": connection_id}, record_ids)
+
+
+def _links(condition: str, parameters: dict[str, Any], those: Collection[str]) -> list[RecordLink]:
+    each = {f"p{at}": value for at, value in enumerate(those)}
+    places = ", ".join(f"%({name})s" for name in each)
+    statement = (
+        f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l "  # noqa: S608
+        f"WHERE l.connection_id = %(connection)s AND {condition} IN ({places})"
+    )
+    return [link for link, _ in read(RecordLink, statement, parameters | each)]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A lane that was taken."""
+
+    #: Who held it and gave no sign of life; "": nobody.
+    before: str
+    #: What was learned of the CRM's limits, by `rate.COLUMNS`.
+    gauge: tuple[Any, ...]
+    #: The connection as it was then; None: it is to be asked for.
+    found: Found | None = None
+
+
+# Its own row joined once more, since only so it is told what it was; locked there, so that this is
+# what it was when it was changed. A lane that somebody is taking at this very moment is theirs:
+# nobody waits for the row.
+_TAKE = f"""
+UPDATE {_LANE} l SET holder = %(holder)s, leased_until = %(until)s
+FROM (
+    SELECT connection_id, holder FROM {_LANE} WHERE connection_id = %(connection)s
+        AND (paused_until IS NULL OR paused_until <= %(now)s)
+        AND (holder = '' OR leased_until < %(now)s)
+    FOR UPDATE SKIP LOCKED
+) was
+JOIN {_CONNECTION} c ON c.id = was.connection_id
+WHERE l.connection_id = was.connection_id
+RETURNING {columns(Connection, "c")}, {_STAMP}, was.holder,
+    {", ".join(f"l.{name}" for name in rate.COLUMNS)}
+"""  # noqa: S608
+
+
+def can_take() -> bool:
+    """Whether the database takes a lane in one statement; others need a transaction."""
+    return connections[router.db_for_write(Lane)].vendor == "postgresql"
+
+
+def take(connection_id: str, holder: str, *, now: datetime, until: datetime) -> Taken | None:
+    """Take the lane, where nobody holds it and it is not to be left alone; None otherwise."""
+    parameters = {"connection": connection_id, "holder": holder, "now": now, "until": until}
+    using = router.db_for_write(Lane)
+    for connection, (stamp, before, *gauge) in read(Connection, _TAKE, parameters, using=using):
+        return Taken(before, tuple(gauge), (connection, stamp))
+    return None
 
 
 def with_work(now: datetime) -> list[str]:
@@ -115,9 +227,10 @@ def next_due(
     time; and the keys of the records for which more than one waits."""
     statement = _next_due(of_one=record_key is not None)
     parameters = {"connection": connection_id, "now": now, "size": size, "record_key": record_key}
-    found = list(Invocation.objects.raw(statement, parameters))
-    found.sort(key=lambda row: (row.priority, row.due_at, row.pk))
-    return found, {row.record_key for row in found if row.shared}  # type: ignore[attr-defined]
+    found = read(Invocation, statement, parameters)
+    rows = [row for row, _ in found]
+    rows.sort(key=lambda row: (row.priority, row.due_at, row.pk))
+    return rows, {row.record_key for row, (shared,) in found if shared}
 
 
 def _rows(statement: str, *, now: datetime, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -12,10 +12,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.utils import timezone
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.delivery.decisions import Decision
 from xkit_crm.delivery.retry import Policy
@@ -41,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 #: What a try changes of its invocation only where it becomes another event.
 CONTENT = ("event_id", "payload", "folded")
+
+
+_content = attrgetter(*CONTENT)
 
 
 @dataclass(slots=True, eq=False)
@@ -82,17 +87,19 @@ class Try:
     #: The credentials were refused, in these words.
     refused: str = ""
     started: float = field(default_factory=time.monotonic)
+    #: The span of the call that it went in, where the product traces.
+    span: Any = None
     #: The invocation's content as it was read.
     content: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        self.content = tuple(getattr(self.invocation, name) for name in CONTENT)
+        self.content = _content(self.invocation)
 
     @property
     def is_same_event(self) -> bool:
         """Whether it is still about what was captured."""
-        now = (getattr(self.invocation, name) for name in CONTENT)
-        return all(one is other for one, other in zip(self.content, now, strict=True))
+        (event_id, payload, folded), now = self.content, self.invocation
+        return event_id == now.event_id and payload is now.payload and folded is now.folded
 
     @property
     def number(self) -> int:
@@ -104,6 +111,13 @@ class Try:
         it was looked at last follows from when it is due.
         """
         return self.invocation.tries + (not self.begun and not self.held_before)
+
+    def attempted(self, *, rehearsed: bool = False) -> Outcome | None:
+        """What its attempt says of it; None where there is none: the customer does nothing, or has
+        still to decide, so nothing is tried."""
+        if rehearsed:
+            return Outcome.REHEARSED if self.outcome == Outcome.SUCCEEDED else self.outcome
+        return None if self.operation == "noop" or self.held_before else self.outcome
 
     @property
     def known_ref(self) -> RecordRef:
@@ -138,7 +152,12 @@ def reraise(error: Exception) -> None:
 def _defect(this: Try, raised: Exception) -> CRMError:
     """What was raised that shouldn't be. Its words may hold secrets: they are not shown."""
     told = redact(traceback.format_exc(), _credentials_of(this.invocation))
-    logger.error("Invocation %s failed with a defect.\n%s", this.invocation.uuid, told)
+    logger.error(
+        "Invocation %s failed with a defect.\n%s",
+        this.invocation.uuid,
+        told,
+        extra=logs.about(this.invocation),
+    )
     if not this.begun:
         return CRMError(
             f"Preparing it failed with {type(raised).__name__}; nothing was sent.",

@@ -14,10 +14,10 @@ from queue import Empty, SimpleQueue
 
 from django.db import connections
 
-from xkit_crm import catalogue, notifications
+from xkit_crm import catalogue, logs, notifications
 from xkit_crm.conf import settings
-from xkit_crm.delivery import lanes, retention
-from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery import lanes, retention, rollup
+from xkit_crm.delivery.drain import take_turn
 from xkit_crm.delivery.health import Pulse
 from xkit_crm.sync import bindings, triggers
 
@@ -27,9 +27,10 @@ logger = logging.getLogger(__name__)
 TURN = 1.0
 #: Looking for work takes this share of the time at most, however many lanes there are.
 LOOKING = 0.1
-#: Where there was work lately there is more in a moment: seconds between two looks then, and for
-#: how long.
-EAGER = 0.01
+#: Where there was work lately there is more in a moment: seconds between two looks then, their
+#: share of the time, and for how long.
+EAGER = 0.003
+EAGER_LOOKING = 0.2
 EAGER_FOR = 1.0
 #: Seconds between two looks for notifications.
 NOTIFY = 1.0
@@ -80,8 +81,8 @@ class Worker:
             # While no thread is free, finding more lanes helps nobody.
             is_eager = now < eager_until and len(self._taken) < self.threads
             pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
-            took = now - began
-            self._rest(max(pause, took / LOOKING - took))
+            took, share = now - began, EAGER_LOOKING if is_eager else LOOKING
+            self._rest(max(pause, took / share - took))
         for _ in threads:
             self._queue.put(None)
         for thread in threads:
@@ -95,10 +96,11 @@ class Worker:
         notifications.send_due()
         triggers.take_in_for(float("inf"))
         while not self._stopping and (found := self._look()):
-            worked = sum(self._turn(connection_id, seconds=inf) for connection_id in found)
+            worked = sum(self._turn(connection_id, seconds=inf)[0] for connection_id in found)
             if not worked:
                 break
             done += worked
+        rollup.roll_up()
         return done
 
     def _look_and_queue(self) -> bool:
@@ -107,6 +109,7 @@ class Worker:
         try:
             found = self._look()
             retention.prune_if_due()
+            rollup.roll_up_if_due()
         except Exception:
             logger.exception("The worker goes on in %s s.", self.poll_interval)
             self.pulse.beat(well=False)
@@ -129,12 +132,12 @@ class Worker:
     def _serve(self) -> None:
         """Work in one lane after the other."""
         while (connection_id := self._next()) is not None:
-            worked = 0 if self._stopping else self._turn(connection_id)
+            worked, is_over = (0, True) if self._stopping else self._turn(connection_id)
             _close_broken()
             with self._lock:
                 self._done += worked
-                if worked and not self._stopping:
-                    self._queue.put(connection_id)  # there may be more; the others come first
+                if not is_over:
+                    self._queue.put(connection_id)  # the others come first
                 else:
                     self._taken.discard(connection_id)
         connections.close_all()
@@ -158,21 +161,27 @@ class Worker:
             connections.close_all()
             return self._queue.get()
 
-    def _turn(self, connection_id: str, *, seconds: float = TURN) -> int:
-        """Work in the lane for a while. One lane's trouble is no other's."""
+    def _turn(self, connection_id: str, *, seconds: float = TURN) -> tuple[int, bool]:
+        """Work in the lane for a while: how many were dealt with, and whether all that was due is.
+
+        One lane's trouble is no other's.
+        """
         until = time.monotonic() + seconds
+
+        def go_on() -> bool:
+            return not self._stopping and time.monotonic() < until
+
         try:
-            worked = drain(
-                connection_id, go_on=lambda: not self._stopping and time.monotonic() < until
-            )
+            worked = take_turn(connection_id, go_on=go_on)
         except (Exception, SystemExit):
             # What it had in hand is taken up again; an adapter that ends the process doesn't.
-            logger.exception("Lane %s failed.", connection_id)
+            logger.exception("Lane %s failed.", connection_id, extra=logs.of(connection_id))
             connections.close_all()
-            return 0
+            return 0, True
         if worked:
-            logger.info("Lane %s: %d dealt with.", connection_id, worked)
-        return worked
+            told = logs.of(connection_id)
+            logger.info("Lane %s: %d dealt with.", connection_id, worked, extra=told)
+        return worked, not worked or self._stopping or go_on()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds

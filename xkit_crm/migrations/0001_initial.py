@@ -167,7 +167,7 @@ class Migration(migrations.Migration):
                 ('payload', models.JSONField(default=dict, verbose_name='payload')),
                 ('folded', models.JSONField(blank=True, null=True, verbose_name='folded')),
                 ('status', models.CharField(choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], db_default='pending', default='pending', max_length=10, verbose_name='status')),
-                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API')], db_default='model', max_length=10, verbose_name='source')),
+                ('source', models.CharField(choices=[('model', 'a saved model'), ('python', 'Python call'), ('api', 'HTTP API'), ('admin', 'tried in the admin')], db_default='model', max_length=10, verbose_name='source')),
                 ('record_key', models.CharField(editable=False, max_length=300)),
                 ('record_id', models.CharField(blank=True, db_default='', default='', max_length=255, verbose_name='record id')),
                 ('object_pk', models.CharField(blank=True, max_length=255, null=True, verbose_name='row')),
@@ -175,6 +175,7 @@ class Migration(migrations.Migration):
                 ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
                 ('tries', models.PositiveSmallIntegerField(db_default=0, default=0, verbose_name='tries')),
                 ('replays', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False, verbose_name='replays')),
+                ('renew', models.BooleanField(db_default=False, default=False, editable=False)),
                 ('forgiven', models.PositiveSmallIntegerField(db_default=0, default=0, editable=False)),
                 ('retry', models.BooleanField(db_default=True, default=True, verbose_name='retry')),
                 ('doubtful', models.BooleanField(db_default=False, default=False, verbose_name='doubtful')),
@@ -185,6 +186,7 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(blank=True, editable=False, max_length=400, null=True)),
                 ('request_digest', models.CharField(blank=True, editable=False, max_length=64, null=True)),
                 ('request_id', models.CharField(blank=True, db_default='', default='', max_length=200, verbose_name='request id')),
+                ('traceparent', models.CharField(blank=True, db_default='', default='', editable=False, max_length=55)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
                 ('finished_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='finished')),
             ],
@@ -234,6 +236,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
                 ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
                 ('payload', xkit_crm.models.base.OrderedJSONField(default=dict, help_text='Payload key to attribute path, such as {"owner": "owner.email"}.', verbose_name='payload')),
+                ('condition', xkit_crm.models.base.OrderedJSONField(blank=True, default=list, help_text='Only rows of which all of this holds are synced: a list of rules such as {"path": "status", "operator": "is", "value": "sent"}.', verbose_name='condition')),
                 ('connection_path', models.CharField(help_text='Attribute path to the connection id, such as workspace.crm_connection_id.', max_length=200, verbose_name='connection path')),
                 ('active', models.BooleanField(default=True, verbose_name='active')),
             ],
@@ -296,6 +299,28 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'record links',
                 'ordering': ['-id'],
                 'default_permissions': ('view',),
+            },
+        ),
+        migrations.CreateModel(
+            name='Tally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('span', models.PositiveSmallIntegerField(choices=[(0, 'just now'), (1, 'a minute'), (2, 'an hour'), (3, 'all time')], db_default=0, default=0, verbose_name='span')),
+                ('at', models.DateTimeField(help_text='When the minute or hour began.', verbose_name='at')),
+                ('connection_id', models.CharField(blank=True, max_length=255, verbose_name='connection')),
+                ('provider', models.CharField(blank=True, max_length=100, verbose_name='provider')),
+                ('status', models.CharField(blank=True, choices=[('pending', 'pending'), ('running', 'running'), ('succeeded', 'succeeded'), ('skipped', 'skipped: the customer chose nothing'), ('deferred', "deferred to the CRM's workflow"), ('superseded', 'superseded by a later one'), ('failed', 'failed'), ('unknown', 'unknown: a person decides')], max_length=10, verbose_name='status')),
+                ('outcome', models.CharField(blank=True, choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('unknown', 'unknown: may have been written'), ('rehearsed', 'rehearsed: nothing was sent')], max_length=10, verbose_name='outcome')),
+                ('code', models.CharField(blank=True, max_length=50, verbose_name='error code')),
+                ('bucket', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='bucket')),
+                ('reopened', models.BooleanField(db_default=False, default=False, verbose_name='reopened')),
+                ('count', models.PositiveBigIntegerField(verbose_name='count')),
+                ('milliseconds', models.PositiveBigIntegerField(db_default=0, default=0, verbose_name='milliseconds')),
+            ],
+            options={
+                'verbose_name': 'tally',
+                'verbose_name_plural': 'tallies',
+                'default_permissions': (),
             },
         ),
         migrations.CreateModel(
@@ -449,6 +474,14 @@ class Migration(migrations.Migration):
             name='crm_object',
             field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='links', to='xkit_crm.crmobject', verbose_name='CRM object'),
         ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(fields=['span', 'connection_id', 'at'], name='xkit_tally_span_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='tally',
+            index=models.Index(condition=models.Q(('status__in', ['failed', 'unknown'])), fields=['span', 'at', 'connection_id'], name='xkit_tally_failed_idx'),
+        ),
         migrations.AddConstraint(
             model_name='eventdefinition',
             constraint=models.UniqueConstraint(fields=('crm_object', 'slug'), name='xkit_event_slug_unique'),
@@ -475,7 +508,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
-            index=models.Index(condition=models.Q(('object_pk__isnull', False)), fields=['content_type', 'object_pk'], name='xkit_invocation_row_idx'),
+            index=models.Index(condition=models.Q(('object_pk__isnull', False)), fields=['content_type', 'object_pk', 'id'], name='xkit_invocation_row_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('status__in', ['pending', 'running', 'failed', 'unknown'])), fields=['status', 'id'], name='xkit_invocation_status_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('error_code', ''), _negated=True), fields=['error_code', 'id'], name='xkit_invocation_error_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('record_id', ''), _negated=True), fields=['record_id'], name='xkit_invocation_record_idx', opclasses=['varchar_pattern_ops']),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
+            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='xkit_invocation_request_idx'),
         ),
         migrations.AddConstraint(
             model_name='invocation',
@@ -511,7 +560,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='recordlink',
-            index=models.Index(fields=['connection', 'record_id'], name='xkit_link_record_idx'),
+            index=models.Index(fields=['record_id', 'connection'], name='xkit_link_record_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='recordlink',
+            index=models.Index(fields=['connection', 'id'], name='xkit_link_list_idx'),
         ),
         migrations.AddConstraint(
             model_name='recordlink',

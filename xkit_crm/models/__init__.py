@@ -15,6 +15,7 @@ from xkit_crm.models.model_binding import ModelBinding
 from xkit_crm.models.notification import Notification
 from xkit_crm.models.object_mapping import ObjectMapping
 from xkit_crm.models.record_link import RecordLink
+from xkit_crm.models.tally import Tally
 
 __all__ = [
     "APIKey",
@@ -33,4 +34,5 @@ __all__ = [
     "Notification",
     "ObjectMapping",
     "RecordLink",
+    "Tally",
 ]

@@ -55,6 +55,7 @@ class Source(models.TextChoices):
     MODEL = "model", _("a saved model")
     PYTHON = "python", _("Python call")
     API = "api", _("HTTP API")
+    ADMIN = "admin", _("tried in the admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ class Invocation(models.Model):
     replays = models.PositiveSmallIntegerField(
         _("replays"), default=0, db_default=0, editable=False
     )
+    #: Whether its payload is made anew of its row when it is carried out again.
+    renew = models.BooleanField(default=False, db_default=False, editable=False)
     #: Tries that don't count towards MAX_ATTEMPTS: those before the last replay, and those that
     #: were no fault of its own.
     forgiven = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
@@ -171,6 +174,11 @@ class Invocation(models.Model):
     request_digest = models.CharField(max_length=64, null=True, blank=True, editable=False)
     request_id = models.CharField(
         _("request id"), max_length=200, blank=True, default="", db_default=""
+    )
+
+    #: The W3C trace context in which it was made. `tracing.py`.
+    traceparent = models.CharField(
+        max_length=55, blank=True, default="", db_default="", editable=False
     )
 
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
@@ -216,9 +224,32 @@ class Invocation(models.Model):
                 name="xkit_invocation_super_idx",
             ),
             models.Index(
-                fields=["content_type", "object_pk"],
+                fields=["content_type", "object_pk", "id"],
                 condition=Q(object_pk__isnull=False),
                 name="xkit_invocation_row_idx",
+            ),
+            # What is read in the log, newest first (`delivery/log.py`). What is done pays for none
+            # of it, but for the record that it made.
+            models.Index(
+                fields=["status", "id"],
+                condition=Q(status__in=["pending", "running", "failed", "unknown"]),
+                name="xkit_invocation_status_idx",
+            ),
+            models.Index(
+                fields=["error_code", "id"],
+                condition=~Q(error_code=""),
+                name="xkit_invocation_error_idx",
+            ),
+            models.Index(
+                fields=["record_id"],
+                condition=~Q(record_id=""),
+                opclasses=["varchar_pattern_ops"],
+                name="xkit_invocation_record_idx",
+            ),
+            models.Index(
+                fields=["request_id"],
+                condition=~Q(request_id=""),
+                name="xkit_invocation_request_idx",
             ),
         ]
 

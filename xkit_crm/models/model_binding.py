@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -51,6 +53,15 @@ class ModelBinding(Versioned):
         default=dict,
         help_text=_('Payload key to attribute path, such as {"owner": "owner.email"}.'),
     )
+    condition = OrderedJSONField(
+        _("condition"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Only rows of which all of this holds are synced: a list of rules such as "
+            '{"path": "status", "operator": "is", "value": "sent"}.'
+        ),
+    )
     connection_path = models.CharField(
         _("connection path"),
         max_length=200,
@@ -78,15 +89,16 @@ class ModelBinding(Versioned):
 
     def clean(self) -> None:
         """Raise `ValidationError` with everything that would fail when a row is saved."""
-        from xkit_crm.sync.bindings import problems_of
+        from xkit_crm.sync.model_bindings import problems_of
 
         super().clean()
         if not (self.model_id and self.crm_object_id):
             return
         found: dict[str, list[str]] = {}
         for problem in problems_of(self):
-            # `payload.owner` is told at the form's field `payload`.
-            name, _dot, key = problem.path.partition(".")
+            # `payload.owner` and `condition[0].path` are told at `payload` and `condition`.
+            name = re.split(r"[.[]", problem.path, maxsplit=1)[0]
+            key = problem.path.removeprefix(name).removeprefix(".")
             found.setdefault(name, []).append(f"{key}: {problem.error}" if key else problem.error)
         if found:
             raise ValidationError(found)

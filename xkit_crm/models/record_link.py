@@ -47,7 +47,11 @@ class RecordLink(Dated):
                 name="xkit_record_link_unique",
             ),
         ]
-        indexes = [models.Index(fields=["connection", "record_id"], name="xkit_link_record_idx")]
+        indexes = [
+            models.Index(fields=["record_id", "connection"], name="xkit_link_record_idx"),
+            # The list of one connection's links, newest first.
+            models.Index(fields=["connection", "id"], name="xkit_link_list_idx"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.content_type.model} {self.object_pk} ↔ {self.record_id}"

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from django.core.cache import cache
 
+from xkit_crm import logs
 from xkit_crm.exceptions import CRMError, XkitError
 from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflow
 from xkit_crm.redaction import redact
@@ -23,6 +24,7 @@ from xkit_crm.redaction import redact
 logger = logging.getLogger(__name__)
 
 _Description = TypeVar("_Description")
+_Answer = TypeVar("_Answer")
 
 
 def objects(provider: Provider) -> Sequence[RemoteObject]:
@@ -69,27 +71,30 @@ def _cached(
 ) -> Sequence[_Description]:
     seconds = provider.description_ttl.total_seconds()
     if not seconds:
-        return _understood(provider, describe)
+        return understood(provider, describe)
     generation = cache.get(_generation_key(provider), "")
     key = _key(provider, f"{generation} {what}")
     found: Sequence[_Description] | None = cache.get(key)
     if found is None:
-        found = tuple(_understood(provider, describe))
+        found = tuple(understood(provider, describe))
         cache.set(key, found, timeout=seconds)
     return found
 
 
-def _understood(
-    provider: Provider, describe: Callable[[], Sequence[_Description]]
-) -> Sequence[_Description]:
+def understood(provider: Provider, ask: Callable[[], _Answer]) -> _Answer:
     """What it gives; where an answer makes no sense to the adapter, that is told as the CRM's."""
     try:
-        return describe()
+        return ask()
     except XkitError:
         raise
     except Exception as raised:
         told = redact(traceback.format_exc(), provider.access.credentials)
-        logger.error("What %s says of itself can't be understood.\n%s", provider.label, told)
+        logger.error(
+            "What %s says of itself can't be understood.\n%s",
+            provider.label,
+            told,
+            extra=logs.of(provider.access.connection_id),
+        )
         raise CRMError(
             f"{provider.label} answered something that can't be understood.",
             hint="The log has the details.",

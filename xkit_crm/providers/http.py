@@ -33,6 +33,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
     ConfigurationError,
@@ -226,6 +227,7 @@ class HTTPProvider(Provider):
             url.partition("?")[0],
             answer.status,
             (time.monotonic() - began) * 1000,
+            extra=logs.of(self.access.connection_id),
         )
         self.note(answer)
         return answer

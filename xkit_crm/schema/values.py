@@ -135,6 +135,8 @@ def storable(value: Any) -> Any:
 
     What JSON doesn't know becomes text, and NUL characters and half surrogate pairs are left out.
     """
+    if is_json(value):  # mostly it is
+        return value
     if isinstance(value, str):
         if _is_storable(value):
             return value

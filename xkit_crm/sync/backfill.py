@@ -50,6 +50,7 @@ class Outcome(enum.StrEnum):
     INVALID = "invalid"
     NOT_FOUND = "not found"
     ELSEWHERE = "elsewhere"
+    LEFT_OUT = "left out"
     DELETED = "deleted"
 
 
@@ -244,11 +245,8 @@ class _Run:
 
     def _read(self, row: models.Model) -> None:
         """All that will be asked of a row, so that it can be read for a page at once."""
-        binding = self.plan.binding
-        binding.connection_ids(row)
-        for side in (self.plan.create, self.plan.update):
-            if side is not None:
-                walking.payload_of(binding, side.event, row)
+        sides = (self.plan.create, self.plan.update)
+        walking.read_all(self.plan.binding, row, *(side.event for side in sides if side))
 
     def _passed_over(self, row: models.Model, standing: walking.Standing) -> _Step | None:
         place = (str(row.pk), self.plan.connection.pk)
@@ -268,7 +266,10 @@ class _Run:
         ids = walking.connection_ids_of(self.plan.binding, row)
         if isinstance(ids, Problem):
             return _Step(Outcome.INVALID, str(ids))
-        return None if self.plan.connection.pk in ids else _Step(Outcome.ELSEWHERE)
+        if self.plan.connection.pk in ids:
+            return None
+        left_out = self.plan.connection.pk in self.plan.binding.connections_of(row)
+        return _Step(Outcome.LEFT_OUT if left_out else Outcome.ELSEWHERE)
 
     def _searched(self, row: models.Model) -> _Step:
         """What the CRM has of this row; the first key that finds something decides."""

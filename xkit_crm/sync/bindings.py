@@ -7,50 +7,25 @@ so its answers are kept per class.
 
 from __future__ import annotations
 
+import inspect
+import logging
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 
-from xkit_crm.exceptions import ConfigurationError, Problem
-from xkit_crm.sync.payloads import Getter, attribute, first_name, path_problem
+from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.sync.binding import Binding as Binding  # where those who ask for bindings look for it
+from xkit_crm.sync.binding import compiled
+from xkit_crm.sync.payloads import attribute
 
-if TYPE_CHECKING:
-    from xkit_crm.models import EventDefinition, ModelBinding
-
+logger = logging.getLogger(__name__)
 
 #: The moments at which a binding fires, with the type that its event must have.
 MOMENTS = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One model, one CRM object. Event slugs are empty where nothing is fired."""
-
-    model: type[models.Model]
-    crm_object: str
-    on_create: str
-    on_update: str
-    on_delete: str
-    payload: tuple[tuple[str, Getter], ...]
-    #: The attribute paths behind the payload, by key; a computed key has none.
-    paths: Mapping[str, str]
-    #: Columns whose change fires `on_update`, by attribute name.
-    watched: tuple[str, ...]
-    get_connections: Callable[[Any], Any]
-    #: Where it comes from: the dotted path of its class, or the admin.
-    origin: str
-
-    def connection_ids(self, instance: models.Model) -> list[str]:
-        """The connections this row goes to, each once."""
-        given = self.get_connections(instance)
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            given = [given]
-        ids = (str(getattr(item, "pk", item)) for item in given if item)
-        return list(dict.fromkeys(ids))
 
 
 class ModelSync:
@@ -61,6 +36,9 @@ class ModelSync:
     is watched is derived from the paths. A method or property may read anything, so with one every
     column is watched, unless `watch` names the fields that matter. Columns that Django sets on
     every save (`auto_now`) fire nothing by themselves.
+
+    With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
+    rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
     """
 
     crm_object: ClassVar[str] = ""
@@ -69,6 +47,11 @@ class ModelSync:
     on_delete: ClassVar[str] = ""
     payload: ClassVar[Mapping[str, str]] = {}
     watch: ClassVar[Sequence[str] | None] = None
+    condition: ClassVar[Sequence[Mapping[str, Any]]] = ()
+
+    def is_synced(self, instance: Any) -> bool:
+        """Whether the row is synced at all, besides what `condition` says."""
+        return True
 
     def get_connections(self, instance: Any) -> Any:
         """The connections that the row goes to: ids or `Connection`s; None is left out."""
@@ -88,7 +71,8 @@ _rows_looked_at = 0.0
 def register(*models_: type[models.Model]) -> Callable[[type[ModelSync]], type[ModelSync]]:
     """Class decorator: bind the models by this `ModelSync`.
 
-    Raises `ConfigurationError` for an abstract model, or where nothing would ever be fired.
+    Raises `ConfigurationError` for an abstract model, where nothing would ever be fired, and where
+    the condition is no list of rules.
     """
 
     def decorate(sync: type[ModelSync]) -> type[ModelSync]:
@@ -116,8 +100,32 @@ def registered() -> tuple[Binding, ...]:
 
 
 def from_code() -> tuple[Binding, ...]:
-    """Those that engineers wrote."""
-    return tuple(binding for bound in _bindings.values() for binding in bound)
+    """Every binding that engineers made, in the order of their registration."""
+    return tuple(binding for found in _bindings.values() for binding in found)
+
+
+def source_of(binding: Binding) -> str:
+    """The file and line of the class that made the binding, as far as they are known."""
+    sync = type(getattr(binding.get_connections, "__self__", None))
+    try:
+        file, (_lines, number) = inspect.getsourcefile(sync), inspect.getsourcelines(sync)
+    except (OSError, TypeError):
+        return ""
+    roots = [root for root in sys.path if root and str(file).startswith(f"{root.rstrip('/')}/")]
+    shown = Path(str(file)).relative_to(max(roots, key=len)) if roots else Path(str(file))
+    return f"{shown}:{number}"
+
+
+def others(crm_object: str, model: type[models.Model]) -> tuple[Binding, ...]:
+    """Bindings to this CRM object under which a row of the model falls too, or one that is also a
+    row of it. Not those that the admin made of the very model: there is one at most."""
+    return tuple(
+        binding
+        for binding in registered()
+        if binding.crm_object == crm_object
+        and (issubclass(model, binding.model) or issubclass(binding.model, model))
+        and not (binding.model is model and binding in _from_rows.get(model, ()))
+    )
 
 
 def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
@@ -175,45 +183,20 @@ def _from_class(model: type[models.Model], sync_class: type[ModelSync]) -> Bindi
     }
     paths = {key: path for key, path in sync.payload.items() if key not in computed}
     getters = {key: attribute(path, model) for key, path in paths.items()} | computed
-    return Binding(
-        model=model,
+    decides = type(sync).is_synced is not ModelSync.is_synced
+    return compiled(
+        model,
         crm_object=sync.crm_object,
-        on_create=sync.on_create,
-        on_update=sync.on_update,
-        on_delete=sync.on_delete,
-        payload=tuple(getters.items()),
+        events={moment: getattr(sync, moment) for moment in MOMENTS},
+        getters=getters,
         paths=paths,
-        watched=_watched(model, list(paths.values()), watch=sync.watch, watch_all=bool(computed)),
         get_connections=sync.get_connections,
         origin=origin,
+        condition=sync.condition,
+        is_synced=sync.is_synced if decides else None,
+        watch=sync.watch,
+        watch_all=bool(computed),
     )
-
-
-def _watched(
-    model: type[models.Model],
-    paths: Sequence[str],
-    *,
-    watch: Sequence[str] | None,
-    watch_all: bool,
-) -> tuple[str, ...]:
-    columns = {f.attname for f in model._meta.concrete_fields}
-    found: set[str] = set()
-    for path in (*paths, *(watch or ())):
-        try:
-            field = model._meta.get_field(first_name(path))
-        except FieldDoesNotExist:
-            watch_all = True
-            continue
-        attname = getattr(field, "attname", None)
-        if attname in columns and not getattr(field, "generated", False):
-            found.add(attname)
-        else:
-            watch_all = True
-    if watch_all and watch is None:
-        found = columns
-    automatic = {f.attname for f in model._meta.concrete_fields if getattr(f, "auto_now", False)}
-    pk = model._meta.pk
-    return tuple(sorted(found - automatic - {pk.attname if pk else ""}))
 
 
 # -- bindings made in the admin ------------------------------------------------------------------
@@ -230,6 +213,7 @@ def load_rows() -> None:
     """Put the active `ModelBinding` rows into force, in place of those loaded before."""
     global _from_rows, _rows_stamp, _rows_looked_at
     from xkit_crm.models import ModelBinding
+    from xkit_crm.sync.model_bindings import from_row
 
     stamp = _stamp_of_rows()
     rows = ModelBinding.objects.filter(active=True).select_related(
@@ -238,8 +222,16 @@ def load_rows() -> None:
     loaded: dict[type[models.Model], tuple[Binding, ...]] = {}
     for row in rows:
         model = row.model.model_class()
-        if model is not None:
-            _add(loaded, _from_row(model, row))
+        if model is None:
+            continue
+        try:
+            made = from_row(model, row)
+        except ConfigurationError as error:
+            # Its model was changed since, or it was written past every check: the product's saves
+            # and the other bindings must go on.
+            logger.error("A binding of the admin is left out: %s", error)
+        else:
+            _add(loaded, made)
     # All at once, so that no save meanwhile finds a model unbound.
     _from_rows, _rows_stamp, _rows_looked_at = loaded, stamp, time.monotonic()
     _by_class.clear()
@@ -260,61 +252,3 @@ def _stamp_of_rows() -> object:
 
     newest, count = models.Max("updated_at"), models.Count("id")
     return [model.objects.aggregate(newest, count) for model in (ModelBinding, EventDefinition)]
-
-
-def problems_of(row: ModelBinding) -> Iterator[Problem]:
-    """What would fail when a row is saved: `payload.owner`, `on_create`, `connection_path`, ..."""
-    model = row.model.model_class()
-    if model is None:
-        yield Problem("model", "its app is not installed any more")
-        return
-    events = {m: getattr(row, m) for m in MOMENTS if getattr(row, f"{m}_id")}
-    if not events:
-        yield Problem("on_create", "choose at least one event, or the binding never fires")
-    for binding in _bindings.get(model, ()):
-        if binding.crm_object == row.crm_object.slug:
-            yield Problem("crm_object", f"the model is bound to it by {binding.origin} already")
-    yield from _event_problems(row, events)
-    yield from _payload_problems(row, model, events)
-    if row.connection_path and (problem := path_problem(row.connection_path, model)):
-        yield Problem("connection_path", problem)
-
-
-def _event_problems(row: ModelBinding, events: Mapping[str, EventDefinition]) -> Iterator[Problem]:
-    for moment, event in events.items():
-        if event.crm_object_id != row.crm_object_id:
-            yield Problem(moment, f"{event.slug} belongs to another CRM object")
-        elif event.type != MOMENTS[moment]:
-            yield Problem(moment, f"{event.slug} is for {event.type}, not for {MOMENTS[moment]}")
-        required = {k for k, d in event.payload_schema.items() if d.get("required")}
-        for key in sorted(required - set(row.payload)):
-            yield Problem(f"payload.{key}", f"is required by {event.slug}")
-
-
-def _payload_problems(
-    row: ModelBinding, model: type[models.Model], events: Mapping[str, EventDefinition]
-) -> Iterator[Problem]:
-    known = {key for event in events.values() for key in event.payload_schema}
-    for key, path in row.payload.items():
-        if events and key not in known:
-            yield Problem(f"payload.{key}", "is in the schema of none of these events")
-        if not isinstance(path, str):
-            yield Problem(f"payload.{key}", "is no attribute path")
-        elif problem := path_problem(path, model):
-            yield Problem(f"payload.{key}", problem)
-
-
-def _from_row(model: type[models.Model], row: ModelBinding) -> Binding:
-    paths = [*row.payload.values(), row.connection_path]
-    return Binding(
-        model=model,
-        crm_object=row.crm_object.slug,
-        on_create=row.on_create.slug if row.on_create else "",
-        on_update=row.on_update.slug if row.on_update else "",
-        on_delete=row.on_delete.slug if row.on_delete else "",
-        payload=tuple((key, attribute(path, model)) for key, path in row.payload.items()),
-        paths=row.payload,
-        watched=_watched(model, paths, watch=None, watch_all=False),
-        get_connections=attribute(row.connection_path, model),
-        origin=f"admin: {row}",
-    )

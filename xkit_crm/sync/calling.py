@@ -1,8 +1,8 @@
-"""Call a CRM many times in a row without being a burden to it.
+"""Call a CRM outside of any lane without being a burden to it.
 
-Backfill and the deep reconciliation read from CRMs outside of any lane; what they ask goes through
-here: no faster than was asked for or than the vendor allows, leaving the customer's other tools
-the share of the quota that is theirs, and waiting where the CRM says so.
+Backfill and the deep reconciliation read many records, a person in the admin a few; what they ask
+goes through here: no faster than was asked for or than the vendor allows, leaving the customer's
+other tools the share of the quota that is theirs, and waiting where the CRM says so.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ _Result = TypeVar("_Result")
 
 
 class Caller:
-    """Makes the calls to one connection's CRM. `rate` is in calls per second."""
+    """Makes the calls to one connection's CRM. `rate` is in calls per second, `tries` how often
+    one call is made before the CRM is taken to be down."""
 
     def __init__(
         self,
         connection: Connection,
         *,
         rate: float | None = None,
+        tries: int = TRIES,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = timezone.now,
     ) -> None:
         self.provider: Provider = provider_for(connection)
         self._connection = connection
-        self._sleep, self._now = sleep, now
+        self._tries, self._sleep, self._now = tries, sleep, now
         self._interval = timedelta(seconds=1 / rate) if rate else timedelta()
         self._next = now()
         self._gauge = limiting.Gauge()
@@ -63,7 +65,7 @@ class Caller:
             try:
                 return self._made(call)
             except (RateLimited, CRMUnavailable) as error:
-                if tries == TRIES:
+                if tries == self._tries:
                     raise self._shown(error) from None
                 self._sleep(error.retry_after or min(2.0**tries, LONGEST_WAIT))
             except CRMUnauthorized as error:

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
@@ -131,6 +132,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         changed = snapshots.changed(self, watch, update_fields)
         if changed is not None and not changed:
             return save()
+        began = _began(self, watch, changed) if watch.conditional else ()
         # In a transaction there is nothing to open, only to be marked should this fail.
         inside = connections[using].in_atomic_block
         unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
@@ -139,9 +141,8 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
                 updated = save()
                 _load_expressions(self, watch)
                 fired_for = changed if updated else None
-                for binding, slug in watch.fired(
-                    "on_update" if updated else "on_create", fired_for
-                ):
+                moment = "on_update" if updated else "on_create"
+                for binding, slug in watch.fired(moment, fired_for, began):
                     capture(binding, slug, self, using=using)
         except BaseException:
             snapshots.forget(self)
@@ -151,6 +152,25 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         return updated
 
     return _save_table
+
+
+def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> list[Binding]:
+    """The bindings whose condition the row doesn't meet as the database still has it.
+
+    Where nobody can tell what row is written over, those that fire nothing else but its creation:
+    of others, the delivery makes of a change whatever is due.
+    """
+    if changed is None:
+        return [binding for binding in watch.conditional if not binding.on_update]
+    found = []
+    for binding in watch.conditional:
+        if names := changed & binding.decisive:
+            try:
+                was = snapshots.as_it_was(instance, snapshots.before(instance, watch, names))
+            except ObjectDoesNotExist:
+                continue  # the row is gone: it is made again
+            found += [binding] if firing.began(binding, [was])[0] else []
+    return found
 
 
 def _load_expressions(instance: models.Model, watch: Watch) -> None:

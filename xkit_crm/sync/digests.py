@@ -18,9 +18,12 @@ from xkit_crm.mapping.sameness import normal
 FORGOTTEN = {"": "erased"}
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def digest(value: Any) -> str:
     """16 hex digits that equal values have in common; `value` is JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _encode(value)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -17,7 +17,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import backends, outbox
 from xkit_crm.delivery.outbox import Captured
 from xkit_crm.exceptions import PayloadInvalid, Problem
-from xkit_crm.models import Invocation
+from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.sync import echo, payloads, walking
 from xkit_crm.sync.bindings import Binding
 
@@ -27,7 +27,8 @@ def describe(
 ) -> list[Captured]:
     """The same event of each of these rows, with its payload and connections.
 
-    None of a row that goes to no connection, nor where an operator switched the event off. What
+    None of a row that goes to no connection, nor where an operator switched the event off. The
+    deletion of a row that doesn't meet the binding's condition is told where the row is known. What
     the rows point to is read for all of them at once. Raises `PayloadInvalid` (with
     `INVALID_PAYLOAD` "record" it gives a failed event instead) and `UnknownEvent`.
     """
@@ -38,40 +39,64 @@ def describe(
     event: Event | None = None
     found = []
     for instance in instances:
-        connection_ids = _connection_ids(binding, instance)
+        taken = binding.takes(instance)
+        if not taken and event_slug != binding.on_delete:
+            continue
+        connection_ids = echo.without_origin(binding.connections_of(instance))
         if not connection_ids:
             continue
         if event is None:
             event = catalogue.event(binding.crm_object, event_slug)
             row_of = outbox.rows_of(binding.model, crm_object=binding.crm_object)
         payload, problems = payloads.build(event, binding.payload, instance)
-        error = _error(binding, event, instance, problems) if problems else None
-        found.append(Captured(event.id, payload, connection_ids, row_of(instance.pk), error))
+        error = None
+        if problems:
+            error = _error(binding, event, instance, problems, raises=taken)
+        row = row_of(instance.pk)
+        found.append(Captured(event.id, payload, connection_ids, row, error, if_known=not taken))
     return found
 
 
+def began(binding: Binding, before: Sequence[models.Model]) -> list[bool]:
+    """Whether each of these rows, given as they were, did not meet the binding's condition, so that
+    meeting it now makes them new to every CRM."""
+
+    def took(row: models.Model) -> bool:
+        try:
+            return binding.takes(row)
+        except Exception:  # noqa: BLE001 - a row of which that couldn't even be told was in no CRM
+            return False
+
+    if len(before) > 1:
+        paths = [rule.path for rule in binding.rules]
+        walking.Relations(binding, paths).fetch(before, binding.takes)
+    return [not took(row) for row in before]
+
+
 def _error(
-    binding: Binding, event: Event, instance: models.Model, problems: list[Problem]
+    binding: Binding,
+    event: Event,
+    instance: models.Model,
+    problems: list[Problem],
+    *,
+    raises: bool,
 ) -> PayloadInvalid:
     error = PayloadInvalid(
         f"{instance._meta.label} {instance.pk} gives an invalid payload for {event.slug}.",
         hint=f"Correct the row, or the payload of {binding.origin}.",
         errors=problems,
     )
-    if settings.INVALID_PAYLOAD == "raise":
+    if raises and settings.INVALID_PAYLOAD == "raise":
         raise error
     return error
-
-
-def _connection_ids(binding: Binding, instance: models.Model) -> list[str]:
-    return echo.without_origin(binding.connection_ids(instance))
 
 
 def fetch_relations(binding: Binding, event_slug: str, instances: Sequence[models.Model]) -> None:
     """Have on all of these rows what the event's payload and connections are read from."""
 
     def read(instance: models.Model) -> None:
-        if _connection_ids(binding, instance):
+        binding.takes(instance)
+        if echo.without_origin(binding.connections_of(instance)):
             event = catalogue.event(binding.crm_object, event_slug)
             payloads.build(event, binding.payload, instance)
 
@@ -99,6 +124,10 @@ def _put_at_once(captured: Sequence[Captured], home: str) -> None:
 
 
 def _put(captured: Sequence[Captured], home: str) -> None:
+    if any(item.if_known for item in captured):
+        captured = _known(captured, home)
+    if not captured:
+        return
     if len(captured) == 1 and len(captured[0].connection_ids) == 1:
         (only,) = captured
         there = outbox.put_captured(
@@ -113,3 +142,36 @@ def _put(captured: Sequence[Captured], home: str) -> None:
         there = outbox.put_many(captured, using=home)
     if there:
         backends.poke_on_commit(there, using=home)
+
+
+def _known(captured: Sequence[Captured], home: str) -> list[Captured]:
+    """Without what is of interest only where the row is known, and is of a row that no connection
+    of it has a record of, nor is to get one. Two queries."""
+    asked = [item for item in captured if item.if_known]
+    told = {item.row.key for item in captured if not item.if_known}
+    connection_ids = {name for item in asked for name in item.connection_ids}
+    crm_objects = {
+        event_id: event.crm_object_id
+        for event_id, event in catalogue.definitions({item.event_id for item in asked}).items()
+    }
+    links = set(
+        RecordLink.objects.using(home)
+        .filter(
+            content_type_id__in={item.row.content_type_id for item in asked},
+            object_pk__in={item.row.pk for item in asked},
+            connection_id__in=connection_ids,
+        )
+        .values_list("content_type_id", "object_pk", "crm_object_id")
+    )
+    told |= set(
+        Invocation.objects.using(home)
+        .open()
+        .filter(connection_id__in=connection_ids, record_key__in={item.row.key for item in asked})
+        .values_list("record_key", flat=True)
+    )
+    return [
+        item
+        for item in captured
+        if item.row.key in told
+        or (item.row.content_type_id, item.row.pk, crm_objects.get(item.event_id)) in links
+    ]

@@ -1,9 +1,9 @@
-"""Record links made and read by the product: which CRM record a row stands for."""
+"""Record links made, read and taken away by hand: which CRM record a row stands for."""
 
 from __future__ import annotations
 
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, router
+from django.db import models, router, transaction
 
 from xkit_crm import catalogue, signals
 from xkit_crm.delivery.outbox import Row
@@ -11,6 +11,7 @@ from xkit_crm.exceptions import ConfigurationError, UnknownConnection
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync.bindings import bindings_for, model_of
+from xkit_crm.sync.digests import FORGOTTEN
 
 
 def link(
@@ -23,8 +24,8 @@ def link(
     """Say that the row stands for this CRM record: from now on it is updated, not created.
 
     `crm_object` is needed where the row's model is bound to none or to several. Linking again
-    replaces the record. Raises `UnknownConnection`, `UnknownObject`, `UnknownRecord` (for an id
-    that isn't one) and `ConfigurationError`.
+    replaces the record, for what waits too. Raises `UnknownConnection`, `UnknownObject`,
+    `UnknownRecord` (for an id that isn't one) and `ConfigurationError`.
     """
     RecordRef.parse(record_id)
     connection_id = connection.pk if isinstance(connection, Connection) else connection
@@ -32,31 +33,48 @@ def link(
         raise UnknownConnection(f"There is no connection {connection_id!r}.")
     slug = crm_object or _only_crm_object(instance)
     row = Row.of(model_of(instance, slug), instance.pk, crm_object=slug)
-    made, created = RecordLink.objects.update_or_create(
-        content_type_id=row.content_type_id,
-        object_pk=row.pk,
-        connection_id=connection_id,
-        crm_object_id=catalogue.crm_object(slug).id,
-        defaults={"record_id": record_id},
-    )
-    signals.send_on_commit(
-        signals.record_linked,
-        RecordLink,
-        using=router.db_for_write(RecordLink),
-        link=made,
-        created=created,
-    )
+    using = router.db_for_write(RecordLink)
+    with transaction.atomic(using=using):
+        made, created = RecordLink.objects.select_for_update().get_or_create(
+            content_type_id=row.content_type_id,
+            object_pk=row.pk,
+            connection_id=connection_id,
+            crm_object_id=catalogue.crm_object(slug).id,
+            defaults={"record_id": record_id},
+        )
+        if made.record_id != record_id:
+            # What was written to the old record says nothing of this one.
+            made.record_id, made.written = record_id, {}
+            made.delivered = FORGOTTEN if made.delivered == FORGOTTEN else {}
+            made.save()
+        signals.send_on_commit(
+            signals.record_linked, RecordLink, using=using, link=made, created=created
+        )
     return made
+
+
+def unlink(link: RecordLink) -> bool:
+    """Forget which record the row stands for. The record stays in the CRM; the row's next change,
+    or one that waits, makes another one unless it is linked before.
+
+    False where the link was taken away or led to another record by then.
+    """
+    deleted, _ = RecordLink.objects.filter(pk=link.pk, record_id=link.record_id).delete()
+    return bool(deleted)
 
 
 def links(instance: models.Model) -> models.QuerySet[RecordLink]:
     """Every record link of a row, in every connection."""
-    content_types = ContentType.objects.get_for_models(
-        *(base for base in type(instance).__mro__ if _is_concrete(base))
-    )
     return RecordLink.objects.filter(
-        content_type__in=content_types.values(), object_pk=str(instance.pk)
+        content_type__in=content_types_of(type(instance)), object_pk=str(instance.pk)
     ).select_related("connection", "crm_object")
+
+
+def content_types_of(model: type[models.Model]) -> list[ContentType]:
+    """Those under which links and invocations of the model's rows are kept: its own, and those of
+    the models that it inherits from."""
+    bases = (base for base in model.__mro__ if _is_concrete(base))
+    return list(ContentType.objects.get_for_models(*bases).values())
 
 
 def _only_crm_object(instance: models.Model) -> str:

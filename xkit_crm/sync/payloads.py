@@ -89,6 +89,21 @@ def path_problem(path: str, model: type[models.Model]) -> str:
     return ""
 
 
+def field_of(path: str, model: type[models.Model]) -> Any:
+    """The field that a path ends in, forward or back; None where that can't be told."""
+    reached: Any = model
+    field: Any = None
+    for step in names(path):
+        if reached is None or (field is not None and (field.one_to_many or field.many_to_many)):
+            return None
+        try:
+            field = reached._meta.get_field(step)
+        except FieldDoesNotExist:
+            return None
+        reached = field.related_model
+    return field
+
+
 def _attribute_problem(model: type[models.Model], name: str) -> str:
     if not hasattr(model, name):
         near = get_close_matches(name, (field.name for field in model._meta.get_fields()), n=1)

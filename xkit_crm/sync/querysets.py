@@ -63,7 +63,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
                 "which CRM record belongs to which row.",
                 hint="Save rows with new keys, or do it within xkit_crm.muted().",
             )
-        if not watch.fired("on_update", {*names}):
+        if not watch.fired("on_update", {*names}, watch.conditional):
             return super().update(**kwargs)
         self._for_write = True
         with transaction.atomic(using=self.db, savepoint=False):
@@ -93,7 +93,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
         try:
             with transaction.atomic(using=self.db, savepoint=False):
                 before: dict[Any, tuple[Any, ...]] = {}
-                if not capture.is_muted() and watch.fired("on_update", written):
+                if not capture.is_muted() and watch.fired("on_update", written, watch.conditional):
                     for chunk in _chunks(objs):
                         given = _among(self.model, [obj.pk for obj in chunk], using=self.db)
                         before |= self.filter(given)._locked(names)
@@ -158,27 +158,40 @@ class SyncedQuerySet(models.QuerySet[_Row]):
     ) -> None:
         """Fire for those of these rows whose columns have other values now."""
         places = [watch.names.index(name) for name in names]
-        fired = [
-            (binding, slug, frozenset(binding.watched))
-            for binding, slug in watch.fired("on_update", {*names})
-        ]
+        bindings = [binding for binding, _ in watch.fired("on_update", {*names}, watch.conditional)]
         for rows in _read_again(self.model, list(before), using=self.db):
             changed = []
             for row in rows:
                 now, was = row.__dict__[SNAPSHOT], before[row.pk]
                 differing = {
-                    name
+                    name: old
                     for name, place, old in zip(names, places, was, strict=True)
                     if now[place] != old
                 }
                 if differing:
                     changed.append((row, differing))
-            for binding, slug, watched in fired:
-                self._fire(
-                    binding, slug, [row for row, differing in changed if differing & watched]
-                )
+            for binding in bindings:
+                concerned = [
+                    one for one in changed if not one[1].keys().isdisjoint(binding.watched)
+                ]
+                self._fire_changed(binding, concerned)
+
+    def _fire_changed(
+        self, binding: Binding, changed: Sequence[tuple[models.Model, Mapping[str, Any]]]
+    ) -> None:
+        """Fire for these rows, of which these columns had other values before."""
+        moved = [(row, was) for row, was in changed if not was.keys().isdisjoint(binding.decisive)]
+        before = [snapshots.as_it_was(row, was) for row, was in moved]
+        began = firing.began(binding, before) if before else []
+        new = {row.pk for (row, _), is_new in zip(moved, began, strict=True) if is_new}
+        rows = [row for row, _ in changed]
+        for is_new in (True, False):
+            slug = binding.event_at("on_update", is_new=is_new)
+            self._fire(binding, slug, [row for row in rows if (row.pk in new) is is_new])
 
     def _fire(self, binding: Binding, slug: str, rows: Sequence[models.Model]) -> None:
+        if not slug or not rows:
+            return
         gathering.offer(firing.describe(binding, slug, rows), using=self.db)
 
     # -- bulk_create

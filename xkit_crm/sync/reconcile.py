@@ -2,15 +2,15 @@
 
 `manage.py xkit_reconcile` and the admin call `reconcile`. Raw SQL, `QuerySet.update()` or another
 service change rows past every hook; here each row's payload is built again and compared, key by
-key, with the digests that its record link keeps of the last delivery. Only what differs is queued,
-and no CRM is asked: `reconcile_deep.py` does that.
+key, with the digests that its record link keeps of the last delivery. Only what differs is queued
+(with `force`, as `resync.py` has it, what doesn't too), and no CRM is asked: `reconcile_deep.py`
+does that.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,83 +24,34 @@ from xkit_crm.catalogue import Event
 from xkit_crm.delivery import backends, outbox
 from xkit_crm.exceptions import NotFound, Problem, XkitError
 from xkit_crm.invoking import find_connection, require_enabled
-from xkit_crm.mapping.transformations import ActionType
-from xkit_crm.models import Connection, EventAction, Invocation, ObjectMapping, RecordLink
+from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.sync import bindings, walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.digests import FORGOTTEN, digests
+from xkit_crm.sync.findings import (
+    MAX_FINDINGS,
+    QUIET,
+    Decided,
+    Difference,
+    ReconcileResult,
+    State,
+)
 from xkit_crm.sync.walking import Place
-
-#: Findings that a result keeps; all of them are told to `found`.
-MAX_FINDINGS = 200
-
-
-class State(enum.StrEnum):
-    """How a row and its record stand to each other, in one connection."""
-
-    IN_STEP = "in step"
-    ERASED = "erased"
-    DIFFERS = "differs"
-    NOT_LINKED = "not linked"
-    GONE = "row gone"
-    STRAYED = "strayed"
-    ON_ITS_WAY = "on its way"
-    FAILED_BEFORE = "failed before"
-    HANDED_OVER = "handed over"
-    INVALID = "invalid"
-    OPTED_OUT = "opted out"
-    UNDECIDED = "undecided"
-
-
-#: States of which nothing has to be told row by row.
-QUIET = (State.IN_STEP, State.ERASED, State.ON_ITS_WAY, State.OPTED_OUT)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One row of which something has to be told. `queued`: an event was (or would be) queued."""
-
-    connection_id: str
-    pk: str
-    record_id: str
-    state: State
-    detail: str = ""
-    queued: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
-    """What was found of one binding, and what was queued, or with `dry_run` would be."""
-
-    model: str
-    crm_object: str
-    dry_run: bool
-    counts: Mapping[State, int]
-    #: Events that were queued, by their slugs.
-    queued: Mapping[str, int]
-    #: The first rows of which something has to be told.
-    differences: tuple[Difference, ...]
-    #: Why the binding could not be walked, where it couldn't.
-    problem: str = ""
-
-    @property
-    def unsettled(self) -> int:
-        """What differs and stays so: queued by nobody, or only to be looked at."""
-        waiting = sum(self.queued.values()) if self.dry_run else 0
-        states = (State.INVALID, State.UNDECIDED, State.FAILED_BEFORE)
-        return waiting + sum(self.counts.get(state, 0) for state in states) + bool(self.problem)
 
 
 def reconcile(
-    models_: Iterable[type[models.Model]] | None = None,
+    models_: Iterable[type[models.Model] | models.QuerySet[Any]] | None = None,
     connection: Connection | str | None = None,
     *,
+    crm_object: str | None = None,
     create: bool = False,
     delete: bool = True,
+    force: bool = False,
     dry_run: bool = False,
+    priority: Priority = Priority.BACKGROUND,
     batch_size: int = walking.BATCH_SIZE,
     progress: Callable[[int], object] | None = None,
     found: Callable[[Difference], object] | None = None,
@@ -114,6 +65,10 @@ def reconcile(
     What has something under way is left alone. Keys that are fed by a column which changes with
     every save (`auto_now`) make no difference by themselves, as with capture.
 
+    In place of a model a queryset names some of its rows; then nothing is taken to be gone.
+    `crm_object` is for models that are bound to several. `force` queues every row that can be:
+    also what is in step, was erased from the log, or failed to be created before.
+
     Raises `ConfigurationError` for a model without binding, `UnknownConnection` and
     `ConnectionNotEnabled`. A binding whose events are not defined raises `UnknownEvent` where its
     model was named, and is told in its result where it wasn't.
@@ -122,20 +77,29 @@ def reconcile(
     if only is not None:
         require_enabled(only)
     results, before = [], 0
-    for binding in bound(models_):
+    for binding, rows, are_all in list(_walked(models_, crm_object)):
         try:
-            run = _Run(binding, only, create=create, delete=delete, dry_run=dry_run, found=found)
+            run = _Run(
+                binding,
+                only,
+                create=create,
+                delete=delete,
+                force=force,
+                dry_run=dry_run,
+                priority=priority,
+                found=found,
+            )
         except NotFound as error:  # its events are not defined: the other bindings go on
             if models_ is not None:
                 raise
             results.append(_not_walked(binding, error, dry_run=dry_run))
             continue
-        for page in walking.pages(binding.model._default_manager.all(), batch_size):
+        for page in walking.pages(rows, batch_size):
             run.do(page)
             before += len(page)
             if progress is not None:
                 progress(before)
-        for links in run.pages_of_links(batch_size):
+        for links in run.pages_of_links(batch_size) if are_all else ():
             run.look_for_gone(links)
         results.append(run.result())
     return tuple(results)
@@ -152,6 +116,29 @@ def bound(models_: Iterable[type[models.Model]] | None) -> list[Binding]:
     if models_ is None:
         return list(bindings.registered())
     return [binding for model in models_ for binding in walking.bindings_of(model)]
+
+
+def _walked(
+    models_: Iterable[type[models.Model] | models.QuerySet[Any]] | None, crm_object: str | None
+) -> Iterator[tuple[Binding, models.QuerySet[Any], bool]]:
+    """The bindings to walk, each with its rows, and whether those are all that there are."""
+    for given in bound_models() if models_ is None else models_:
+        if isinstance(given, models.QuerySet):
+            # They may be of a proxy, or of a model that inherits from the one that is bound.
+            found = bindings.bindings_for(given.model) or walking.bindings_of(given.model)
+            pks = given.order_by().values("pk")
+            for binding in found:
+                if crm_object in (None, binding.crm_object):
+                    rows = binding.model._base_manager.using(given.db).filter(pk__in=pks)
+                    yield binding, rows, False
+        else:
+            for binding in walking.bindings_of(given, crm_object):
+                yield binding, given._default_manager.all(), True
+
+
+def bound_models() -> Iterable[type[models.Model]]:
+    """Every model that is bound, once."""
+    return dict.fromkeys(binding.model for binding in bindings.registered())
 
 
 def volatile_keys(binding: Binding) -> frozenset[str]:
@@ -175,52 +162,6 @@ def changed_keys(
     return [key for key in now if key not in volatile and now[key] != delivered.get(key)]
 
 
-# -- what customers decided, for many connections at once ------------------------------------------
-
-
-class _Decided:
-    """Whether an event does anything in a connection, without a query for each connection."""
-
-    def __init__(self, crm_object_id: int) -> None:
-        self._crm_object_id = crm_object_id
-        self._enabled: dict[str, bool] = {}
-        self._states: dict[tuple[str, int], State] = {}
-        self._opted_out: set[str] = set()
-
-    def read(self, connection_ids: Iterable[str]) -> None:
-        """Have these connections' decisions at hand: two queries where any of them is new."""
-        new = set(connection_ids) - self._enabled.keys()
-        if not new:
-            return
-        enabled = Connection.objects.filter(pk__in=new, status=ConnectionStatus.ENABLED)
-        self._enabled |= dict.fromkeys(new, False)
-        self._enabled |= dict.fromkeys(enabled.values_list("pk", flat=True), True)
-        mappings = ObjectMapping.objects.filter(
-            connection_id__in=new, crm_object_id=self._crm_object_id
-        )
-        self._opted_out |= set(
-            mappings.filter(remote_object="").values_list("connection_id", flat=True)
-        )
-        actions = EventAction.objects.filter(mapping__in=mappings).values_list(
-            "mapping__connection_id", "event_id", "action"
-        )
-        for connection_id, event_id, action in actions:
-            nothing = action == ActionType.NOOP or (
-                connection_id in self._opted_out and action != ActionType.WORKFLOW
-            )
-            state = State.OPTED_OUT if nothing else State.IN_STEP
-            self._states[connection_id, event_id] = state
-
-    def is_enabled(self, connection_id: str) -> bool:
-        return self._enabled.get(connection_id, False)
-
-    def hindrance(self, connection_id: str, event: Event) -> State | None:
-        """Why the event would do nothing there; None where it does something."""
-        fallback = State.OPTED_OUT if connection_id in self._opted_out else State.UNDECIDED
-        state = self._states.get((connection_id, event.id), fallback)
-        return None if state is State.IN_STEP else state
-
-
 # -- row by row -----------------------------------------------------------------------------------
 
 
@@ -232,7 +173,9 @@ class _Run:
     only: Connection | None
     create: bool
     delete: bool
+    force: bool
     dry_run: bool
+    priority: Priority
     found: Callable[[Difference], object] | None
     counts: Counter[State] = field(default_factory=Counter)
     queued: Counter[str] = field(default_factory=Counter)
@@ -245,7 +188,7 @@ class _Run:
         self.volatile = volatile_keys(self.binding)
         self.relations = walking.Relations(self.binding)
         self.crm_object_id = catalogue.crm_object(self.binding.crm_object).id
-        self.decided = _Decided(self.crm_object_id)
+        self.decided = Decided(self.crm_object_id)
 
     def result(self) -> ReconcileResult:
         return ReconcileResult(
@@ -275,7 +218,7 @@ class _Run:
         return looked_at
 
     def _put(self, captured: Sequence[outbox.Captured], *, using: str) -> None:
-        lanes = outbox.put_many(captured, using=using, priority=Priority.BACKGROUND)
+        lanes = outbox.put_many(captured, using=using, priority=self.priority)
         if lanes:
             backends.poke_on_commit(lanes, using=using)
 
@@ -316,10 +259,14 @@ class _Run:
                 continue
             for connection_id in dict.fromkeys((*ids, *linked.get(pk, ()))):
                 if not self._walks(connection_id):
+                    if self.force and self.only is None and connection_id in ids:
+                        found.append(Difference(connection_id, pk, "", State.NOT_ENABLED))
                     continue
                 if connection_id not in ids:
                     link = standing.links[pk, connection_id]
-                    found.append(Difference(connection_id, pk, link.record_id, State.STRAYED))
+                    left_out = walking.is_left_out(self.binding, row)
+                    state = State.LEFT_OUT if left_out else State.STRAYED
+                    found.append(Difference(connection_id, pk, link.record_id, state))
                     continue
                 found.append(self._compared(row, (pk, connection_id), standing, captured))
         return found, captured
@@ -329,9 +276,7 @@ class _Run:
         return wanted and self.decided.is_enabled(connection_id)
 
     def _read(self, row: models.Model) -> None:
-        self.binding.connection_ids(row)
-        if self.updates is not None:
-            walking.payload_of(self.binding, self.updates, row)
+        walking.read_all(self.binding, row, self.updates)
 
     def _compared(
         self,
@@ -344,12 +289,9 @@ class _Run:
         link = standing.links.get(place)
         record_id = link.record_id if link is not None else ""
         tell = partial(Difference, connection_id, pk, record_id)
-        if place in standing.open or (link is not None and link.delivered == FORGOTTEN):
-            return tell(State.ON_ITS_WAY if place in standing.open else State.ERASED)
-        if link is None and place in standing.handed_over:
-            return tell(State.HANDED_OVER)
-        if link is None and place in standing.failed:
-            return tell(State.FAILED_BEFORE, "its create event failed: replay it")
+        if state := self._left_alone(place, standing):
+            failed = state is State.FAILED_BEFORE
+            return tell(state, "its create event failed: replay it" if failed else "")
         event = self.creates if link is None else self.updates
         if event is None:
             return tell(State.NOT_LINKED if link is None else State.IN_STEP)
@@ -363,11 +305,24 @@ class _Run:
         changed: list[str] = []
         if link is not None:
             changed = changed_keys(payload, link.delivered, self.volatile)
-            if not changed:
+            if not changed and not self.force:
                 return tell(State.IN_STEP)
         captured.append(self._captured(event, payload, row.pk, connection_id))
-        state = State.NOT_LINKED if link is None else State.DIFFERS
+        state = State.NOT_LINKED if link is None else State.DIFFERS if changed else State.IN_STEP
         return tell(state, ", ".join(changed), queued=event.slug)
+
+    def _left_alone(self, place: Place, standing: walking.Standing) -> State | None:
+        """Why nothing is queued whatever the row has; None where that is to be seen."""
+        link = standing.links.get(place)
+        if place in standing.open:
+            return State.ON_ITS_WAY
+        if link is None and place in standing.handed_over:
+            return State.HANDED_OVER
+        if self.force:
+            return None
+        if link is None:
+            return State.FAILED_BEFORE if place in standing.failed else None
+        return State.ERASED if link.delivered == FORGOTTEN else None
 
     def _captured(
         self, event: Event, payload: Mapping[str, Any], pk: Any, connection_id: str

@@ -53,6 +53,7 @@ class State(enum.StrEnum):
     GONE = "gone in the CRM"
     ROW_GONE = "row gone"
     STRAYED = "strayed"
+    LEFT_OUT = "left out"
     ON_ITS_WAY = "on its way"
     INVALID = "invalid"
 
@@ -231,7 +232,8 @@ class _Run:
             elif link.record_id.partition(":")[0] != shape.decision.remote_object:
                 self.counts[State.STRAYED] += 1  # mapped to another remote object since
             elif not self._goes_there(row):
-                self.counts[State.STRAYED] += 1
+                left_out = walking.is_left_out(self.binding, row)
+                self.counts[State.LEFT_OUT if left_out else State.STRAYED] += 1
             else:
                 payload, problems = walking.payload_of(self.binding, shape.event, row)
                 if problems:
@@ -241,8 +243,7 @@ class _Run:
         return pairs
 
     def _read(self, shape: planning.Side, row: models.Model) -> None:
-        self.binding.connection_ids(row)
-        walking.payload_of(self.binding, shape.event, row)
+        walking.read_all(self.binding, row, shape.event)
 
     def _goes_there(self, row: models.Model) -> bool:
         ids = walking.connection_ids_of(self.binding, row)
@@ -331,7 +332,7 @@ class _Run:
             for row in walking.locked(self.binding, pks, using=theirs):
                 named = walking.row_of(self.binding, row)
                 side = self.creates if named.pk in is_gone else self.updates
-                if side is None or side.does_nothing:
+                if side is None or side.does_nothing or not self._goes_there(row):
                     continue
                 payload, problems = walking.payload_of(self.binding, side.event, row)
                 if problems:

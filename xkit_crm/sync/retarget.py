@@ -34,8 +34,11 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """
     if not invocation.object_pk:
         return
-    if invocation.replays and invocation.source == Source.MODEL:
-        _bring_up_to_date(invocation)
+    if invocation.source == Source.MODEL:
+        # Nobody named a record: it is the row's, which may be another one than at the last try.
+        invocation.record_id = ""
+        if invocation.renew:
+            _bring_up_to_date(invocation)
     if invocation.record_id:
         return
     event_type = invocation.event.type
@@ -91,6 +94,11 @@ def _become(invocation: Invocation, moment: str) -> None:
         raise NothingToDo(
             f"The row has {'a' if moment == 'on_update' else 'no'} record in this CRM, and "
             + ("it was deleted since." if instance is None else f"nothing is bound to {moment}."),
+        )
+    if not binding.takes(instance):
+        raise NothingToDo(
+            "The row doesn't meet the condition of its binding any more, so nothing is written of "
+            "it as it is now."
         )
     event = catalogue.event(binding.crm_object, slug)
     payload, problems = payloads.build(event, binding.payload, instance)

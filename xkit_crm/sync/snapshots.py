@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +45,8 @@ class Watch:
     field_names: tuple[str, ...]
     #: Columns whose value may be changed in place, so that a copy has to be kept.
     mutable: frozenset[str]
+    #: The bindings that sync some rows only.
+    conditional: tuple[Binding, ...]
 
     def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
@@ -67,13 +69,16 @@ class Watch:
             and (old is _NOT_LOADED or new != old)
         }
 
-    def fired(self, moment: str, changed: set[str] | None) -> list[tuple[Binding, str]]:
+    def fired(
+        self, moment: str, changed: set[str] | None, began: Sequence[Binding] = ()
+    ) -> list[tuple[Binding, str]]:
         """The bindings that fire at this moment (`on_create`, `on_update`) when these columns
-        changed (None: all may have), each with the slug of its event."""
+        changed (None: all may have), each with the slug of its event. `began`: those whose
+        condition the row did not meet before."""
         return [
             (binding, slug)
             for binding in self.bindings
-            if (slug := getattr(binding, moment))
+            if (slug := binding.event_at(moment, is_new=binding in began))
             and (changed is None or changed.intersection(binding.watched))
         ]
 
@@ -97,6 +102,7 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         names=tuple(f.attname for f in fields),
         field_names=tuple(f.name for f in fields),
         mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
+        conditional=tuple(binding for binding in bindings if binding.is_synced is not None),
     )
     return found
 
@@ -126,6 +132,32 @@ def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str
     pk = instance._meta.pk.attname
     another = pk in differing and before[watch.names.index(pk)] is not _NOT_LOADED
     return None if another else differing
+
+
+def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model:
+    """The row with these columns as they were, to be looked at and thrown away. What is not known
+    of them is read from the database, where nothing may have been written yet."""
+    was = type(instance).__new__(type(instance))
+    was.__dict__.update(instance.__dict__)
+    was._state = copy.copy(instance._state)
+    was._state.fields_cache = dict(instance._state.fields_cache)
+    unknown = [name for name, value in before.items() if value is _NOT_LOADED]
+    for name in unknown:
+        was.__dict__.pop(name, None)
+    for name, value in before.items():
+        if value is not _NOT_LOADED:
+            setattr(was, name, value)  # which drops what a changed relation had read
+    if unknown:
+        was.refresh_from_db(fields=unknown)
+    return was
+
+
+def before(instance: models.Model, watch: Watch, names: Collection[str]) -> dict[str, Any]:
+    """What the database has of these watched columns, as far as it is known."""
+    known = _known(instance.__dict__)
+    if known is None or len(known) != len(watch.names):
+        return dict.fromkeys(names, _NOT_LOADED)
+    return {name: old for name, old in zip(watch.names, known, strict=True) if name in names}
 
 
 def _known(values: dict[str, Any]) -> tuple[Any, ...] | None:

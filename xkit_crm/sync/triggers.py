@@ -363,9 +363,7 @@ class _Telling:
 
     def look(self, row: models.Model) -> None:
         """Read what `row` will read."""
-        self.binding.connection_ids(row)
-        if self.updates is not None:
-            walking.payload_of(self.binding, self.updates, row)
+        walking.read_all(self.binding, row, self.updates)
 
     def read(self, there: Collection[str], gone: Collection[str]) -> None:
         """What was last told of these rows, in three queries."""

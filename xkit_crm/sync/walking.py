@@ -99,14 +99,15 @@ def row_of(binding: Binding, instance: models.Model) -> Row:
 class Relations:
     """Reads for a whole page at once what its rows point to, instead of row by row.
 
-    Which relations: those on the payload's paths, and those that the first row of a page was seen
-    to read, be it in `get_connections` or in a computed key.
+    Which relations: those on the paths of the payload and the condition (or on those that are
+    given), and those that the first row of a page was seen to read, be it in `get_connections` or
+    in a computed key.
     """
 
-    def __init__(self, binding: Binding) -> None:
-        self._names = {
-            name for path in binding.paths.values() for name in _relations(binding.model, path)
-        }
+    def __init__(self, binding: Binding, paths: Sequence[str] | None = None) -> None:
+        if paths is None:
+            paths = [*binding.paths.values(), *(rule.path for rule in binding.rules)]
+        self._names = {name for path in paths for name in _relations(binding.model, path)}
 
     def fetch(self, page: Sequence[models.Model], read: Callable[[Any], object]) -> None:
         """Have on every row of the page what `read` will ask of it."""
@@ -236,6 +237,23 @@ def payload_of(
         return payloads.build(event, binding.payload, instance)
     except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
         return {}, [Problem("", f"can't be read: {type(error).__name__}: {error}")]
+
+
+def read_all(binding: Binding, instance: models.Model, *events: Event | None) -> None:
+    """Read whatever these events will be made of, so that it can be read for a page at once."""
+    binding.takes(instance)
+    binding.connections_of(instance)
+    for event in events:
+        if event is not None:
+            payload_of(binding, event, instance)
+
+
+def is_left_out(binding: Binding, instance: models.Model) -> bool:
+    """Whether the row is known not to meet the binding's condition."""
+    try:
+        return not binding.takes(instance)
+    except Exception:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return False
 
 
 def connection_ids_of(binding: Binding, instance: models.Model) -> list[str] | Problem:

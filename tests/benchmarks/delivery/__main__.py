@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks.delivery import claiming, draining, peering
+from tests.benchmarks.delivery import claiming, console, draining, peering
 from tests.benchmarks.delivery.draining import FULL, QUICK, Size
 from tests.benchmarks.delivery.scene import Scene, scene
 from tests.benchmarks.delivery.table import Table, say
@@ -33,6 +33,8 @@ PARTS: dict[str, Callable[[Scene, Size], Table]] = {
     "memory": draining.memory,
     "steady": _steady,
     "backfill": draining.backfill,
+    "console": console.console,
+    "indexes": console.indexes,
 }
 
 

@@ -47,10 +47,9 @@ def _measure(table: Table, what: str) -> None:
     from xkit_crm.delivery import lanes as lanes_module
     from xkit_crm.delivery.claiming import claim as claim_next
     from xkit_crm.delivery.decisions import Decisions
-    from xkit_crm.models import Connection
 
     say(f"measuring: {what}")
-    decisions = Decisions(Connection.objects.get(pk="org-0"))
+    decisions = Decisions("org-0")
 
     def next_hundred() -> None:
         found = claim_next("org-0", decisions, size=100)

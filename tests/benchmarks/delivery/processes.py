@@ -83,9 +83,10 @@ def running(*command: str, **environment: str) -> Iterator[Running]:
                 process.wait()
 
 
-def worker(*, threads: int = 4) -> AbstractContextManager[Running]:
+def worker(*, threads: int = 4, processes: int = 1) -> AbstractContextManager[Running]:
     """`manage.py xkit_worker` during the block."""
-    return running("manage.py", "xkit_worker", "--threads", str(threads))
+    options = ("--threads", str(threads), "--processes", str(processes))
+    return running("manage.py", "xkit_worker", *options)
 
 
 def wait_until(done: Callable[[], bool], watched: Running, *, pause: float = 0.1) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 from django.test import Client
 
@@ -82,7 +83,7 @@ def test_one_organisation_never_sees_another(provider: SandboxProvider, deal: Re
     assert list(other.list_workflows()) == []
     assert list(other.search("Opportunity", [], [], limit=10)) == []
     assert other.find_created("Account", key="k") is None
-    assert other.record_url(ref) == ""
+    assert other.record_url(ref) != provider.record_url(ref)
     with pytest.raises(CRMError, match="no object 'Crate'"):
         other.describe_fields("Crate")
     for request in (
@@ -170,18 +171,35 @@ def test_a_refusal_names_the_remote_fields(provider: SandboxProvider) -> None:
     assert not Request.objects.exists()
 
 
-def test_a_record_has_a_page_for_people(
-    provider: SandboxProvider, deal: Record, admin_client: Client
+def test_a_record_has_a_page_for_people_whose_address_costs_no_query(
+    provider: SandboxProvider, deal: Record, admin_client: Client, django_assert_num_queries: Any
 ) -> None:
-    page = admin_client.get(provider.record_url(ref_of(deal)))
+    with django_assert_num_queries(0):
+        address = opened("acme").record_url(ref_of(deal))
+    page = admin_client.get(address, follow=True)
     assert b"Sales contract" in page.content
 
 
 @pytest.mark.parametrize("crm_id", ["00002", "abc", "-1", "9" * 30, "9" * 5000])
 def test_what_is_not_there_has_no_page(
-    provider: SandboxProvider, deal: Record, crm_id: str
+    provider: SandboxProvider, deal: Record, admin_client: Client, crm_id: str
 ) -> None:
-    assert provider.record_url(RecordRef("Opportunity", crm_id)) == ""
+    address = provider.record_url(RecordRef("Opportunity", crm_id))
+    assert admin_client.get(address).status_code == 404
+
+
+def test_what_another_organisation_has_has_no_page_in_this_one(
+    deal: Record, admin_client: Client
+) -> None:
+    address = opened("globex").record_url(ref_of(deal))
+    assert admin_client.get(address).status_code == 404
+
+
+def test_only_who_may_look_at_records_is_led_to_one(
+    provider: SandboxProvider, deal: Record, client: Client
+) -> None:
+    client.force_login(User.objects.create_user("somebody", is_staff=True))
+    assert client.get(provider.record_url(ref_of(deal))).status_code == 403
 
 
 # -- nothing is done twice ------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from xkit_crm.crm_link import changes, previews, steps
 from xkit_crm.crm_link.pages import Visit, is_partial, page
 from xkit_crm.exceptions import MappingInvalid
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.sync import examples
 
 
 @page
@@ -19,7 +20,7 @@ def preview(request: HttpRequest, visit: Visit, slug: str, event: str) -> HttpRe
     """What the event would send for a row of the product or a sample; and on a person's word, do
     it."""
     found = visit.event(slug, event)
-    recent = previews.recent(found, visit.known)
+    recent = examples.recent(found, visit.known)
     given = request.POST if request.method == "POST" else request.GET
     asked = previews.asked(given, found, visit.known, recent)
     shown = previews.show(visit.known, visit.provider, visit.document, found, asked)

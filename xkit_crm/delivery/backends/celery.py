@@ -20,6 +20,8 @@ from kombu import Connection
 from kombu.exceptions import LimitExceeded, OperationalError
 from kombu.pools import producers
 
+from xkit_crm import logs
+
 logger = logging.getLogger(__name__)
 
 DRAIN = "xkit_crm.drain_lane"
@@ -74,7 +76,8 @@ def drain_lane(connection_id: str) -> None:
 
     done = turns.take(connection_id, _tell)
     if done:
-        logger.info("Lane %s: %d dealt with.", connection_id, done)
+        told = logs.of(connection_id)
+        logger.info("Lane %s: %d dealt with.", connection_id, done, extra=told)
 
 
 @shared_task(name=SWEEP, ignore_result=True, max_retries=0)
@@ -138,6 +141,7 @@ def _tell(connection_id: str) -> None:
             error,
             connection_id,
             REST,
+            extra=logs.of(connection_id),
         )
 
 

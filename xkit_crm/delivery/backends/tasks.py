@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.delivery.backends import turns
 
@@ -37,7 +38,8 @@ def drain_lane(connection_id: str) -> None:
     """Take a turn in one lane; a new task hands it on where more may be due."""
     done = turns.take(connection_id, _tell)
     if done:
-        logger.info("Lane %s: %d dealt with.", connection_id, done)
+        told = logs.of(connection_id)
+        logger.info("Lane %s: %d dealt with.", connection_id, done, extra=told)
 
 
 @task(backend=settings.TASKS_BACKEND, queue_name=settings.TASKS_QUEUE)

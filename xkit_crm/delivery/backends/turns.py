@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from xkit_crm import catalogue, notifications
 from xkit_crm.conf import settings
-from xkit_crm.delivery import lanes, retention
+from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import drain
 from xkit_crm.sync import bindings, triggers
 
@@ -66,6 +66,7 @@ def sweep(poke: Callable[[Sequence[str]], None]) -> None:
     triggers.take_in_for()
     poke(lanes.with_work())
     retention.prune_if_due()
+    rollup.roll_up_if_due()
     notifications.send_due()
 
 

@@ -34,6 +34,7 @@ _WORDS = {
     Outcome.INVALID: ("invalid payload, left alone", "invalid payload"),
     Outcome.NOT_FOUND: ("no match, and no create event", "no match, and no create event"),
     Outcome.ELSEWHERE: ("not of this connection", "not of this connection"),
+    Outcome.LEFT_OUT: ("don't meet the condition", "don't meet the condition"),
     Outcome.DELETED: ("deleted meanwhile", "deleted meanwhile"),
 }
 

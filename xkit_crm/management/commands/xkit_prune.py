@@ -1,4 +1,5 @@
-"""`manage.py xkit_prune`: deletes what is settled and older than it is kept."""
+"""`manage.py xkit_prune`: deletes what is settled and older than it is kept, and rolls up what was
+counted. Workers do both by themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from xkit_crm.delivery.retention import Keep, prune
+from xkit_crm.delivery.rollup import roll_up
 from xkit_crm.management.base import XkitCommand
 
 
@@ -29,6 +31,8 @@ class Command(XkitCommand):
         if days is not None and days < 0:
             raise CommandError("--older-than takes a number of days, 0 or more.")
         keep = None if days is None else Keep(timedelta(days=days))
+        if not options["dry_run"]:
+            roll_up()
         count = prune(keep=keep, dry_run=options["dry_run"])
         what = "There would be deleted" if options["dry_run"] else "Deleted"
         self.stdout.write(f"{what}: {count} invocation(s).")

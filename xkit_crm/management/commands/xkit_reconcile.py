@@ -22,7 +22,8 @@ from xkit_crm.management.showing import (
     positive,
 )
 from xkit_crm.sync import reconcile_deep as deep
-from xkit_crm.sync.reconcile import Difference, ReconcileResult, State, bound, reconcile
+from xkit_crm.sync.findings import Difference, ReconcileResult, State
+from xkit_crm.sync.reconcile import bound, reconcile
 from xkit_crm.sync.walking import BATCH_SIZE
 
 #: Rows in these states are counted and not listed, since there may be very many of them.

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import signal
 from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
+from http.server import HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
 
 from xkit_crm.delivery import health
+from xkit_crm.delivery.processes import Processes
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.management.base import XkitCommand
+
+_Pulse = TypeVar("_Pulse", health.Pulse, health.Pulses)
 
 
 class Command(XkitCommand):
@@ -24,7 +30,16 @@ class Command(XkitCommand):
             type=int,
             default=4,
             metavar="N",
-            help="Lanes worked in at the same time, each on a database connection (default: 4).",
+            help="Lanes that a process works in at the same time, each on a database connection "
+            "(default: 4).",
+        )
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=1,
+            metavar="N",
+            help="Workers, each with its threads in a process of its own, so that several cores "
+            "are used (default: 1).",
         )
         parser.add_argument(
             "--poll-interval",
@@ -46,30 +61,60 @@ class Command(XkitCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["threads"] < 1 or options["poll_interval"] <= 0:
-            raise CommandError("--threads is 1 at least, and --poll-interval more than 0.")
-        worker = Worker(threads=options["threads"], poll_interval=options["poll_interval"])
+        threads, processes = options["threads"], options["processes"]
+        if min(threads, processes) < 1 or options["poll_interval"] <= 0:
+            raise CommandError(
+                "--threads and --processes are 1 at least, and --poll-interval more than 0."
+            )
+        make = partial(Worker, threads=threads, poll_interval=options["poll_interval"])
         if options["once"]:
-            self.stdout.write(f"{worker.run_once()} carried out.")
-            return
-        self._watch(worker, options)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: worker.stop())
-        self.stdout.write("Working; stop with SIGTERM or Ctrl-C.")
-        self.stdout.flush()
-        self.stdout.write(f"Stopped after {worker.run()} invocation(s).")
+            if processes > 1:
+                raise CommandError("--once is done by one process: leave out --processes.")
+            self.stdout.write(f"{make().run_once()} carried out.")
+        elif processes > 1:
+            self._run_many(Processes(processes, make), options)
+        else:
+            self._run(make(), options)
 
-    def _watch(self, worker: Worker, options: dict[str, Any]) -> None:
-        """Let others see that the worker is well."""
-        worker.pulse.file = options["health_file"]
+    def _run(self, worker: Worker, options: dict[str, Any]) -> None:
+        self._watch(worker.pulse, options, health.serve)
+        self._stop_with_signals(worker.stop)
+        self._say("Working; stop with SIGTERM or Ctrl-C.")
+        self._say(f"Stopped after {worker.run()} invocation(s).")
+
+    def _run_many(self, workers: Processes, options: dict[str, Any]) -> None:
+        pulses = health.Pulses(workers.pulses)
+        probe = self._watch(pulses, options, health.probe)
+        self._stop_with_signals(workers.stop)
+        count = options["processes"]
+        self._say(f"Working in {count} processes; stop with SIGTERM or Ctrl-C.")
+        workers.run(probe=probe, watch=pulses.touch)
+        self._say(f"Stopped all {count}.")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+    def _stop_with_signals(self, stop: Callable[[], None]) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stop())
+
+    def _watch(
+        self,
+        pulse: _Pulse,
+        options: dict[str, Any],
+        serve: Callable[[_Pulse, str], HTTPServer],
+    ) -> HTTPServer | None:
+        """Let others see that the worker is well; gives what answers them, if anything does."""
+        pulse.file = options["health_file"]
         try:
-            if worker.pulse.file is not None:
-                worker.pulse.file.touch()
-            if options["probe"]:
-                server = health.serve(worker.pulse, options["probe"])
-                self.stdout.write(
-                    f"Probe at http://{options['probe'].rpartition(':')[0]}"
-                    f":{server.server_port}/ready"
-                )
+            if pulse.file is not None:
+                pulse.file.touch()
+            if not options["probe"]:
+                return None
+            server = serve(pulse, options["probe"])
         except (OSError, ValueError, OverflowError) as error:
             raise CommandError(f"The worker can't be watched there: {error}.") from error
+        host = options["probe"].rpartition(":")[0]
+        self._say(f"Probe at http://{host}:{server.server_port}/ready")
+        return server

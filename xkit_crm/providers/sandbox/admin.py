@@ -6,12 +6,17 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import path
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, XkitInline
+from xkit_crm.exceptions import UnknownRecord
+from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox.forms import FieldForm, FlowForm, RecordForm
 from xkit_crm.providers.sandbox.models import (
     Change,
@@ -138,6 +143,24 @@ class RecordAdmin(XkitAdmin):
     inlines = [HistoryInline]
     actions = ["delete_selected"]
     readonly_fields = ["number", "version", "created_at", "updated_at", "deleted_at"]
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.at)
+        return [
+            path("at/<path:org>/<str:record_id>/", view, name="xkit_sandbox_record_at"),
+            *super().get_urls(),
+        ]
+
+    def at(self, request: HttpRequest, org: str, record_id: str) -> HttpResponse:
+        """The page of the record that an organisation knows by this id: what deep links lead to."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            ref = RecordRef.parse(record_id)
+        except UnknownRecord as error:
+            raise Http404(str(error)) from error
+        known = Record.objects.at(get_object_or_404(Org, slug=org).pk, ref)
+        return redirect("admin:xkit_sandbox_record_change", get_object_or_404(known).pk)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         if obj is None:

@@ -59,12 +59,15 @@ class SandboxProvider(Provider):
     @cached_property
     def org(self) -> Org:
         """The organisation that the credentials open; raises `CRMUnauthorized`."""
-        credentials = self.access.credentials
-        org = ensure_org(credentials.get("org") or self.access.connection_id)
-        given = str(credentials.get("token") or "")
+        org = ensure_org(self._org_slug)
+        given = str(self.access.credentials.get("token") or "")
         if org.token and not compare_digest(given.encode(), org.token.encode()):
             raise CRMUnauthorized("The CRM answered 401: the token is not valid.")
         return org
+
+    @property
+    def _org_slug(self) -> str:
+        return str(self.access.credentials.get("org") or self.access.connection_id)
 
     @contextmanager
     def _request(self, operation: Operation, object_name: str = "") -> Iterator[Strike]:
@@ -169,16 +172,16 @@ class SandboxProvider(Provider):
         return record.ref if record else None
 
     def record_url(self, ref: RecordRef) -> str:
-        row = Record.objects.at(self.org.pk, ref).first()
         try:
-            return reverse("admin:xkit_sandbox_record_change", args=[row.pk]) if row else ""
+            return reverse("admin:xkit_sandbox_record_at", args=[self._org_slug, str(ref)])
         except NoReverseMatch:
             return ""
 
     # What one item of a request does; a refusal leaves nothing of it behind.
 
     def _get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        return RemoteRecord(ref, records.shown(records.get_record(self.org, ref), fields))
+        found = records.get_record(self.org, ref)
+        return RemoteRecord(found.ref, records.shown(found, fields))
 
     def _create(self, struck: Strike, remote_object: str, draft: Draft) -> RecordRef:
         struck.lock()

@@ -196,7 +196,8 @@ def _manual(address: str, publishable_key: str, secret: str) -> str:
     lines = [
         "",
         f"Open {address}/ and follow its links; log in as {LOGIN} with the password {LOGIN}.",
-        f"Change a document there, and look at {address}/admin/xkit_sandbox/record/.",
+        "Change a document there: below its form is its CRM record, with what was written to it.",
+        f"All that the CRMs hold is at {address}/admin/xkit_sandbox/record/.",
         "",
         "Or call the API:",
         "",

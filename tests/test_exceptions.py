@@ -1,0 +1,25 @@
+"""The words of errors have one source, which the docs repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xkit_crm.exceptions import XkitError, class_of, explained_codes
+
+ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
+
+
+def test_the_docs_say_of_each_error_what_the_console_says() -> None:
+    written = ERRORS.read_text("utf-8")
+    table = written.split("| code | means | what to do |\n| --- | --- | --- |\n")[1].split("\n\n")[
+        0
+    ]
+    assert table.splitlines() == [
+        f"| `{code}` | {class_of(code).meaning} | {class_of(code).remedy} |"
+        for code in explained_codes()
+    ]
+
+
+def test_what_has_no_words_of_its_own_is_told_in_general_ones() -> None:
+    assert class_of("nobody_knows") is XkitError
+    assert class_of("in_progress").remedy == XkitError.remedy

@@ -1,0 +1,178 @@
+"""Record links: which row is which record, for all customers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from xkit_crm.admin.base import XkitAdmin, link_to, link_to_row
+from xkit_crm.admin.crm_records import CRMRecordsMixin, Note
+from xkit_crm.exceptions import XkitError
+from xkit_crm.models import ObjectMapping, RecordLink
+from xkit_crm.permissions import OPERATE
+from xkit_crm.providers.base import RecordRef
+from xkit_crm.providers.registry import provider_for
+from xkit_crm.records import record_url
+from xkit_crm.sync.bindings import registered
+from xkit_crm.sync.links import link as link_row
+
+#: Links that are counted at most: past them a list is searched, not leafed through.
+COUNTED = 2_000
+
+
+class UncountedPaginator(Paginator):
+    """Counts no further than anybody leafs: counting millions takes longer than showing a page."""
+
+    @cached_property
+    def count(self) -> int:
+        links: Any = self.object_list
+        return len(links.values_list("pk")[:COUNTED])
+
+
+class ModelFilter(admin.SimpleListFilter):
+    """By the row's model. Offers those that are bound: to look which have links would read all."""
+
+    title = _("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        bound = {binding.model for binding in registered()}
+        found = ContentType.objects.get_for_models(*bound).values()
+        return sorted(((str(c.pk), capfirst(c.name)) for c in found), key=lambda pair: pair[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = str(self.value() or "")
+        return queryset.filter(content_type=int(chosen)) if chosen.isdecimal() else queryset
+
+
+class RecordLinkForm(forms.ModelForm):
+    def clean_record_id(self) -> str:
+        try:
+            return str(RecordRef.parse(self.cleaned_data["record_id"]))
+        except XkitError as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        content_type, pk = cleaned.get("content_type"), cleaned.get("object_pk")
+        model = content_type.model_class() if content_type else None
+        if model is not None and pk and not self._there_is(model, pk):
+            self.add_error("object_pk", _("There is no such row."))
+        return cleaned
+
+    def _there_is(self, model: type[Model], pk: str) -> bool:
+        try:
+            return bool(model._base_manager.filter(pk=pk).exists())
+        except (TypeError, ValueError, ValidationError):
+            return False
+
+
+@admin.register(RecordLink)
+class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
+    """A link is added by a form. What becomes of it later is done in the panel below it."""
+
+    permission = OPERATE
+    form = RecordLinkForm
+    list_display = ["record_id", "row", "crm_object", "connection", "created_at"]
+    list_filter = ["crm_object", ModelFilter]
+    list_select_related = ["connection", "crm_object", "content_type"]
+    list_per_page = 50
+    paginator = UncountedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    search_fields = ["record_id"]
+    search_help_text = _("The whole of a record id, a CRM's own id, a row's key or a connection.")
+    autocomplete_fields = ["connection", "crm_object"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return ["connection", "crm_object", "content_type", "object_pk", "record_id"]
+        return ["row", "record", "connection_", "crm_object", "created_at", "updated_at"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [] if obj is None else self.get_fields(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """By what an index finds: all of it, not a part."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        mapped = ObjectMapping.objects.exclude(remote_object="").order_by()
+        remote_objects = mapped.values_list("remote_object", flat=True).distinct()
+        ids = [text, *(f"{name}:{text}" for name in remote_objects)]
+        content_types = [c.pk for c in ContentType.objects.all()]
+        return queryset.filter(
+            Q(record_id__in=ids)
+            | Q(connection=text)
+            | Q(content_type__in=content_types, object_pk=text)
+        ), False
+
+    def save_model(self, request: HttpRequest, obj: RecordLink, form: Any, change: bool) -> None:
+        model = obj.content_type.model_class()
+        assert model is not None, "the form has looked for the row"
+        row = model._base_manager.get(pk=obj.object_pk)
+        slug = obj.crm_object.slug
+        made = link_row(row, obj.connection, obj.record_id, crm_object=slug)
+        obj.pk, obj.content_type, obj.object_pk = made.pk, made.content_type, made.object_pk
+        obj._state.adding = False
+
+    # -- the panel --------------------------------------------------------------------------------
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("sync_with_crms", None)  # these are links, of rows of many models
+        return actions
+
+    def crm_row_of(self, obj: RecordLink) -> Model | None:
+        """The row that is linked; where it is gone, what is known of it."""
+        model = obj.content_type.model_class()
+        if model is None:
+            return None
+        found: Model | None = obj.instance
+        return found or model(pk=obj.object_pk)
+
+    def _crm_answer(
+        self, request: HttpRequest, object_id: str, row: Model, note: Note, **named: Any
+    ) -> HttpResponse:
+        if RecordLink.objects.filter(pk=object_id).exists():
+            return super()._crm_answer(request, object_id, row, note, **named)
+        level = messages.SUCCESS if note.is_good else messages.ERROR
+        self.message_user(request, note.text, level)
+        there = redirect("admin:xkit_crm_recordlink_changelist")
+        if request.headers.get("HX-Request") == "true":
+            return HttpResponse(headers={"HX-Redirect": there["Location"]})
+        return there
+
+    @admin.display(description=_("row"))
+    def row(self, link: RecordLink) -> str:
+        return link_to_row(link.content_type, link.object_pk)
+
+    @admin.display(description=_("connection"))
+    def connection_(self, link: RecordLink) -> str:
+        return link_to(link.connection)
+
+    @admin.display(description=_("record"))
+    def record(self, link: RecordLink) -> str:
+        try:
+            url = record_url(provider_for(link.connection), link.record_id)
+        except XkitError:
+            url = ""
+        return format_html('<a href="{}">{}</a>', url, link.record_id) if url else link.record_id
