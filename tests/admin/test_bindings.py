@@ -128,6 +128,17 @@ def preview(client: Client, row: ModelBinding | None = None, **sent: Any) -> str
 # -- making one -----------------------------------------------------------------------------------
 
 
+def test_a_binding_that_there_is_is_changed_by_its_form(
+    connection: Connection, admin_client: Client
+) -> None:
+    row = made()
+    answer = admin_client.post(page(row), form(on_update="", connection_path="name"))
+    assert answer.status_code == 302
+    row.refresh_from_db()
+    assert (row.connection_path, row.on_update) == ("name", None)
+    assert "Connection id" in LogEntry.objects.get().get_change_message()
+
+
 def test_what_is_picked_is_bound(connection: Connection, admin_client: Client) -> None:
     answer = admin_client.post(ADD, form(**rule(0, "name", "is_not", "Test")))
     assert answer.status_code == 302

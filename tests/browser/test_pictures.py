@@ -135,7 +135,7 @@ def test_the_screen_that_the_guide_to_definitions_shows(
     amount = operator.get_by_role("group", name="amount", exact=True)
     amount.get_by_role("button", name="Remove").click()
     expect(operator.get_by_text("what it feeds is no longer written")).to_be_visible()
-    operator.locator(".xkit-card").screenshot(path=folder / "console-event.png")
+    operator.locator(".xkit-definition").screenshot(path=folder / "console-event.png")
     assert (folder / "console-event.png").stat().st_size > 5_000
 
 
