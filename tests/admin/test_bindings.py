@@ -497,7 +497,9 @@ def test_values_are_for_those_who_may_see_them(
     shown = text(answer)
     assert "payload.name: is not valid" in shown
     assert "Keys: name, owner_email" in shown
-    assert "There is no such row." in preview(client, **sent, preview_row="Ada")
+    User.objects.create_user("ada")
+    bound = form(model=type_of(User), **{"payload:name": "username"}, connection_path="username")
+    assert "There is no such row." in preview(client, **bound, preview_row="ada")
 
 
 def test_who_may_only_look_sees_it_and_changes_nothing(
