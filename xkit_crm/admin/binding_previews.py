@@ -96,7 +96,7 @@ def panel(
 
 
 def _asked_for(
-    request: HttpRequest, rows: models.QuerySet[Any], asked: str, *, sees: bool
+    request: HttpRequest, rows: models.QuerySet[models.Model], asked: str, *, sees: bool
 ) -> models.Model | None:
     """The row of this key, else the newest that the model's own admin finds by the text."""
     with suppress(TypeError, ValueError, OverflowError, ValidationError):  # it is no key of it
