@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from django.db import connection as database
+from hypothesis import HealthCheck, settings
 
 import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
@@ -16,6 +17,11 @@ from tests.products.models import Customer, Deal
 from xkit_crm import catalogue
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import RemoteField
+
+
+# A busy machine is no mistake of the strategies.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("busy")
 
 
 def need(present: bool, what: str) -> None:

@@ -64,7 +64,8 @@ class XkitError(Exception):
     def __str__(self) -> str:
         parts = [self.message]
         if self.errors:
-            parts.append("; ".join(map(str, self.errors)))
+            told = "; ".join(map(str, self.errors))
+            parts.append(told if told.endswith(".") else f"{told}.")
         if self.hint:
             parts.append(self.hint)
         return " ".join(parts)

@@ -217,6 +217,17 @@ def test_a_mistake_is_told_at_its_place_and_nothing_is_made(
     assert not ModelBinding.objects.exists()
 
 
+def test_a_path_that_never_gives_what_the_event_takes_is_refused(
+    connection: Connection, admin_client: Client
+) -> None:
+    opened = event("deal_created")
+    opened.payload_schema["name"] = {"type": "object", "label": "Name"}
+    opened.save()
+    answer = admin_client.post(ADD, form(on_update=""))
+    assert "name never gives what deal_created takes: object" in text(answer)
+    assert not ModelBinding.objects.exists()
+
+
 def test_events_of_another_object_or_type_can_not_be_chosen(
     connection: Connection, admin_client: Client
 ) -> None:

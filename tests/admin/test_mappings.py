@@ -73,6 +73,15 @@ def test_what_is_saved_without_a_change_is_none(sandbox: Connection, admin_clien
     assert MappingVersion.objects.count() == 2
 
 
+def test_who_may_only_look_sees_what_an_event_does(sandbox: Connection, client: Client) -> None:
+    user = User.objects.create_user("looker", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_eventaction"))
+    client.force_login(user)
+    shown = client.get(page(EventAction, "change", action().pk))
+    assert shown.status_code == 200
+    assert 'name="_save"' not in shown.content.decode()
+
+
 def test_keys_that_are_no_list_of_texts_are_refused(
     sandbox: Connection, admin_client: Client
 ) -> None:

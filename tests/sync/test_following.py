@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db import connection as database
 from django.test import Client
 
@@ -59,3 +59,15 @@ def test_a_request_sees_what_another_process_changed(looking: None, connection: 
     Client().get("/no-such-page")
     assert bindings.bindings_for(Customer) == ()
     assert "find_deals" not in catalogue.objects()["opportunity"].events
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_rolled_back_is_forgotten_by_the_next_request(connection: Connection) -> None:
+    bind(Customer)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        ModelBinding.objects.all().delete()
+        assert bindings.bindings_for(Customer) == ()
+        raise ZeroDivisionError
+    Client().get("/no-such-page")
+    assert len(bindings.bindings_for(Customer)) == 1
+    ModelBinding.objects.all().delete()

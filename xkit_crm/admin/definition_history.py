@@ -94,7 +94,7 @@ class DefinitionVersionAdmin(ReadOnlyAdmin, ReviewedAdmin):
     """Everything that was changed of all definitions, what was deleted included."""
 
     class Media:
-        css = {"all": ["xkit_crm/definitions.css"]}
+        css = {"all": ["xkit_crm/forms.css", "xkit_crm/definitions.css"]}
 
     list_display = ["name", "number", "kind", "author", "reason", "created_at"]
     list_filter = ["kind"]

@@ -70,7 +70,7 @@ class FittingActionForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Where the event is sent with it, it may be another one.
-        if not self.is_bound and self.instance.event_id:
+        if "action" in self.fields and not self.is_bound and self.instance.event_id:
             kind = self.instance.event.type
             field: Any = self.fields["action"]
             field.choices = [one for one in field.choices if not one[0] or answers(one[0], kind)]

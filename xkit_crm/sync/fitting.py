@@ -14,8 +14,8 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from xkit_crm.schema.language import TEXT, enum_values, is_nullable
+from xkit_crm.sync.kinds import kind_of
 from xkit_crm.sync.payloads import names
-from xkit_crm.sync.readable import kind_of
 
 
 class Fit(enum.Enum):
@@ -57,6 +57,8 @@ def _column(path: str, model: type[models.Model]) -> models.Field | None:
         found = reached._meta.get_field(last)
     except (FieldDoesNotExist, AttributeError):
         return None
+    if isinstance(found, models.ForeignKey):
+        found = found.target_field  # a relation itself gives the key of what it leads to
     return found if isinstance(found, models.Field) and not found.is_relation else None
 
 

@@ -11,17 +11,21 @@ import logging
 from typing import Any
 
 from django.core.signals import request_started
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 from xkit_crm import catalogue
 from xkit_crm.conf import settings
 from xkit_crm.models import CRMObject, EventDefinition, ModelBinding
+from xkit_crm.models.base import in_transaction
 from xkit_crm.sync import bindings
 
 logger = logging.getLogger(__name__)
 _UID = "xkit_crm.following"
+
+#: Whether something was read in a transaction that is not committed, perhaps never will be.
+_unsure = False
 
 
 def start() -> None:
@@ -55,8 +59,17 @@ def _load_first(*, connection: Any, **_: object) -> None:
             logger.warning("Bindings of the admin were not loaded: %s", error)
 
 
-def _load_again(**_: object) -> None:
+def _load_again(*, using: str, **_: object) -> None:
+    global _unsure
     bindings.load_rows()
+    if in_transaction(using):
+        _unsure = True
+        transaction.on_commit(_sure, using=using)
+
+
+def _sure() -> None:
+    global _unsure
+    _unsure = False
 
 
 def _load_migrated(*, using: str, **_: object) -> None:
@@ -66,6 +79,9 @@ def _load_migrated(*, using: str, **_: object) -> None:
 
 def _look(**_: object) -> None:
     try:
+        if _unsure:
+            read_again()
+            _sure()
         catalogue.refresh_if_stale()
         bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
     except Exception as error:  # noqa: BLE001 - no page may fail for it, with or without a database

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from xkit_crm.exceptions import ConfigurationError, Problem
-from xkit_crm.sync import bindings, conditions
+from xkit_crm.sync import bindings, conditions, fitting
 from xkit_crm.sync.binding import Binding, compiled
 from xkit_crm.sync.bindings import MOMENTS
 from xkit_crm.sync.payloads import attribute, path_problem
@@ -89,6 +89,7 @@ def problems_of(row: ModelBinding) -> Iterator[Problem]:
     yield from _clashes(row, model)
     yield from _event_problems(row, events)
     yield from _unknown_keys(row, events)
+    yield from _misfits(row, model, events)
     yield from _unreadable(row, model)
 
 
@@ -134,6 +135,24 @@ def _unknown_keys(row: ModelBinding, events: Mapping[str, EventDefinition]) -> I
     for key in row.payload if events and isinstance(row.payload, dict) else ():
         if key not in known:
             yield Problem(f"payload.{key}", "is in the schema of none of these events")
+
+
+def _misfits(
+    row: ModelBinding, model: type[models.Model], events: Mapping[str, EventDefinition]
+) -> Iterator[Problem]:
+    """What only gives values that the event refuses: the product's own saves would fail of it."""
+    paths = row.payload if isinstance(row.payload, dict) else {}
+    for key, path in paths.items():
+        for event in events.values():
+            description = event.payload_schema.get(key)
+            if description is None or _wrong_path(path, model):
+                continue
+            if fitting.fit(path, model, description) is fitting.Fit.NEVER:
+                wanted = description["type"]
+                yield Problem(
+                    f"payload.{key}", f"{path} never gives what {event.slug} takes: {wanted}"
+                )
+                break
 
 
 def _unreadable(row: ModelBinding, model: type[models.Model]) -> Iterator[Problem]:
