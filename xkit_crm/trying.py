@@ -14,6 +14,7 @@ from django.db import models
 
 from xkit_crm import catalogue, invoking, records
 from xkit_crm.conf import settings
+from xkit_crm.delivery.explaining import Explanation, explain
 from xkit_crm.exceptions import ConfigurationError, InProgress, WrongEventType, XkitError
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Attempt, Connection, Invocation
@@ -152,22 +153,26 @@ class Answer:
 
     invocation: Invocation
     attempts: Sequence[Attempt]
+    #: Where it stands, and what happens next.
+    explained: Explanation
     record_id: str
     #: The record's page in the CRM; empty where there is none.
     record_url: str
 
     @property
-    def is_rehearsed(self) -> bool:
-        return self.invocation.connection.shadow and not self.invocation.is_final
+    def is_coming(self) -> bool:
+        """Whether there will soon be more to say."""
+        return not self.invocation.is_final and not self.invocation.connection.shadow
 
 
 def answer(invocation: Invocation) -> Answer:
     """What came of it so far. It needs its connection and event."""
     attempts = list(invocation.attempts.order_by("-number")[:ATTEMPTS])
-    record_id, url = invocation.record_id, ""
-    if record_id:
+    url = ""
+    if invocation.record_id:
         try:
-            url = provider_for(invocation.connection).record_url(RecordRef.parse(record_id))
-        except XkitError:
-            url = ""
-    return Answer(invocation, attempts[::-1], record_id, url)
+            provider = provider_for(invocation.connection)
+        except XkitError:  # it is not installed any more
+            provider = None
+        url = records.record_url(provider, invocation.record_id) if provider else ""
+    return Answer(invocation, attempts[::-1], explain(invocation), invocation.record_id, url)

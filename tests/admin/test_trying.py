@@ -339,7 +339,7 @@ def test_it_is_sent_for_real_and_answered_step_by_step(
     assert (invocation.source, invocation.status) == ("admin", "succeeded")
     answered = admin_client.get(answer["Location"])
     assert "Attempt 1 create Opportunity succeeded" in text(answered)
-    assert "The CRM has done it." in text(answered)
+    assert "Delivered The CRM has it." in text(answered)
     html = answered.content.decode()
     assert re.search(r'<a href="[^"]+" rel="noopener">Opportunity:00001</a>', html)
     assert "every 2s" not in html
@@ -405,7 +405,8 @@ def test_in_shadow_mode_it_is_rehearsed(sandbox: Connection, admin_client: Clien
     answer = admin_client.post(page("try_send"), sending({"name": "Lease"}), follow=True)
     shown = text(answer)
     assert "Attempt 1 create Opportunity rehearsed" in shown
-    assert "Nothing was sent: the connection is in shadow mode." in shown
+    assert "The connection is in shadow mode: nothing is sent." in shown
+    assert "every 2s" not in answer.content.decode()
     assert held() == []
 
 
@@ -428,13 +429,13 @@ def test_what_is_tried_again_is_looked_at_until_it_is_done(
     misbehave("unavailable", operation="create")
     answer = admin_client.post(page("try_send"), sending({"name": "Lease"}), follow=True)
     assert 'hx-trigger="every 2s"' in answer.content.decode()
-    assert "It is tried again at" in text(answer)
+    assert "What happens next It is tried again." in text(answer)
     Invocation.objects.update(due_at=timezone.now())
     deliver()
     again = admin_client.get(
         page("try_answer", Invocation.objects.get().pk), headers={"HX-Request": "true"}
     )
-    assert "The CRM has done it." in text(again)
+    assert "Delivered The CRM has it." in text(again)
     assert "every 2s" not in again.content.decode()
     assert "<html" not in again.content.decode()
 

@@ -155,7 +155,7 @@ def test_an_event_is_tried_from_its_page_to_its_answer(customer: Workspace, oper
     expect(operator.get_by_role("heading", name="A new Opportunity would be made")).to_be_visible()
     expect(operator.get_by_role("row", name="Opportunity Name")).to_contain_text("Lease, by hand")
     operator.get_by_role("button", name="Send it").click()
-    expect(operator.get_by_text("The CRM has done it.")).to_be_visible()
+    expect(operator.get_by_text("The CRM has it.")).to_be_visible()
     operator.reload()
     operator.get_by_role("link", name="Opportunity:00001").click()
     expect(operator.get_by_text("Lease, by hand").first).to_be_visible()
@@ -170,7 +170,7 @@ def test_an_answer_comes_by_itself(customer: Workspace, operator: Page) -> None:
     expect(operator.get_by_text("is in shadow mode")).to_be_visible()
     operator.get_by_role("button", name="Look at what would be sent").click()
     operator.get_by_role("button", name="Rehearse it").click()
-    expect(operator.get_by_text("Nothing was sent")).to_be_visible()
+    expect(operator.get_by_text("nothing is sent.")).to_be_visible()
 
 
 # -- for everybody --------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from django.utils.translation import gettext as _
 
 from xkit_crm import catalogue, schema, trying
 from xkit_crm.admin import payload_form
-from xkit_crm.admin.base import XkitAdmin, pretty
+from xkit_crm.admin.base import XkitAdmin, badge, pretty
 from xkit_crm.admin.trying_choice import Choice, chosen, record_problems, required
 from xkit_crm.exceptions import Problem, XkitError
 from xkit_crm.models import Connection, Invocation, RecordLink
@@ -267,11 +267,12 @@ def _key(request: HttpRequest) -> str | None:
 @_seeing("GET")
 def answer(model_admin: XkitAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """What came of it; asked again while it is under way."""
-    rows = Invocation.objects.select_related("connection", "event__crm_object")
+    rows = Invocation.objects.select_related("connection__lane", "event__crm_object")
     found = trying.answer(get_object_or_404(rows, pk=pk))
     context: dict[str, Any] = {
         "answer": found,
-        "attempts": [(a, pretty(a.sent)) for a in found.attempts],
+        "attempts": [(attempt, pretty(attempt.sent)) for attempt in found.attempts],
+        "badge": badge(found.invocation.status),
     }
     if request.headers.get("HX-Request"):
         return TemplateResponse(request, f"{_TEMPLATES}/_answer.html", context)
