@@ -296,14 +296,26 @@ def _gone_fields(
 def draft(connection: Connection) -> MappingDraft:
     """What the customer is deciding: where they left it, or else what is in force, completed by
     proposals. Raises `CRMError` where it has to be proposed and the CRM can't be asked."""
-    found = MappingDraft.objects.filter(connection=connection).first()
+    found = _begun(connection)
     if found is not None:
         return found
-    document = with_proposals(provider_for(connection), in_force(connection))
+    document = with_proposals(provider_for(connection), _decidable(in_force(connection)))
     made, _created = MappingDraft.objects.get_or_create(
         connection=connection, defaults={"document": document}
     )
     return made
+
+
+def _begun(connection: Connection) -> MappingDraft | None:
+    """The draft where it was left, as far as the product still defines what it decides."""
+    found = MappingDraft.objects.filter(connection=connection).first()
+    if found is not None:
+        found.document = _decidable(found.document)
+    return found
+
+
+def _decidable(document: Document) -> Document:
+    return documents.still_defined(document, definitions())
 
 
 def write_draft(
@@ -394,7 +406,7 @@ def require_valid(document: Any, *, begun: bool = False) -> None:
 def begin_anew(connection: Connection) -> None:
     """Another CRM is behind the connection: what was mapped to the one before says nothing, but
     for what each event does."""
-    found = MappingDraft.objects.filter(connection=connection).first()
+    found = _begun(connection)
     before = found.document if found else in_force(connection)
     document = {
         slug: reconsidering.with_choices(proposed, before.get(slug, {}))
@@ -406,7 +418,7 @@ def begin_anew(connection: Connection) -> None:
 
 def is_unfinished(connection: Connection) -> bool:
     """Whether there is a draft with something that is not in force."""
-    found = MappingDraft.objects.filter(connection=connection).first()
+    found = _begun(connection)
     return found is not None and _adds(found, in_force(connection))
 
 
@@ -442,7 +454,7 @@ def put_in_force(
             _keep(connection, before)
         for slug, given in document.items():
             _write(connection, slug, given)
-        draft = MappingDraft.objects.filter(connection=connection).first()
+        draft = _begun(connection)
         # What somebody is still deciding stays theirs, whoever puts something else in force.
         if draft and (draft.document == document or not _adds(draft, before)):
             draft.delete()

@@ -128,6 +128,17 @@ def preview(client: Client, row: ModelBinding | None = None, **sent: Any) -> str
 # -- making one -----------------------------------------------------------------------------------
 
 
+def test_a_binding_that_there_is_is_changed_by_its_form(
+    connection: Connection, admin_client: Client
+) -> None:
+    row = made()
+    answer = admin_client.post(page(row), form(on_update="", connection_path="name"))
+    assert answer.status_code == 302
+    row.refresh_from_db()
+    assert (row.connection_path, row.on_update) == ("name", None)
+    assert "Connection id" in LogEntry.objects.get().get_change_message()
+
+
 def test_what_is_picked_is_bound(connection: Connection, admin_client: Client) -> None:
     answer = admin_client.post(ADD, form(**rule(0, "name", "is_not", "Test")))
     assert answer.status_code == 302
@@ -486,7 +497,9 @@ def test_values_are_for_those_who_may_see_them(
     shown = text(answer)
     assert "payload.name: is not valid" in shown
     assert "Keys: name, owner_email" in shown
-    assert "There is no such row." in preview(client, **sent, preview_row="Ada")
+    User.objects.create_user("ada")
+    bound = form(model=type_of(User), **{"payload:name": "username"}, connection_path="username")
+    assert "There is no such row." in preview(client, **bound, preview_row="ada")
 
 
 def test_who_may_only_look_sees_it_and_changes_nothing(

@@ -152,7 +152,7 @@ def test_a_binding_is_restored_after_a_look_too(admin_client: Client) -> None:
         admin_client.post(page, sent_by(admin_client.get(page), **sent))
         binding.refresh_from_db()
         last = version(binding, 3)
-        assert (last.author, last.reason) == ("admin", "edited in the admin")
+        assert (last.author, last.reason) == ("admin", "in the admin")
         history = reverse("admin:xkit_crm_modelbinding_history", args=[binding.pk])
         assert "products.customer → opportunity.active" in shown(admin_client.get(history))
         off = version(binding, 2)

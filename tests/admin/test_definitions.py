@@ -111,7 +111,7 @@ def test_events_are_edited_on_the_page_of_their_object(admin_client: Client) -> 
     save(admin_client, opportunity(), **{"events-1-label": "Deal Changed"})
     assert event("deal_updated").label == "Deal Changed"
     last = DefinitionVersion.objects.of(event("deal_updated"))[0]
-    assert (last.author, last.reason) == ("admin", "edited in the admin")
+    assert (last.author, last.reason) == ("admin", "in the admin")
     assert not DefinitionVersion.objects.of(event()).filter(number=2).exists()
 
 

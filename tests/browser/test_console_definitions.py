@@ -64,7 +64,7 @@ def test_an_object_and_its_first_event_are_defined_from_nothing(operator: Page) 
     add_key(the_object, "assignee", label="Assigned to")
     expect(preview(the_object)).to_contain_text('"assignee": "Assigned to"')
 
-    card = operator.locator(".xkit-events .xkit-card").first
+    card = operator.locator(".xkit-events .xkit-definition").first
     expect(preview(card)).to_contain_text("Still needed: label, slug")
     card.get_by_label("Label").first.fill("Ticket opened")
     expect(card.get_by_label("Slug")).to_have_value("ticket_opened")
@@ -93,7 +93,7 @@ def test_an_object_and_its_first_event_are_defined_from_nothing(operator: Page) 
     shown.get_by_text("In Python").click()
     expect(shown).to_contain_text("'state': 'new'")
     operator.get_by_role("button", name="Add an event").click()
-    second = operator.locator(".xkit-events .xkit-card").nth(1)
+    second = operator.locator(".xkit-events .xkit-definition").nth(1)
     second.get_by_label("Label").first.fill("Ticket closed")
     second.locator("[name$=type]").select_option("delete")
     operator.get_by_role("button", name="Add an event").click()

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 import xkit_crm
 from example_project.documents.models import Document, Workspace
 from tests.browser.link import connected, decide_the_rest, go_to, on, opened, pick, saved
+from tests.browser.test_console_bindings import choose as choose_in_binding
 from tests.browser.test_overview import ALL, busy
 from tests.factories import DealFactory
 from tests.products.models import Customer
@@ -134,5 +135,28 @@ def test_the_screen_that_the_guide_to_definitions_shows(
     amount = operator.get_by_role("group", name="amount", exact=True)
     amount.get_by_role("button", name="Remove").click()
     expect(operator.get_by_text("what it feeds is no longer written")).to_be_visible()
-    operator.locator(".xkit-card").screenshot(path=folder / "console-event.png")
+    operator.locator(".xkit-definition").screenshot(path=folder / "console-event.png")
     assert (folder / "console-event.png").stat().st_size > 5_000
+
+
+def test_binding_and_trying_as_the_guide_to_the_console_shows_them(
+    operator: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("XKIT_PICTURES", tmp_path))
+    xkit_crm.connect("initech", provider="sandbox", context=workspace.context)
+    Workspace.objects.update(crm_connection_id="initech")
+
+    def take(name: str) -> None:
+        operator.locator("#content").screenshot(path=folder / f"console-{name}.png")
+        assert (folder / f"console-{name}.png").stat().st_size > 5_000
+
+    operator.goto(reverse("admin:xkit_crm_modelbinding_add"))
+    choose_in_binding(operator, "Model *", "Workspace")
+    choose_in_binding(operator, "CRM object *", "Contact · contact")
+    expect(operator.get_by_role("complementary", name="Preview")).to_contain_text("Initech")
+    take("binding")
+    query = "?connection=initech&event=opportunity.create_opportunity&from=sample"
+    operator.goto(reverse("admin:xkit_crm_invocation_try_fill") + query)
+    operator.get_by_role("button", name="Look at what would be sent").click()
+    expect(operator.get_by_role("heading", name="would be made")).to_be_visible()
+    take("try")

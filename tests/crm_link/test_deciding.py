@@ -9,10 +9,22 @@ import pytest
 
 import xkit_crm
 from tests.crm_link.conftest import Visitor, text
-from tests.crm_link.deciding import EVENT, NAME, STAGE, action, draft, rows
+from tests.crm_link.deciding import (
+    EVENT,
+    NAME,
+    STAGE,
+    action,
+    draft,
+    everything_decided,
+    revision,
+    rows,
+)
+from xkit_crm import mappings
 from xkit_crm.models import (
     Connection,
+    CRMObject,
     EventAction,
+    EventDefinition,
     ObjectMapping,
 )
 from xkit_crm.providers import descriptions
@@ -276,3 +288,43 @@ def test_what_is_read_is_not_overwritten_either(inside: Visitor) -> None:
     answer = inside.part_post("objects/opportunity/", {"read-document_name": "Name", "seen": late})
     assert "changed meanwhile" in text(answer)
     assert draft()["opportunity"]["fields"]["document_name"] == ""
+
+
+def lose_a_key() -> None:
+    row = EventDefinition.objects.get(slug="deal_updated")
+    del row.payload_schema["amount"]
+    row.save()
+
+
+def lose_an_event() -> None:
+    EventDefinition.objects.get(slug="find_deals").delete()
+
+
+def lose_an_object() -> None:
+    contact = CRMObject.objects.get(slug="contact")
+    contact.active = False
+    contact.save()
+
+
+def lose_a_field() -> None:
+    opportunity = CRMObject.objects.get(slug="opportunity")
+    opportunity.fields = {}
+    opportunity.save()
+
+
+@pytest.mark.parametrize("lose", [lose_a_key, lose_an_event, lose_an_object, lose_a_field])
+def test_what_the_product_has_dropped_stops_nobody_from_deciding_the_rest(
+    inside: Visitor, lose: Any
+) -> None:
+    inside.part("steps")
+    begun = draft()
+    row = {"field": "Description", "kind": "direct", "key": "amount"}
+    begun["opportunity"]["events"]["deal_updated"]["transformations"].append(row)
+    begun["opportunity"]["fields"] = {"document_name": "Name"}
+    mappings.write_draft(Connection.objects.get(), begun)
+    lose()
+    assert inside.post(EVENT, rows(NAME, STAGE)).status_code == 200
+    assert action()["transformations"][1]["value"] == "Negotiation"
+    everything_decided(inside)
+    assert inside.post("review/", {"revision": revision(inside)}).status_code == 303
+    assert not mappings.is_unfinished(Connection.objects.get())

@@ -54,8 +54,15 @@ class RowField(forms.TypedChoiceField):
     def offer(self, rows: Iterable[models.Model], choices: list[Any]) -> None:
         self.rows = {str(row.pk): row for row in rows}
         self.choices = choices
-        self.coerce = self.rows.__getitem__
+        self.coerce = self._row
         self.empty_value = None
+
+    def _row(self, value: Any) -> models.Model:
+        """The row of a key that was sent, or of the one that there was before."""
+        row = self.rows.get(str(value))
+        if row is None:
+            raise ValueError(value)
+        return row
 
     def prepare_value(self, value: Any) -> Any:
         return getattr(value, "pk", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from django.contrib import admin, messages
@@ -34,22 +35,30 @@ from xkit_crm.reviewing import Unreviewed, reviewed
 PAGE = 25
 
 
+def _by(request: HttpRequest) -> AbstractContextManager[None]:
+    return changed_by(request.user.get_username(), "in the admin")
+
+
 class HistoryMixin:
     """Whoever changes a definition is kept with what they changed, and *History* shows all of it:
     that of an object's events, too."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        with changed_by(request.user.get_username(), "edited in the admin"):
+        with _by(request):
             return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        with changed_by(request.user.get_username(), "deleted in the admin"):
-            super().delete_model(request, obj)  # type: ignore[misc]
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with _by(request):
+            return super().changelist_view(request, *args, **kwargs)  # type: ignore[misc]
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with _by(request):
+            return super().delete_view(request, *args, **kwargs)  # type: ignore[misc]
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         """One by one: what is deleted as a set leaves no version."""
         for row in queryset:
-            self.delete_model(request, row)
+            self.delete_model(request, row)  # type: ignore[attr-defined]
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -83,6 +92,9 @@ def _entries(found: list[DefinitionVersion]) -> Any:
 @admin.register(DefinitionVersion)
 class DefinitionVersionAdmin(ReadOnlyAdmin, ReviewedAdmin):
     """Everything that was changed of all definitions, what was deleted included."""
+
+    class Media:
+        css = {"all": ["xkit_crm/definitions.css"]}
 
     list_display = ["name", "number", "kind", "author", "reason", "created_at"]
     list_filter = ["kind"]

@@ -66,7 +66,7 @@ class PreviewedAdmin(ReviewedAdmin):
     """A page with a preview beside its form."""
 
     class Media:
-        css = {"all": ["xkit_crm/definitions.css"]}
+        css = {"all": ["xkit_crm/forms.css", "xkit_crm/definitions.css"]}
         js = ["xkit_crm/schema-editor.js", "xkit_crm/definitions.js"]
 
     def get_urls(self) -> list[Any]:

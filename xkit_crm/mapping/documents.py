@@ -49,6 +49,31 @@ def check(document: Any, definitions: Definitions, *, begun: bool = False) -> li
     ]
 
 
+def still_defined(document: Mapping[str, Any], definitions: Definitions) -> dict[str, Any]:
+    """A (checked) document without what the product has dropped since: objects, events, fields that
+    it read back, and transformations of payload keys that are gone. Nobody can decide those."""
+    return {
+        slug: {
+            **given,
+            "fields": {k: feed for k, feed in given.get("fields", {}).items() if k in fields},
+            "events": {
+                name: _still_read(action, events[name])
+                for name, action in given.get("events", {}).items()
+                if name in events
+            },
+        }
+        for slug, given in document.items()
+        if slug in definitions
+        for fields, events in [definitions[slug]]
+    }
+
+
+def _still_read(action: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    rows = action.get("transformations") or ()
+    kept = [r for r in rows if not unknown_keys({"transformations": [r]}, schema, begun=True)]
+    return {**action, "transformations": kept}
+
+
 def _check_object(
     slug: str, given: Any, definitions: Definitions, *, begun: bool
 ) -> Iterator[Problem]:

@@ -24,7 +24,6 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
@@ -165,10 +164,7 @@ def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> li
     found = []
     for binding in watch.conditional:
         if names := changed & binding.decisive:
-            try:
-                was = snapshots.as_it_was(instance, snapshots.before(instance, watch, names))
-            except ObjectDoesNotExist:
-                continue  # the row is gone: it is made again
+            was = snapshots.as_it_was(instance, snapshots.before(instance, watch, names))
             found += [binding] if firing.began(binding, [was])[0] else []
     return found
 

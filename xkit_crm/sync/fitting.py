@@ -15,6 +15,7 @@ from django.db import models
 
 from xkit_crm.schema.language import TEXT, enum_values, is_nullable
 from xkit_crm.sync.payloads import names
+from xkit_crm.sync.readable import kind_of
 
 
 class Fit(enum.Enum):
@@ -27,40 +28,20 @@ class Fit(enum.Enum):
     UNKNOWN = "unknown"
 
 
-#: What a column gives: the type of a payload, and its format where it always has one. The first
-#: that fits is taken.
-_GIVES: tuple[tuple[type[models.Field], str, str], ...] = (
-    (models.BooleanField, "boolean", ""),
-    (models.AutoField, "integer", ""),
-    (models.IntegerField, "integer", ""),
-    (models.FloatField, "number", ""),
-    (models.DecimalField, "number", ""),
-    (models.DateTimeField, "string", "datetime"),
-    (models.DateField, "string", "date"),
-    (models.EmailField, "string", "email"),
-    (models.URLField, "string", "uri"),
-    (models.UUIDField, "string", "uuid"),
-    (models.TimeField, "string", ""),
-    (models.DurationField, "string", ""),
-    (models.CharField, "string", ""),
-    (models.TextField, "string", ""),
-)
-
-
 def fit(path: str, model: type[models.Model], description: Mapping[str, Any]) -> Fit:
     """Whether the values behind a path are what the description of a payload key says."""
-    found = _column(path, model)
-    given = next((g for g in _GIVES if isinstance(found, g[0])), None) if found else None
-    if found is None or given is None:
+    column = _column(path, model)
+    kind = kind_of(column) if column is not None else None
+    if column is None or kind is None or kind.type in ("", "json", "array"):
         return Fit.UNKNOWN
-    _, kind, form = given
-    if kind != description["type"] and (kind, description["type"]) != ("integer", "number"):
-        # A Decimal with more digits than a double has is sent as text.
+    if (kind.type, description["type"]) == ("number", "integer"):
+        return Fit.PERHAPS  # it is one where it has no fraction
+    if not kind.fits(description):
         return Fit.NEVER
     wanted = description.get("format", TEXT)
-    if wanted not in (TEXT, form):
-        return Fit.NEVER if form in ("date", "datetime", "uuid") else Fit.PERHAPS
-    return Fit.ALWAYS if _is_held(found, names(path), description) else Fit.PERHAPS
+    if wanted not in (TEXT, kind.format):
+        return Fit.PERHAPS
+    return Fit.ALWAYS if _is_held(column, names(path), description) else Fit.PERHAPS
 
 
 def _column(path: str, model: type[models.Model]) -> models.Field | None:

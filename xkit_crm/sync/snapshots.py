@@ -136,19 +136,16 @@ def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str
 
 def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model:
     """The row with these columns as they were, to be looked at and thrown away. What is not known
-    of them is read from the database, where nothing may have been written yet."""
+    of them is read from the database when it is asked for: nothing may have been written yet."""
     was = type(instance).__new__(type(instance))
     was.__dict__.update(instance.__dict__)
     was._state = copy.copy(instance._state)
     was._state.fields_cache = dict(instance._state.fields_cache)
-    unknown = [name for name, value in before.items() if value is _NOT_LOADED]
-    for name in unknown:
-        was.__dict__.pop(name, None)
     for name, value in before.items():
-        if value is not _NOT_LOADED:
+        if value is _NOT_LOADED:
+            was.__dict__.pop(name, None)
+        else:
             setattr(was, name, value)  # which drops what a changed relation had read
-    if unknown:
-        was.refresh_from_db(fields=unknown)
     return was
 
 

@@ -16,8 +16,8 @@
     const empty = section.querySelector("template");
     const holder = document.createElement("template");
     holder.innerHTML = empty.innerHTML.replaceAll("__prefix__", total.value);
-    const card = holder.content.querySelector(".xkit-card");
-    section.querySelector(".xkit-cards").append(card);
+    const card = holder.content.querySelector(".xkit-definition");
+    section.querySelector(".xkit-definitions").append(card);
     total.value = Number(total.value) + 1;
     window.htmx?.process(card);
     card.dispatchEvent(new CustomEvent("xkit:added", { bubbles: true }));
@@ -26,7 +26,7 @@
 
   function removeCard(button) {
     const section = button.closest("[data-formset]");
-    button.closest(".xkit-card").remove();
+    button.closest(".xkit-definition").remove();
     section.querySelector("[data-add]").focus();
   }
 
@@ -42,7 +42,7 @@
       const slug = input.form?.elements[input.name.replace(/label$/, "slug")];
       if (slug && !slug.readOnly && !slug.defaultValue && !slug.dataset.typed) slug.value = asSlug(input.value);
     }
-    title(input.closest(".xkit-card"));
+    title(input.closest(".xkit-definition"));
   });
 
   function title(card) {
@@ -84,7 +84,7 @@
 
   /** A card that an address names is open. */
   document.addEventListener("DOMContentLoaded", () => {
-    const named = document.querySelector(".xkit-card:target");
+    const named = document.querySelector(".xkit-definition:target");
     if (named) named.open = true;
     // django-unfold's script takes every box for a file for its own, unless it was there before.
     for (const file of document.querySelectorAll(".xkit-page input[type=file]")) file.hasChangeListener = true;

@@ -282,7 +282,7 @@
 
   /** Mark the boxes that a list of mistakes beside the editor names by their paths. */
   function mark(schema) {
-    const card = schema.closest(".xkit-card");
+    const card = schema.closest(".xkit-definition");
     const top = schema.querySelector("[data-list=top]");
     if (!card || !top) return;
     for (const box of schema.querySelectorAll("[aria-invalid]")) box.removeAttribute("aria-invalid");
@@ -315,7 +315,7 @@
   document.addEventListener("toggle", (event) => event.target.open && begin(event.target), true);
   document.addEventListener("xkit:added", (event) => begin(event.target));
   document.addEventListener("htmx:afterSettle", (event) => {
-    for (const schema of event.target.closest(".xkit-card")?.querySelectorAll(".xkit-schema") || []) mark(schema);
+    for (const schema of event.target.closest(".xkit-definition")?.querySelectorAll(".xkit-schema") || []) mark(schema);
   });
   document.addEventListener("DOMContentLoaded", () => begin(document));
 })();
