@@ -378,7 +378,7 @@ def test_a_preview_says_how_to_mount_an_api_that_is_not(
     assert 'Add path("api/v1/", include("xkit_crm.api.urls")) to your urls first.' in text
 
 
-_READS = ("SELECT", "SAVEPOINT", "RELEASE")
+_READS = ("SELECT", "DECLARE", "SAVEPOINT", "RELEASE")
 
 
 def test_a_preview_writes_nothing(admin_client: Client) -> None:

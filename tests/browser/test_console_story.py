@@ -31,7 +31,7 @@ def define(operator: Page) -> None:
     operator.get_by_role("link", name="Add: CRM objects").click()
     the_object = operator.locator(".xkit-of-object")
     the_object.get_by_label("Label").first.fill("Account")
-    card = operator.locator(".xkit-events .xkit-card").first
+    card = operator.locator(".xkit-events .xkit-definition").first
     card.get_by_label("Label").first.fill("Account opened")
     card.locator("[name$=type]").select_option("create")
     add_key(card, "name", label="Account name")

@@ -1,8 +1,7 @@
 """The form in which an operator makes a binding.
 
 What can be chosen depends on what was chosen before, so the page has its parts renewed by the
-server: `renewed` says what is in the boxes then. What is wrong with a binding, the layer below
-tells.
+server (`binding_renewing.py`). What is wrong with a binding, the layer below tells.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from django import forms
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.forms.models import construct_instance
-from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -29,7 +27,6 @@ from xkit_crm.admin.path_pickers import (
     RuleRow,
     box_for,
     grouped,
-    picked,
     wanted,
 )
 from xkit_crm.exceptions import Problem
@@ -38,11 +35,12 @@ from xkit_crm.sync import readable
 from xkit_crm.sync.bindings import MOMENTS
 from xkit_crm.sync.conditions import Operator
 from xkit_crm.sync.model_bindings import problems_of
-from xkit_crm.sync.payloads import path_problem
 from xkit_crm.sync.readable import Readable
 
 #: What an operator asks the condition to be: `add`, or `remove:<n>`.
 RULE: Final = "_rule"
+#: Says that the form is being filled in, and not sent to be saved.
+RENEWED: Final = "_renewed"
 
 
 class RowField(forms.TypedChoiceField):
@@ -206,7 +204,7 @@ class BindingForm(forms.ModelForm):
     @property
     def is_sent(self) -> bool:
         """Whether it was sent to be saved, and is not just being filled in."""
-        return self.is_bound and "_renewed" not in self.data
+        return self.is_bound and RENEWED not in self.data
 
     def row(self) -> ModelBinding | None:
         """What is filled in so far; None before there is a model and a CRM object."""
@@ -274,65 +272,3 @@ class BindingForm(forms.ModelForm):
     @property
     def _own_name(self) -> str:
         return readable.model_name(self.bound_model) if self.bound_model else ""
-
-
-# -- renewing -------------------------------------------------------------------------------------
-
-
-def in_work(sent: QueryDict, instance: ModelBinding | None) -> BindingForm:
-    """The form as it is being filled in: nothing is required of it yet."""
-    data = sent.copy()
-    data["_renewed"] = "yes"
-    return BindingForm(data, instance=instance)
-
-
-def renewed(sent: QueryDict, instance: ModelBinding | None) -> BindingForm:
-    """The same after a choice, with what depended on it chosen anew.
-
-    With another CRM object, its event of each type where it has one only. With another model, or
-    with a payload key that is new, the model's own path that is called like the key.
-    """
-    data = sent.copy()
-    if data.get("was:crm_object") != data.get("crm_object"):
-        _choose_events(data)
-    _choose_paths(data, in_work(data, instance))
-    action, _colon, index = data.get(RULE, "").partition(":")
-    if action == "remove":
-        _drop(data, f"condition:{index}:")
-    return in_work(data, instance)
-
-
-def _choose_events(data: QueryDict) -> None:
-    given = data.get("crm_object", "")
-    events = EventDefinition.objects.filter(crm_object=int(given) if given.isdecimal() else None)
-    by_type: dict[str, list[int]] = {}
-    for pk, kind in events.filter(active=True).values_list("pk", "type"):
-        by_type.setdefault(kind, []).append(pk)
-    for moment, kind in MOMENTS.items():
-        found = by_type.get(kind, [])
-        data[moment] = str(found[0]) if len(found) == 1 else ""
-
-
-def _choose_paths(data: QueryDict, form: BindingForm) -> None:
-    model = form.bound_model
-    is_other = data.get("was:model") != data.get("model")
-    for key, (description, _required) in form.keys.items():
-        name = f"payload:{key}"
-        if name not in data or (is_other and not _still_leads(model, picked(data, name))):
-            data[name] = readable.proposed(key, description, form.paths)
-    for name in [one for one in data if one.startswith("payload:")]:
-        if name.split(":")[1] not in form.keys:
-            del data[name]
-    if is_other:
-        _drop(data, "condition:")
-        if not _still_leads(model, picked(data, "connection_path")):
-            data["connection_path"] = readable.likely_connection(form.paths)
-
-
-def _still_leads(model: type[models.Model] | None, path: str) -> bool:
-    return bool(model and path and not path_problem(path, model))
-
-
-def _drop(data: QueryDict, beginning: str) -> None:
-    for name in [one for one in data if one.startswith(beginning)]:
-        del data[name]

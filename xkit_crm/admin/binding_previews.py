@@ -96,7 +96,7 @@ def panel(
 
 
 def _asked_for(
-    request: HttpRequest, rows: models.QuerySet[Any], asked: str, *, sees: bool
+    request: HttpRequest, rows: models.QuerySet[models.Model], asked: str, *, sees: bool
 ) -> models.Model | None:
     """The row of this key, else the newest that the model's own admin finds by the text."""
     with suppress(TypeError, ValueError, OverflowError, ValidationError):  # it is no key of it
@@ -107,9 +107,9 @@ def _asked_for(
     if not sees or its_admin is None or not its_admin.search_fields:
         return None
     with suppress(TypeError, ValueError, OverflowError, ValidationError):
-        hits, _duplicates = its_admin.get_search_results(request, rows, asked)
-        hit: models.Model | None = hits.order_by("-pk").first()
-        return hit
+        found_by_it = its_admin.get_search_results(request, rows, asked)
+        hits: models.QuerySet[models.Model] = found_by_it[0]
+        return hits.order_by("-pk").first()
     return None
 
 

@@ -20,8 +20,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from xkit_crm.admin import binding_form
+from xkit_crm.admin import binding_renewing
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
+from xkit_crm.admin.binding_form import BindingForm
 from xkit_crm.admin.binding_previews import panel
 from xkit_crm.admin.definition_history import HistoryMixin
 from xkit_crm.checks.bindings import misnamed_by, mistakes_of
@@ -77,7 +78,7 @@ class Coded:
 @admin.register(ModelBinding)
 class ModelBindingAdmin(HistoryMixin, XkitAdmin):
     permission = DEFINE
-    form = binding_form.BindingForm
+    form = BindingForm
     list_display = ["bound", "events", "condition_", "state"]
     list_filter = ["active", "crm_object"]
     list_select_related = list(_BOUND)
@@ -179,13 +180,13 @@ class ModelBindingAdmin(HistoryMixin, XkitAdmin):
     def parts_view(self, request: HttpRequest) -> HttpResponse:
         """The form's parts after a choice."""
         row = self._edited(request)
-        context = {"form": binding_form.renewed(request.POST, row), **_addresses(row)}
+        context = {"form": binding_renewing.renewed(request.POST, row), **_addresses(row)}
         return TemplateResponse(request, f"{_TEMPLATES}/_parts.html", context)
 
     @method_decorator(require_POST)
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """What the binding makes of a row, as it is being filled in."""
-        row = binding_form.in_work(request.POST, self._edited(request)).row()
+        row = binding_renewing.in_work(request.POST, self._edited(request)).row()
         binding = _as_far_as_it_leads(row) if row is not None else None
         return self._panel(request, binding, list(problems_of(row)) if row is not None else [])
 

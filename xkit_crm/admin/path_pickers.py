@@ -13,8 +13,8 @@ from typing import Any, Final
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.sync import readable
 from xkit_crm.sync.conditions import Operator
+from xkit_crm.sync.kinds import UNKNOWN
 from xkit_crm.sync.readable import Readable
 
 #: What a picker says where the path is typed beside it.
@@ -153,7 +153,7 @@ def box_for(found: Readable | None, operator: str) -> tuple[str, tuple[tuple[str
         return ("several" if several else "select"), found.choices
     if several:
         return "lines", ()
-    kind = found.kind if found is not None else readable.UNKNOWN
+    kind = found.kind if found is not None else UNKNOWN
     if kind.type == "boolean":
         return "select", _YES_NO
     if kind.type in ("integer", "number"):

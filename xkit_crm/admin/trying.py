@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -27,14 +26,14 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from xkit_crm import catalogue, invoking, schema, trying
+from xkit_crm import catalogue, schema, trying
 from xkit_crm.admin import payload_form
 from xkit_crm.admin.base import XkitAdmin, pretty
-from xkit_crm.exceptions import NotFound, Problem, UnknownRecord, XkitError
-from xkit_crm.models import Connection, EventDefinition, Invocation, RecordLink
+from xkit_crm.admin.trying_choice import Choice, chosen, record_problems, required
+from xkit_crm.exceptions import Problem, XkitError
+from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS, may
-from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync import examples
 from xkit_crm.trying import Plan, Wish
 
@@ -62,22 +61,6 @@ def urls(model_admin: XkitAdmin) -> list[Any]:
     ]
 
 
-def address_from(request: HttpRequest, row: object) -> str:
-    """Where trying begins from the page of this row, with what it says chosen already; empty where
-    there is nothing to try, or for somebody who may not."""
-    preset: dict[str, str] = {}
-    if isinstance(row, EventDefinition) and row.active:
-        preset = {"event": f"{row.crm_object.slug}.{row.slug}"}
-    elif isinstance(row, Connection):
-        preset = {"connection": row.pk}
-    elif isinstance(row, RecordLink):
-        preset = {"connection": row.connection_id, "record": row.record_id}
-        preset["object"] = row.crm_object.slug
-    if not preset or not may(request.user, SEE_PAYLOADS):
-        return ""
-    return f"{reverse('admin:xkit_crm_invocation_try')}?{urlencode(preset)}"
-
-
 def _seeing(*methods: str) -> Callable[[_View], _View]:
     """For those who may see payloads, and for requests of these methods."""
 
@@ -98,66 +81,10 @@ def _seeing(*methods: str) -> Callable[[_View], _View]:
 # -- what is chosen -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What is to be tried, as it was given: found, or why not."""
-
-    connection_id: str = ""
-    event_key: str = ""
-    record_id: str = ""
-    row: str = ""
-    connection: Connection | None = None
-    event: catalogue.Event | None = None
-    errors: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def query(self) -> str:
-        """The same in an address."""
-        return urlencode(self.hidden)
-
-    @property
-    def hidden(self) -> dict[str, str]:
-        """The same in a form."""
-        return {
-            "connection": self.connection_id,
-            "event": self.event_key,
-            "record": self.record_id,
-            "row": self.row,
-        }
-
-
-def _chosen(data: Mapping[str, Any]) -> Choice:
-    """What the address or form names; a record link names all but the event."""
-    connection_id, event_key = str(data.get("connection", "")), str(data.get("event", ""))
-    connection: Connection | None = None
-    event: catalogue.Event | None = None
-    errors: dict[str, str] = {}
-    if connection_id:
-        try:
-            connection = invoking.find_connection(connection_id)
-        except XkitError as error:
-            errors["connection"] = error.message
-    if event_key:
-        crm_object, _dot, slug = event_key.partition(".")
-        try:
-            event = catalogue.event(crm_object, slug)
-        except NotFound as error:
-            errors["event"] = f"{error.message} {error.hint}"
-    return Choice(
-        connection_id,
-        event_key,
-        str(data.get("record", "")).strip(),
-        str(data.get("row", "")),
-        connection,
-        event,
-        errors,
-    )
-
-
 @_seeing("GET")
 def choose(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """Step 1: which event, in which connection."""
-    return _choose(model_admin, request, _chosen(request.GET))
+    return _choose(model_admin, request, chosen(request.GET))
 
 
 def _choose(model_admin: XkitAdmin, request: HttpRequest, choice: Choice) -> HttpResponse:
@@ -204,9 +131,9 @@ def fill(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """Step 2: the payload, empty, of the event's sample, or of a row of the product; or as it was
     before somebody went back."""
     given = request.POST if request.method == "POST" else request.GET
-    choice = _chosen(given)
+    choice = chosen(given)
     if choice.connection is None or choice.event is None:
-        return _choose(model_admin, request, _required(choice))
+        return _choose(model_admin, request, required(choice))
     event = choice.event
     problems: tuple[Problem, ...] = ()
     payload: Mapping[str, Any] = {}
@@ -251,7 +178,7 @@ def _fill(
 @_seeing("POST")
 def boxes(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """The payload's boxes after an entry of a list was added or taken away."""
-    choice = _chosen(request.POST)
+    choice = chosen(request.POST)
     described = choice.event.payload_schema if choice.event else {}
     shown, _left = payload_form.boxes(described, payload_form.sent(request.POST))
     return TemplateResponse(request, f"{_TEMPLATES}/_boxes.html", {"boxes": shown})
@@ -260,12 +187,12 @@ def boxes(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
 @_seeing("POST")
 def check(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """Step 3: what would be sent. What is wrong with the payload goes back to its boxes."""
-    choice = _chosen(request.POST)
+    choice = chosen(request.POST)
     if choice.connection is None or choice.event is None:
-        return _choose(model_admin, request, _required(choice))
+        return _choose(model_admin, request, required(choice))
     described = choice.event.payload_schema
     payload = payload_form.payload_of(described, payload_form.sent(request.POST))
-    problems = [*choice.event.validator.validate(payload), *_record_problems(choice)]
+    problems = [*choice.event.validator.validate(payload), *record_problems(choice)]
     if problems:
         # As it was read: without the entries of lists that were left empty.
         flat = payload_form.flat(described, payload)
@@ -295,19 +222,6 @@ def _checked(
     )
 
 
-def _record_problems(choice: Choice) -> list[Problem]:
-    assert choice.event is not None
-    if not choice.event.type.needs_record:
-        return []
-    if not choice.record_id:
-        return [Problem("record", _("is required: this event happens to a record"))]
-    try:
-        RecordRef.parse(choice.record_id)
-    except UnknownRecord as error:
-        return [Problem("record", error.hint)]
-    return []
-
-
 def _wish(choice: Choice, payload: Mapping[str, Any]) -> Wish:
     assert choice.event is not None
     assert choice.connection is not None
@@ -325,9 +239,9 @@ def send(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     own."""
     if not may(request.user, OPERATE):
         raise PermissionDenied
-    choice = _chosen(request.POST)
+    choice = chosen(request.POST)
     if choice.connection is None or choice.event is None:
-        return _choose(model_admin, request, _required(choice))
+        return _choose(model_admin, request, required(choice))
     payload = _payload(request.POST.get("payload", ""))
     if (key := _key(request)) is None:
         return _checked(model_admin, request, choice, payload)
@@ -380,12 +294,3 @@ def _payload(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}
-
-
-def _required(choice: Choice) -> Choice:
-    missing = {
-        name: _("Choose one.")
-        for name, given in (("connection", choice.connection_id), ("event", choice.event_key))
-        if not given
-    }
-    return replace(choice, errors={**missing, **choice.errors})

@@ -41,7 +41,7 @@ def console_groups(context: dict[str, Any]) -> list[Any]:
 @register.inclusion_tag("admin/xkit_crm/trying/_button.html", takes_context=True)
 def console_try(context: dict[str, Any]) -> dict[str, Any]:
     """The button on the page of an event, a connection or a record link that tries an event."""
-    from xkit_crm.admin.trying import address_from
+    from xkit_crm.admin.trying_choice import address_from
 
     return {"address": address_from(context["request"], context.get("original"))}
 
