@@ -24,6 +24,7 @@ PACKAGE = Path(xkit_crm.__file__).parent
 #: What a customer's people read; the strings of the admin may stay in English.
 PLACES = (
     *("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings.py"),
+    *("panel.py", "templates/xkit_crm/panel/records.html", "templates/xkit_crm/panel/_record.html"),
     *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*.py")),
     *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*/provider.py")),
 )
