@@ -228,6 +228,12 @@ def test_what_was_written_last_is_shown_where_it_is_asked_for(delivered: Deal) -
     assert written.invocation_id == Invocation.objects.latest("id").pk
 
 
+def test_what_was_written_to_another_record_before_is_not_its_own(delivered: Deal) -> None:
+    connection = Connection.objects.get(pk="acme")
+    xkit_crm.link(delivered, connection, "Opportunity:00099")
+    assert place_of(delivered, values=True).written is None
+
+
 def test_what_failed_was_not_written(delivered: Deal) -> None:
     act("deal_updated", transformations=[{"field": "Name", "kind": "static", "value": "x" * 200}])
     delivered.title = "Renamed"

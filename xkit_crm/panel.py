@@ -54,6 +54,7 @@ class Written:
     values: Mapping[str, Any]
     at: datetime
     invocation_id: int
+    record_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,14 @@ class _Reading:
             waiting=waiting,
             unknown=unknown,
             events=tuple(self.events.get(key, ())),
-            written=self.written.get(key),
+            written=self._written(key, link),
         )
+
+    def _written(self, key: _Key, link: RecordLink | None) -> Written | None:
+        """What was written last to this very record: the row may have been another's before."""
+        written = self.written.get(key)
+        is_its = written is not None and (link is None or written.record_id == link.record_id)
+        return written if is_its else None
 
     def _label(self, key: _Key) -> str:
         known = catalogue.objects().get(key.crm_object)
@@ -275,13 +282,16 @@ class _Reading:
                 "sent",
                 "started_at",
                 "invocation__object_pk",
+                "invocation__record_id",
                 "invocation__connection",
                 "invocation__event__crm_object__slug",
             )
             .order_by("id")
         )
         return {
-            _key_of(row.invocation): Written(row.sent, row.started_at, row.invocation_id)
+            _key_of(row.invocation): Written(
+                row.sent, row.started_at, row.invocation_id, row.invocation.record_id
+            )
             for row in rows
             if row.sent
         }
