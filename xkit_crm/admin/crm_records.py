@@ -127,8 +127,10 @@ class CRMRecordsMixin(_Base):
             page.context_data = {**(page.context_data or {}), "crm": crm, "crm_page": parent}
         return page
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        # Django 6.1 names where actions are shown; earlier ones have one place.
+        where = {} if action_location is None else {"action_location": action_location}
+        actions: dict[str, Any] = super().get_actions(request, **where)
         has_any = self.actions is not None and IS_POPUP_VAR not in request.GET
         if has_any and may(request.user, OPERATE):
             name = "sync_with_crms"

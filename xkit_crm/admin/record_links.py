@@ -136,8 +136,8 @@ class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
 
     # -- the panel --------------------------------------------------------------------------------
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
+        actions = super().get_actions(request, action_location)
         actions.pop("sync_with_crms", None)  # these are links, of rows of many models
         return actions
 

@@ -61,7 +61,7 @@ class Comparison:
 
 def compare(invocation: Invocation) -> Comparison:
     """Raises nothing that a CRM or a mapping causes: each outlook has its own problem."""
-    tried = invocation.attempts.exclude(sent=None).order_by("-number")
+    tried = invocation.attempts.filter(sent__isnull=False).order_by("-number")
     last = tried.first()
     as_it_was = renewed = None
     if not _becomes_an_update(invocation):
