@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 import xkit_crm
+from example_project.documents.models import Workspace
 from tests.admin.conftest import Staff
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
@@ -692,7 +693,7 @@ def test_a_list_costs_the_same_for_many_bindings(
     made()
     cost()
     before = cost()
-    for model in (Plain, User):
+    for model in (Workspace, User):
         made(model_id=type_of(model), payload={}, connection_path="id")
     assert cost() <= before
 
