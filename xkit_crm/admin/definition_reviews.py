@@ -25,6 +25,10 @@ class ReviewedAdmin(XkitAdmin):
     """Pages on which definitions are changed."""
 
     permission = DEFINE
+    delete_confirmation_template = "admin/xkit_crm/definition_delete_confirmation.html"
+    delete_selected_confirmation_template = (
+        "admin/xkit_crm/definition_delete_selected_confirmation.html"
+    )
 
     def review_page(
         self,

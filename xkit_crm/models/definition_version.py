@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
@@ -127,10 +127,11 @@ class Versioned(Dated):
         row._read = None if row.get_deferred_fields() else row.identity
         return row
 
-    @property
-    def path(self) -> str:
-        """What it is called among all definitions, such as `opportunity.deal_created`."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # each kind has its own
+
+        @property
+        def path(self) -> str:
+            """What it is called among all definitions, such as `opportunity.deal_created`."""
 
     def as_document(self) -> Document:
         """What the row says, by the names of its fields, and what it points at by name."""
