@@ -85,7 +85,7 @@ def database(name: str) -> dict[str, Any]:
         }
     return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": BASE_DIR / f"{name}.sqlite3",
+        "NAME": BASE_DIR / (name if Path(name).suffix else f"{name}.sqlite3"),
         "OPTIONS": {
             # Writers wait for each other instead of failing, and readers don't wait at all.
             "transaction_mode": "IMMEDIATE",

@@ -50,6 +50,7 @@ LONG = (
     "tests/delivery/test_machine",
     "tests/delivery/test_rate",
     "tests/delivery/test_rounds",
+    "tests/delivery/test_processes",
     "tests/delivery/test_worker",
     "tests/example/",
     "tests/management/test_backfill.py::test_after_a_kill",

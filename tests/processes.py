@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def processes() -> Iterator[Start]:
     """Start `python <arguments>` with the settings of that module; `variables` come into its
     environment. All of them are killed at the end."""
     started: list[Process] = []
-    name = str(database.settings_dict["NAME"]).removesuffix(".sqlite3")
+    name = str(database.settings_dict["NAME"])
 
     def start(*arguments: str, settings: str, **variables: str) -> Process:
         process = subprocess.Popen(
@@ -41,13 +42,16 @@ def processes() -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         started.append(process)
         return process
 
     yield start
     for process in started:
-        process.kill()
+        # And those that it has started itself, of which one may hang.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 

@@ -1,9 +1,8 @@
-"""CRM objects and events in the admin: one page, a preview, and nobody's work lost."""
+"""CRM objects and events in the admin: one page, and nobody's work lost."""
 
 from __future__ import annotations
 
 import json
-from html import unescape
 from typing import Any
 
 import pytest
@@ -12,9 +11,22 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection as database
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 import xkit_crm
+from tests.admin.definitions import (
+    ADD,
+    MARKUP,
+    NO_NAME,
+    PREVIEW,
+    event,
+    free,
+    opportunity,
+    page_of,
+    save,
+    shown,
+    typed,
+)
 from tests.admin.forms import sent_by
 from tests.factories import ConnectionFactory
 from tests.objects import PAYLOAD
@@ -30,36 +42,6 @@ from xkit_crm.models import (
 from xkit_crm.models.definition_version import changed_by
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("definitions")]
-
-ADD = "/admin/xkit_crm/crmobject/add/"
-MARKUP = "<script>alert(1)</script><b>bold</b>"
-
-
-def opportunity() -> CRMObject:
-    return CRMObject.objects.get(slug="opportunity")
-
-
-def event(slug: str = "deal_created") -> EventDefinition:
-    return EventDefinition.objects.get(slug=slug)
-
-
-def page_of(row: Any, name: str = "change") -> str:
-    return reverse(f"admin:xkit_crm_{row._meta.model_name}_{name}", args=[row.pk])
-
-
-def shown(response: Any) -> str:
-    return unescape(response.content.decode())
-
-
-def free() -> CRMObject:
-    """An object with an event that nobody uses."""
-    xkit_crm.define({"ticket": {"events": {"ticket_closed": {"type": "delete"}}}})
-    return CRMObject.objects.get(slug="ticket")
-
-
-def save(client: Client, row: Any, **changes: str | None) -> Any:
-    """Change some boxes of a page and save it."""
-    return client.post(page_of(row), sent_by(client.get(page_of(row)), **changes))
 
 
 # -- one page -------------------------------------------------------------------------------------
@@ -184,8 +166,6 @@ def test_a_slug_that_is_none_or_taken_is_refused(admin_client: Client) -> None:
 
 # -- what it does to others -----------------------------------------------------------------------
 
-NO_NAME = json.dumps({key: value for key, value in PAYLOAD.items() if key != "name"})
-
 
 def test_what_is_not_safe_is_looked_at_before_it_is_saved(
     sandbox: Connection, admin_client: Client
@@ -293,99 +273,6 @@ def test_a_load_counts_as_another_person(admin_client: Client) -> None:
         row.save()
     told = shown(admin_client.post(page_of(row), form))
     assert "xkit_load crm_objects.json changed this while you were editing" in told
-
-
-# -- the preview ----------------------------------------------------------------------------------
-
-PREVIEW = "/admin/xkit_crm/eventdefinition/preview/"
-
-
-def typed(**changes: str) -> dict[str, str]:
-    return {
-        "label": "Deal Created",
-        "slug": "deal_created",
-        "type": "create",
-        "active": "on",
-        "payload_schema": json.dumps(PAYLOAD),
-        **changes,
-    }
-
-
-def test_a_preview_shows_what_a_schema_makes_and_how_it_is_invoked(admin_client: Client) -> None:
-    row = event("deal_updated")
-    sent = typed(slug="deal_updated", type="update", pk=str(row.pk), prefix="")
-    text = shown(admin_client.post(PREVIEW, sent))
-    assert '"name": "Opportunity Name"' in text
-    assert (
-        '"http://testserver/api/v1/crm/$CONNECTION/objects/opportunity/$RECORD/events/deal_updated"'
-        in text
-    )
-    assert "xkit_crm.invoke(" in text
-    assert "record=record_id" in text
-    assert '"$schema": "https://json-schema.org/draft/2020-12/schema"' in text
-
-
-def test_a_preview_of_an_event_of_an_object_that_is_being_made(admin_client: Client) -> None:
-    sent = {f"events-0-{name}": value for name, value in typed(slug="opened").items()}
-    text = shown(admin_client.post(PREVIEW, {**sent, "prefix": "events-0", "slug": "ticket"}))
-    assert "/objects/ticket/events/opened" in text
-
-
-def test_a_preview_tells_every_mistake_and_what_saving_would_do(
-    sandbox: Connection, admin_client: Client
-) -> None:
-    pk = str(event().pk)
-    text = shown(admin_client.post(PREVIEW, typed(pk=pk, payload_schema='{"a": {"type": "x"}}')))
-    assert 'data-problem="payloadSchema.a.type"' in text
-    text = shown(admin_client.post(PREVIEW, typed(pk=pk, payload_schema=NO_NAME)))
-    assert "is gone — what it feeds is no longer written" in text
-    assert "Saving this" not in shown(admin_client.post(PREVIEW, typed(pk=pk)))
-
-
-def test_a_preview_of_an_object_shows_what_is_read_back(
-    sandbox: Connection, admin_client: Client
-) -> None:
-    sent = {"label": "Opportunity", "slug": "opportunity", "active": "on", "fields": "{}"}
-    address = "/admin/xkit_crm/crmobject/preview/"
-    text = shown(admin_client.post(address, {**sent, "pk": str(opportunity().pk)}))
-    assert "<code>fields.document_name</code> is gone" in text
-    text = shown(admin_client.post(address, {**sent, "fields": '{"title": {"type": "string"}}'}))
-    assert '"title": "Title"' in text
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        {},
-        {"pk": "x", "prefix": "nonsense"},
-        {"pk": "99999999", "crm_object": "99999999"},
-        {"payload_schema": "[" * 100_000, "type": "x" * 1000},
-    ],
-)
-def test_a_preview_of_nonsense_is_a_preview(admin_client: Client, sent: dict[str, str]) -> None:
-    for model in ("eventdefinition", "crmobject"):
-        assert admin_client.post(f"/admin/xkit_crm/{model}/preview/", sent).status_code == 200
-
-
-def test_a_preview_says_how_to_mount_an_api_that_is_not(
-    admin_client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unmounted(*_: Any, **__: Any) -> str:
-        raise NoReverseMatch
-
-    monkeypatch.setattr("xkit_crm.api.examples.reverse", unmounted)
-    text = shown(admin_client.post(PREVIEW, typed(pk=str(event().pk))))
-    assert 'Add path("api/v1/", include("xkit_crm.api.urls")) to your urls first.' in text
-
-
-_READS = ("SELECT", "DECLARE", "SAVEPOINT", "RELEASE")
-
-
-def test_a_preview_writes_nothing(admin_client: Client) -> None:
-    with CaptureQueriesContext(database) as queries:
-        admin_client.post(PREVIEW, typed(pk=str(event().pk), payload_schema=NO_NAME))
-    assert [q["sql"] for q in queries if not q["sql"].startswith(_READS)] == []
-    assert len(queries) <= 15
 
 
 # -- deleting -------------------------------------------------------------------------------------

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import xkit_crm
+from tests.delivery.hanging import TOLD
+from tests.factories import CustomerFactory
+from tests.processes import Process, Start, processes
+from tests.products.models import Deal
 from xkit_crm.models import Connection, EventAction, Invocation
 from xkit_crm.providers.sandbox.models import Flow, FlowStep, Misbehaviour, Org, Record
 
@@ -83,3 +88,34 @@ def flow(sandbox: Connection) -> Flow:
         transformations=[{"field": "title", "kind": "direct", "key": "name"}],
     )
     return made
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Path:
+    """While this file exists, the CRM's next answer never comes."""
+    return tmp_path / "hang"
+
+
+@pytest.fixture
+def start(told: Path) -> Iterator[Start]:
+    """Start a worker process on the tests' database."""
+    with processes() as run:
+
+        def worker(*options: str) -> Process:
+            return run(
+                *("manage.py", "xkit_worker", *options),
+                settings="tests.delivery.worker_settings",
+                **{TOLD: str(told)},
+            )
+
+        yield worker
+
+
+def put(*titles: str) -> None:
+    for title in titles:
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": title}, wait=False)
+
+
+def backlog(connection_id: str, count: int) -> None:
+    customer = CustomerFactory.create(connection_id=connection_id)
+    Deal.synced.bulk_create([Deal(customer=customer, title=f"Deal {n}") for n in range(count)])
