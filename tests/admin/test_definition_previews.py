@@ -10,10 +10,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch
 
-from tests.admin.definitions import NO_NAME, PREVIEW, event, opportunity, shown, typed
-from xkit_crm.models import (
-    Connection,
-)
+from tests.admin.definitions import NO_NAME, PREVIEW, event, opportunity, page_of, shown, typed
+from tests.admin.forms import sent_by
+from xkit_crm.models import Connection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("definitions")]
 
@@ -83,6 +82,16 @@ def test_a_preview_says_how_to_mount_an_api_that_is_not(
     monkeypatch.setattr("xkit_crm.api.examples.reverse", unmounted)
     text = shown(admin_client.post(PREVIEW, typed(pk=str(event().pk))))
     assert 'Add path("api/v1/", include("xkit_crm.api.urls")) to your urls first.' in text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", ["eventdefinition", "crmobject"])
+def test_a_preview_needs_no_transaction(admin_client: Client, model: str) -> None:
+    row = event() if model == "eventdefinition" else opportunity()
+    sent = sent_by(admin_client.get(page_of(row)), label="Other") | {"pk": str(row.pk)}
+    response = admin_client.post(f"/admin/xkit_crm/{model}/preview/", sent)
+    assert response.status_code == 200
+    assert "Saving this" in shown(response)
 
 
 _READS = ("SELECT", "DECLARE", "SAVEPOINT", "RELEASE")

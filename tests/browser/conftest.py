@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection as database
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 import example_project
 import xkit_crm
@@ -65,7 +66,15 @@ def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) ->
 
     opened.on("console", listen)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
+    under_way: set[Request] = set()
+    opened.on("request", under_way.add)
+    for ended in ("requestfinished", "requestfailed"):
+        opened.on(ended, under_way.discard)
     yield opened
+    # What a request has locked would be emptied after the test.
+    deadline = time.monotonic() + 15
+    while under_way and time.monotonic() < deadline:
+        opened.wait_for_timeout(50)
     context.close()
     assert complaints == [] or request.node.get_closest_marker("complains")
 

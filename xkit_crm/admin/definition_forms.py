@@ -39,6 +39,8 @@ class DefinitionForm(forms.ModelForm):
     seen = SeenField(required=False)
     #: Who needs the row to be called what it is called.
     uses: Sequence[Use] = ()
+    #: Whether somebody who saves it at this moment is waited for; what only looks need not.
+    waits = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,8 +92,9 @@ class DefinitionForm(forms.ModelForm):
         cleaned = super().clean() or self.cleaned_data
         if self._state_is_new or not self.has_changed() or (seen := self._shown()) is None:
             return cleaned
-        # Whoever saves it at this moment is waited for.
-        rows = type(self.instance)._default_manager.select_for_update()
+        rows = type(self.instance)._default_manager.all()
+        if self.waits:
+            rows = rows.select_for_update()
         row: Versioned = rows.get(pk=self.instance.pk)
         overtaken = versions.since(row, seen)
         if overtaken and not self._says_the_same(row):
