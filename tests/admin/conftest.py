@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -12,6 +12,7 @@ from tests.delivery.conftest import act
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.models import Connection, Invocation
+from xkit_crm.sync import bindings
 from xkit_crm.testing import deliver
 
 Staff = Callable[..., User]
@@ -47,3 +48,20 @@ def failed(sandbox: Connection, customer: Customer) -> Invocation:
     act("deal_created", transformations=[NAME])
     Deal.objects.filter(pk=deal.pk).update(title="Pear")
     return Invocation.objects.get(status="failed")
+
+
+@pytest.fixture
+def linked(sandbox: Connection, customer: Customer) -> Deal:
+    """A deal that the CRM has as `Opportunity:00001`."""
+    deal = DealFactory.create(customer=customer, title="Lease")
+    deliver()
+    Invocation.objects.all().delete()
+    return deal
+
+
+@pytest.fixture
+def forgotten_rows() -> Iterator[None]:
+    """What a test bound by rows is rolled back; what was loaded of it goes too."""
+    yield
+    bindings._from_rows.clear()
+    bindings._by_class.clear()
