@@ -169,3 +169,26 @@ def test_values_are_for_those_who_may_see_them(
     User.objects.create_user("ada")
     bound = form(model=type_of(User), **{"payload:name": "username"}, connection_path="username")
     assert "There is no such row." in preview(client, **bound, preview_row="ada")
+
+
+def test_what_a_condition_says_of_a_row_is_for_those_who_may_see_its_values(
+    sandbox: Connection, client: Client, staff: Staff
+) -> None:
+    staff(DEFINE)
+    CustomerFactory.create(name="Ada", connection_id="acme")
+    met, unmet = (
+        preview(client, **form(**rule(0, "name", "is", asked))) for asked in ("Ada", "Eve")
+    )
+    assert "name is Ada" in met
+    assert met.replace("Ada", "Eve") == unmet
+
+
+def test_where_a_row_goes_is_told_by_connections_that_there_are(
+    sandbox: Connection, client: Client, staff: Staff
+) -> None:
+    staff(DEFINE)
+    CustomerFactory.create(name="Ada", connection_id="acme")
+    assert "acme enabled" in preview(client, **form())
+    shown = preview(client, **form(connection_path="name"))
+    assert "Goes to not connected yet" in shown
+    assert "Ada" not in shown

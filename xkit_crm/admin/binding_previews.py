@@ -2,7 +2,8 @@
 
 Which row is asked of the product's own admin, where it has one for the model. Values are personal
 data, and so are a row's name and what is said of a wrong value: without the permission, a row is
-chosen by its key, and only keys and whether they are valid are shown.
+chosen by its key, only keys and whether they are valid are shown, and of where it goes only what
+is a connection. Whether a condition holds would tell a value too.
 """
 
 from __future__ import annotations
