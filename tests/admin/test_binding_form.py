@@ -27,11 +27,7 @@ from tests.admin.binding_pages import (
 from tests.admin.reading import text
 from tests.products.models import BigDeal, Customer, Deal, Plain, Ticket
 from tests.sync.test_capture import fired
-from xkit_crm.models import (
-    Connection,
-    CRMObject,
-    ModelBinding,
-)
+from xkit_crm.models import Connection, CRMObject, ModelBinding
 
 pytestmark = IN_FORCE
 

@@ -22,11 +22,7 @@ from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Ticket
 from tests.sync.test_capture import events, rebound
-from xkit_crm.models import (
-    Connection,
-    CRMObject,
-    RecordLink,
-)
+from xkit_crm.models import Connection, CRMObject, RecordLink
 from xkit_crm.permissions import DEFINE
 
 pytestmark = IN_FORCE

@@ -32,11 +32,7 @@ from tests.admin.reading import text
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.models import Customer
 from tests.sync.test_capture import fired
-from xkit_crm.models import (
-    Connection,
-    EventDefinition,
-    ModelBinding,
-)
+from xkit_crm.models import Connection, EventDefinition, ModelBinding
 from xkit_crm.permissions import SEE_PAYLOADS
 
 pytestmark = IN_FORCE

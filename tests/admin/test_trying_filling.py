@@ -12,10 +12,7 @@ from tests.admin.reading import text
 from tests.admin.trying_pages import CREATE, UPDATE, page, value
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.models import (
-    Connection,
-    EventDefinition,
-)
+from xkit_crm.models import Connection, EventDefinition
 
 # Some bound models of the tests live in another database.
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -109,3 +106,17 @@ def test_one_goes_back_to_what_was_filled_in(sandbox: Connection, admin_client: 
     for odd in ("", "[]", "{", "[" * 100_000):
         html = admin_client.post(page("try_fill"), {**CREATE, "payload": odd}).content.decode()
         assert value(html, "p.name") == ""
+
+
+def test_a_row_of_another_customer_fills_nothing(
+    sandbox: Connection, customer: Customer, admin_client: Client
+) -> None:
+    with xkit_crm.muted():
+        theirs = DealFactory.create(customer__connection_id="other", title="Secret")
+    row = {**CREATE, "row": f"products.deal:{theirs.pk}"}
+    answer = admin_client.get(page("try_fill"), row)
+    assert value(answer.content.decode(), "p.name") == ""
+    assert "Secret" not in answer.content.decode()
+    sent = {**row, "payload": json.dumps({"name": "Lease"})}
+    html = admin_client.post(page("try_fill"), sent).content.decode()
+    assert (value(html, "p.name"), value(html, "row")) == ("Lease", "")

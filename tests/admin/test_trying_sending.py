@@ -16,10 +16,7 @@ from tests.admin.trying_pages import CREATE, UPDATE, page, sending, value
 from tests.delivery.conftest import Misbehave, act, held, misbehave, names  # noqa: F401 - fixtures
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.models import (
-    Connection,
-    Invocation,
-)
+from xkit_crm.models import Connection, Invocation
 from xkit_crm.testing import deliver
 
 # Some bound models of the tests live in another database.
@@ -89,6 +86,21 @@ def test_a_record_made_of_a_row_is_the_rows(
     deal.save()
     deliver()
     assert names() == ["Renamed"]
+
+
+def test_a_row_of_another_customer_is_refused_at_every_step(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    with xkit_crm.muted():
+        theirs = DealFactory.create(customer__connection_id="other")
+    row = f"products.deal:{theirs.pk}"
+    looked = text(admin_client.post(page("try_check"), {**CREATE, "p.name": "Lease", "row": row}))
+    assert f"The connection 'acme' has no row {row!r}." in looked
+    assert "Send it" not in looked
+    sent = admin_client.post(page("try_send"), {**sending({"name": "Lease"}), "row": row})
+    assert f"The connection 'acme' has no row {row!r}." in text(sent)
+    assert held() == []
+    assert not xkit_crm.links(theirs).exists()
 
 
 def test_a_change_of_a_linked_record_is_sent_to_it(linked: Deal, admin_client: Client) -> None:

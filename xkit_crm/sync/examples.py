@@ -42,18 +42,18 @@ def recent(event: catalogue.Event, connection: Connection) -> list[tuple[str, st
         newest = list(binding.model._default_manager.order_by("-pk")[:LOOKED_AT])
         walking.Relations(binding).fetch(newest, binding.connection_ids)
         for row in newest:
-            ids = walking.connection_ids_of(binding, row)
-            if not isinstance(ids, Problem) and connection.pk in ids:
+            if _goes_to(connection, binding, row):
                 found.append((f"{binding.model._meta.label_lower}:{row.pk}", str(row)))
     return found[:RECENT]
 
 
 def example(key: str, event: catalogue.Event, connection: Connection) -> Example | None:
-    """The row of this key (`recent` gives it) with its payload; None where there is none."""
+    """The row of this key (`recent` gives it) with its payload; None where the connection has none
+    of it."""
     label, _colon, pk = key.partition(":")
     binding = next((b for b in _bindings(event) if b.model._meta.label_lower == label), None)
     row = _row(binding, pk) if binding is not None else None
-    if binding is None or row is None:
+    if binding is None or row is None or not _goes_to(connection, binding, row):
         return None
     payload, problems = walking.payload_of(binding, event, row)
     link = RecordLink.objects.filter(
@@ -63,6 +63,11 @@ def example(key: str, event: catalogue.Event, connection: Connection) -> Example
         content_type=ContentType.objects.get_for_model(binding.model),
     ).first()
     return Example(row, payload, tuple(problems), link.record_id if link else "")
+
+
+def _goes_to(connection: Connection, binding: Binding, row: models.Model) -> bool:
+    ids = walking.connection_ids_of(binding, row)
+    return not isinstance(ids, Problem) and connection.pk in ids
 
 
 def _row(binding: Binding, pk: str) -> models.Model | None:
