@@ -114,6 +114,22 @@ def test_a_row_binds_a_model_without_a_restart_and_code_goes_first(connection: C
     assert len(fired()) == 2
 
 
+def test_a_row_has_a_condition_too(connection: Connection) -> None:
+    bind(Customer, condition=[{"path": "name", "operator": "is_not", "value": "Test"}])
+    for name in ("Test", "Real"):
+        Customer.objects.create(name=name, connection_id="acme")
+    assert [payload["name"] for _, payload in fired()] == ["Real"]
+
+
+def test_a_row_whose_condition_is_none_binds_nothing_rather_than_everything(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind(Customer, condition=[{"path": "name"}])
+    Customer.objects.create(name="Anybody", connection_id="acme")
+    assert fired() == []
+    assert "is left out" in caplog.text
+
+
 def test_rows_are_never_out_of_force_while_they_are_loaded_again(connection: Connection) -> None:
     bind(Customer)
     seen = []
