@@ -48,10 +48,6 @@ class Coded:
         return f"{readable.model_name(self.binding.model)} → {self.binding.crm_object}"
 
     @property
-    def model_name(self) -> str:
-        return readable.model_name(self.binding.model)
-
-    @property
     def source(self) -> str:
         return bindings.source_of(self.binding)
 
@@ -59,10 +55,6 @@ class Coded:
     def query(self) -> str:
         named = {"model": self.binding.model._meta.label, "crm_object": self.binding.crm_object}
         return urlencode(named)
-
-    @property
-    def events(self) -> list[str]:
-        return [slug for moment in MOMENTS if (slug := getattr(self.binding, moment))]
 
     @property
     def broken(self) -> list[str]:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from xkit_crm.sync import conditions
 from xkit_crm.sync.payloads import Getter, first_name
+
+#: The moments at which a binding fires, with the type that its event must have.
+MOMENTS: Final = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,11 @@ class Binding:
     is_synced: Callable[[Any], bool] | None = None
     #: The watched columns whose change may change that.
     decisive: frozenset[str] = frozenset()
+
+    @property
+    def events(self) -> dict[str, str]:
+        """The slugs of its events, by their moments."""
+        return {moment: slug for moment in MOMENTS if (slug := getattr(self, moment))}
 
     def event_at(self, moment: str, *, is_new: bool = False) -> str:
         """The slug of the event at this moment. A row that begins to meet the condition is new to

@@ -18,14 +18,12 @@ from typing import Any, ClassVar
 from django.db import models, router
 
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.sync.binding import Binding as Binding  # where those who ask for bindings look for it
+from xkit_crm.sync.binding import MOMENTS as MOMENTS  # where those who ask for bindings look
+from xkit_crm.sync.binding import Binding as Binding
 from xkit_crm.sync.binding import compiled
 from xkit_crm.sync.payloads import attribute
 
 logger = logging.getLogger(__name__)
-
-#: The moments at which a binding fires, with the type that its event must have.
-MOMENTS = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
 
 
 class ModelSync:

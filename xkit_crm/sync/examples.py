@@ -79,6 +79,5 @@ def _row(binding: Binding, pk: str) -> models.Model | None:
 
 def _bindings(event: catalogue.Event) -> Iterator[Binding]:
     for binding in bindings.registered():
-        fires = (binding.on_create, binding.on_update, binding.on_delete)
-        if binding.crm_object == event.crm_object and event.slug in fires:
+        if binding.crm_object == event.crm_object and event.slug in binding.events.values():
             yield binding
