@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
 
@@ -147,6 +148,40 @@ def test_record_links_of_a_preview_are_of_the_row(
         record_id="Opportunity:00042",
     )
     assert "is Opportunity:00042 there" in preview(admin_client, **form())
+
+
+def test_a_query_of_the_products_code_that_fails_is_told_and_stops_nothing_else(
+    sandbox: Connection, deal: Deal, admin_client: Client
+) -> None:
+    """On PostgreSQL nothing else could be asked in its transaction."""
+
+    def fail() -> Any:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT nothing_of_the_kind")
+
+    class Conditional(DealSync):
+        def is_synced(self, deal: Deal) -> bool:
+            return bool(fail())
+
+    class Computed(DealSync):
+        def get_name(self, deal: Deal) -> Any:
+            return fail()
+
+    class Connected(DealSync):
+        def get_connections(self, deal: Deal) -> Any:
+            return fail()
+
+    def shown(sync: type[DealSync]) -> str:
+        named = {"model": "products.Deal", "crm_object": "opportunity"}
+        with rebound(sync):
+            return text(admin_client.get(reverse("admin:xkit_crm_modelbinding_look"), named))
+
+    assert "condition: can't be asked" in shown(Conditional)
+    assert "On update: Deal Updated valid" in shown(Conditional)
+    assert "can't be read" in shown(Computed)
+    assert "acme enabled" in shown(Computed)
+    assert "connection_path: can't be read" in shown(Connected)
+    assert '"name": "Sales contract"' in shown(Connected)
 
 
 def test_values_are_for_those_who_may_see_them(
