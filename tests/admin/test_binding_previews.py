@@ -107,6 +107,21 @@ def test_the_preview_says_what_each_connection_makes_of_it(
     assert "off disabled shadow is Opportunity:00007 there: its next change updates it" in shown
 
 
+def test_what_the_next_change_does_is_told_where_an_event_is_bound_to_it(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    customer = CustomerFactory.create(name="Ada", connection_id="acme")
+    for unbound in ("on_create", "on_update"):
+        shown = preview(admin_client, **form(**{unbound: ""}))
+        assert "has no record there yet" in shown
+        assert "next change" not in shown
+    xkit_crm.link(customer, "acme", "Opportunity:00007", crm_object="opportunity")
+    assert "Opportunity:00007 there: its next" in preview(admin_client, **form(on_create=""))
+    shown = preview(admin_client, **form(on_update=""))
+    assert "is Opportunity:00007 there" in shown
+    assert "next change" not in shown
+
+
 def test_a_preview_changes_nothing_whatever_the_products_code_does(
     sandbox: Connection, customer: Customer, admin_client: Client
 ) -> None:

@@ -64,6 +64,20 @@ class RowPreview:
     #: What could not be read at all.
     problems: tuple[Problem, ...]
 
+    @property
+    def updates(self) -> bool:
+        """Whether the row's next change is told, so that it changes the record that there is."""
+        return "on_update" in self._fired
+
+    @property
+    def creates(self) -> bool:
+        """Whether the row's next change makes the record that there isn't yet."""
+        return self._fired >= {"on_create", "on_update"}
+
+    @property
+    def _fired(self) -> set[str]:
+        return {event.moment for event in self.events if not event.is_off}
+
 
 def preview(binding: Binding, row: models.Model) -> RowPreview:
     """What the binding makes of the row as it is. A handful of queries."""
