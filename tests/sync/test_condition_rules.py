@@ -15,7 +15,7 @@ from tests.factories import DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.models import Connection
+from xkit_crm.models import Connection, RecordLink
 from xkit_crm.sync import conditions
 
 pytestmark = pytest.mark.django_db
@@ -154,6 +154,15 @@ def test_right_conditions_have_no_problem() -> None:
         {"path": "amount", "operator": "at_most", "value": "10.50"},
     ]
     assert list(conditions.problems(given, Deal)) == []
+
+
+def test_a_generic_relation_may_lead_anywhere_so_that_any_value_is_right(
+    sandbox: Connection, deal: Deal
+) -> None:
+    given = [{"path": "instance", "operator": "is", "value": str(deal.pk)}]
+    assert list(conditions.problems(given, RecordLink)) == []
+    (rule,) = conditions.read(given, RecordLink)
+    assert rule.holds(xkit_crm.link(deal, "acme", "Opportunity:00001"))
 
 
 def test_a_condition_that_is_none_can_not_be_registered() -> None:
