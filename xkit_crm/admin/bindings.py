@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from xkit_crm.admin import binding_renewing
-from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, number
 from xkit_crm.admin.binding_form import BindingForm
 from xkit_crm.admin.binding_previews import panel
 from xkit_crm.admin.definition_history import HistoryMixin
@@ -229,9 +229,7 @@ def _asked_for(request: HttpRequest) -> ModelBinding | None:
     asked = request.GET.get("id", "")
     if not asked:
         return None
-    found = None
-    if asked.isdecimal() and len(asked) < 19:
-        found = ModelBinding.objects.select_related(*_BOUND).filter(pk=int(asked)).first()
+    found = ModelBinding.objects.select_related(*_BOUND).filter(pk=number(asked)).first()
     if found is None:
         raise Http404
     return found
