@@ -57,6 +57,7 @@ def test_another_row_is_found_by_what_the_products_own_admin_searches(
     User.objects.create_user("grace")
     bound = form(model=type_of(User), **{"payload:name": "username"}, connection_path="username")
     assert '"name": "ada"' in preview(admin_client, **bound, preview_row="ada@exam")
+    assert "There is no such row." in preview(admin_client, **bound, preview_row="ada\x00")
 
 
 def test_the_preview_tells_every_violation(sandbox: Connection, admin_client: Client) -> None:

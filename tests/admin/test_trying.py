@@ -96,6 +96,25 @@ def test_what_there_is_not_is_told_where_it_was_chosen(
     assert not Invocation.objects.exists()
 
 
+@pytest.mark.parametrize("name", ["connection", "event", "record", "row"])
+def test_a_character_that_no_database_takes_names_nothing(
+    linked: Deal, admin_client: Client, name: str
+) -> None:
+    row = f"products.deal:{linked.pk}"
+    odd = {**UPDATE, "record": "Opportunity:00001", "row": row, "p.name": "x"}
+    odd[name] += "\x00"
+    for answer in (
+        admin_client.get(page("try_offered"), odd),
+        admin_client.get(page("try_offered"), {"connection": odd["connection"]}),
+        admin_client.get(page("try"), odd),
+        admin_client.get(page("try_fill"), odd),
+        admin_client.post(page("try_check"), odd),
+        admin_client.post(page("try_send"), {**odd, **sending({"name": "x"}, **odd)}),
+    ):
+        assert answer.status_code == 200
+    assert not Invocation.objects.exists()
+
+
 def test_an_event_that_was_switched_off_meanwhile_is_told(
     sandbox: Connection, admin_client: Client
 ) -> None:

@@ -108,6 +108,13 @@ def test_one_goes_back_to_what_was_filled_in(sandbox: Connection, admin_client: 
         assert value(html, "p.name") == ""
 
 
+def test_a_row_that_has_no_name_is_offered_by_its_key(
+    sandbox: Connection, deal: Deal, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Deal, "__str__", lambda deal: deal.customer.nickname)
+    assert f"deal {deal.pk}" in text(admin_client.get(page("try_fill"), CREATE))
+
+
 def test_a_row_of_another_customer_fills_nothing(
     sandbox: Connection, customer: Customer, admin_client: Client
 ) -> None:

@@ -105,7 +105,9 @@ def offered(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """What there is to choose from, of what somebody types: connections, or a connection's
     records."""
     found: list[tuple[str, str]] = []
-    if "record" in request.GET:
+    if any("\x00" in given for given in request.GET.values()):
+        pass  # no database takes it
+    elif "record" in request.GET:
         typed = request.GET["record"].strip()
         rows = RecordLink.objects.filter(
             Q(record_id__startswith=typed) | Q(object_pk=typed),

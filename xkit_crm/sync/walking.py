@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router, transaction
 from django.db.models import Q, prefetch_related_objects
 
@@ -94,6 +94,23 @@ def existing(binding: Binding, pks: Collection[str]) -> set[str]:
 def row_of(binding: Binding, instance: models.Model) -> Row:
     """The row in the terms of the outbox."""
     return Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
+
+
+def row_with(rows: models.QuerySet[_Row], key: str) -> _Row | None:
+    """The row of this key, as somebody typed it; None where it is none, or no key of the model."""
+    try:
+        return None if "\x00" in key else rows.filter(pk=key).first()
+    except (TypeError, ValueError, OverflowError, ValidationError):
+        return None
+
+
+def name_of(row: models.Model) -> str:
+    """What the row is called: by the product's code, or by its key where that fails."""
+    by_key = f"{row._meta.verbose_name} {row.pk}"
+    try:
+        return str(row) or by_key
+    except Exception:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return by_key
 
 
 class Relations:
