@@ -96,7 +96,7 @@ def test_the_list_says_what_is_active_silent_off_and_broken(
     connection: Connection, admin_client: Client
 ) -> None:
     made()
-    assert "active" in text(admin_client.get(LIST))
+    assert "Customer → Opportunity deal_created — active" in text(admin_client.get(LIST))
     EventDefinition.objects.filter(slug="deal_created").update(active=False)
     shown = text(admin_client.get(LIST))
     assert "partly silent on_create: deal_created is not active, so it fires nothing" in shown
