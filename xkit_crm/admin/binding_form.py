@@ -191,9 +191,7 @@ class BindingForm(forms.ModelForm):
 
     def _errors_at(self, path: str) -> tuple[str, ...]:
         """Those at a path and below it, as far as they were sent to be saved."""
-        below = (f"{path}.", f"{path}[")
-        found = self.problems if self.is_sent else []
-        return tuple(p.error for p in found if p.path == path or p.path.startswith(below))
+        return tuple(p.error for p in self.problems if p.is_at(path)) if self.is_sent else ()
 
     def _post_clean(self) -> None:
         if self.is_sent:
