@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -12,7 +12,6 @@ from tests.delivery.conftest import act
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.models import Connection, Invocation
-from xkit_crm.sync import bindings
 from xkit_crm.testing import deliver
 
 Staff = Callable[..., User]
@@ -57,11 +56,3 @@ def linked(sandbox: Connection, customer: Customer) -> Deal:
     deliver()
     Invocation.objects.all().delete()
     return deal
-
-
-@pytest.fixture
-def forgotten_rows() -> Iterator[None]:
-    """What a test bound by rows is rolled back; what was loaded of it goes too."""
-    yield
-    bindings._from_rows.clear()
-    bindings._by_class.clear()

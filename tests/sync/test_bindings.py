@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -20,15 +19,7 @@ from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection, CRMObject, EventDefinition, ModelBinding
 from xkit_crm.sync import binding, bindings
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _forget_rows() -> Iterator[None]:
-    """What a test bound by rows is rolled back; what was loaded of it goes too."""
-    yield
-    bindings._from_rows.clear()
-    bindings._by_class.clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("forgotten_rows")]
 
 
 def bind(model: type[models.Model], **changes: Any) -> ModelBinding:

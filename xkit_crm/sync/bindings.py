@@ -30,10 +30,11 @@ class ModelSync:
     """What an engineer writes in `crm.py`; register it with `@xkit_crm.register(Model)`.
 
     `payload` gives each payload key an attribute path (`owner.email` or `owner__email`); a method
-    `get_<key>(self, instance)` computes one. Each event takes the keys that its schema has. What
-    is watched is derived from the paths. A method or property may read anything, so with one every
-    column is watched, unless `watch` names the fields that matter. Columns that Django sets on
-    every save (`auto_now`) fire nothing by themselves.
+    `get_<key>(self, instance)` computes one. A key `address.city` fills a part of an object. Each
+    event takes the keys that its schema has. What is watched is derived from the paths. A method
+    or property may read anything, so with one every column is watched, unless `watch` names the
+    fields that matter. Columns that Django sets on every save (`auto_now`) fire nothing by
+    themselves.
 
     With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
