@@ -229,7 +229,7 @@ def _asked_for(request: HttpRequest) -> ModelBinding | None:
     asked = request.GET.get("id", "")
     if not asked:
         return None
-    found = ModelBinding.objects.select_related(*_BOUND).filter(pk=number(asked)).first()
+    found = ModelBinding.objects.select_related(*_BOUND).filter(pk=number(asked) or 0).first()
     if found is None:
         raise Http404
     return found

@@ -64,12 +64,12 @@ def preview_object(request: HttpRequest) -> dict[str, Any]:
 
 
 def _row(request: HttpRequest, rows: Any) -> Any:
-    return rows.filter(pk=number(request.POST.get("pk", ""))).first()
+    return rows.filter(pk=number(request.POST.get("pk", "")) or 0).first()
 
 
 def _crm_object(request: HttpRequest) -> CRMObject:
     """The object of an event that is being made, perhaps together with it."""
-    pk = number(request.POST.get("crm_object", ""))
+    pk = number(request.POST.get("crm_object", "")) or 0
     found = CRMObject.objects.filter(pk=pk).first()
     slug = request.POST.get("slug", "") if request.POST.get("prefix") else ""
     return found or CRMObject(slug=slug or "OBJECT")

@@ -80,7 +80,7 @@ class InvocationPage(XkitAdmin):
             raise PermissionDenied
         related = ("connection__lane", "event__crm_object", "content_type", "superseded_by")
         rows = Invocation.objects.select_related(*related)
-        found = rows.filter(pk=number(object_id)).first()
+        found = rows.filter(pk=number(object_id) or 0).first()
         if found is None:
             answer: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
                 request, self.opts, object_id
