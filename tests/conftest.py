@@ -17,6 +17,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm import catalogue
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import RemoteField
+from xkit_crm.sync import bindings
 
 # A busy machine is no mistake of the strategies.
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -78,6 +79,14 @@ def _fresh_catalogue() -> Iterator[None]:
     catalogue.forget()
     yield
     catalogue.forget()
+
+
+@pytest.fixture
+def forgotten_rows() -> Iterator[None]:
+    """What a test bound by rows is rolled back; what was loaded of it goes too."""
+    yield
+    bindings._from_rows.clear()
+    bindings._by_class.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,10 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.path}: {self.error}" if self.path else self.error
 
+    def is_at(self, path: str) -> bool:
+        """Whether it is there, or at something below."""
+        return self.path == path or self.path.startswith((f"{path}.", f"{path}["))
+
 
 class XkitError(Exception):
     """The root of the tree.

@@ -149,6 +149,12 @@ def link_to_row(content_type: ContentType | None, pk: str | None) -> SafeString 
         return name
 
 
+def number(text: str) -> int | None:
+    """The number that an address or a form says; None where it is none, or none of a database."""
+    found = int(text) if text.isdecimal() and len(text) < 20 else 0
+    return found if 0 < found < 2**63 else None
+
+
 def moment(value: datetime | None) -> str:
     """A time to the second, as a log needs it, in the current time zone."""
     return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S") if value else "—"
