@@ -261,6 +261,21 @@ def test_what_was_skipped_can_be_replayed(sandbox: Connection) -> None:
     assert names() == ["Apple"]
 
 
+def test_what_may_have_been_made_is_looked_up_though_it_was_skipped_before_its_replay(
+    sandbox: Connection, misbehave: Misbehave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as unable:
+        unable.setattr(SandboxProvider, "can_find_created", False)
+        misbehave("timeout_after", operation="create")
+        unknown = create("Apple")
+    assert unknown.status == "unknown"
+    assert skip([unknown]) == Skipped(1)
+    replay([unknown])
+    deliver()
+    assert names() == ["Apple"]
+    assert states() == ["succeeded"]
+
+
 def test_what_is_done_or_being_sent_is_not_skipped(sandbox: Connection) -> None:
     done = create("Apple")
     (running,) = InvocationFactory.create_batch(1, connection=sandbox, status="running")
