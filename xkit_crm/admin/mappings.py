@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
@@ -213,7 +213,7 @@ class EventActionAdmin(DecidingAdmin):
 
     @admin.display(description=_("remote object"), ordering="mapping__remote_object")
     def remote_object(self, action: EventAction) -> str:
-        return action.mapping.remote_object or "—"
+        return link_to(action.mapping, action.mapping.remote_object or "—")
 
     @admin.display(description=_("still missing"))
     def still_missing(self, action: EventAction) -> str:
@@ -225,7 +225,10 @@ class EventActionAdmin(DecidingAdmin):
             problems = decision.missing(provider_for(connection))
         except XkitError as error:
             return str(error)
-        return pretty([str(problem) for problem in problems]) if problems else str(_("nothing"))
+        if not problems:
+            return str(_("nothing"))
+        told = pretty([str(problem) for problem in problems])
+        return format_html("{}{}: {}", told, _("Object mapping"), link_to(action.mapping))
 
     @admin.display(description=_("fields of the remote object"))
     def remote_fields(self, action: EventAction) -> str:
