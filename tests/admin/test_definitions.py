@@ -152,8 +152,7 @@ def test_a_slug_that_is_used_can_not_be_edited_and_says_why(admin_client: Client
 
 def test_a_slug_that_nobody_uses_is_edited(admin_client: Client) -> None:
     row = free()
-    answer = save(admin_client, row, **{"slug": "issue", "events-0-slug": "issue_closed"})
-    assert "is renamed" in shown(answer) or answer.status_code == 302
+    save(admin_client, row, **{"slug": "issue", "events-0-slug": "issue_closed"})
     row.refresh_from_db()
     assert (row.slug, row.events.get().slug) == ("issue", "issue_closed")
 

@@ -308,4 +308,4 @@ def test_an_invocation_shows_which_version_it_was_carried_out_by(
     deliver()
     invocation = Invocation.objects.get()
     shown = admin_client.get(page(Invocation, "change", invocation.pk)).content.decode()
-    assert "Mapping version" in shown
+    assert f'<a href="{page(MappingVersion, "change", newest().pk)}">version 1</a>' in shown
