@@ -29,7 +29,7 @@ def connected(transactional_db: None) -> Iterator[None]:
 def define(operator: Page) -> None:
     operator.goto(reverse("admin:app_list", args=["xkit_crm"]))
     operator.get_by_role("link", name="Add: CRM objects").click()
-    the_object = operator.locator(".xkit-of-object")
+    the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Account")
     card = operator.locator(".xkit-events .xkit-definition").first
     card.get_by_label("Label").first.fill("Account opened")
