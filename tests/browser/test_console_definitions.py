@@ -58,7 +58,7 @@ def save(page: Page) -> None:
 def test_an_object_and_its_first_event_are_defined_from_nothing(operator: Page) -> None:
     operator.goto("/admin/xkit_crm/crmobject/")
     operator.get_by_role("link", name="Add CRM object").first.click()
-    the_object = operator.locator(".xkit-of-object")
+    the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Support Ticket")
     expect(the_object.get_by_label("Slug")).to_have_value("support_ticket")
     add_key(the_object, "assignee", label="Assigned to")
