@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
 import xkit_crm
 from tests.objects import OBJECTS
@@ -196,3 +197,18 @@ def test_what_is_used_is_not_deleted_and_says_what_to_do(
         with pytest.raises(DefinitionInUse, match="Switch it off instead"):
             remove(row)
     assert CRMObject.objects.filter(slug="ticket").exists()
+
+
+def test_who_begins_to_use_it_while_it_is_removed_keeps_it(
+    connection: Connection, free: EventDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_unused = usage.require_unused
+
+    def and_then_it_is_used(row: EventDefinition) -> None:
+        require_unused(row)
+        Invocation.objects.get_or_create(connection=connection, event=row, record_key="x")
+
+    monkeypatch.setattr(usage, "require_unused", and_then_it_is_used)
+    with pytest.raises(DefinitionInUse, match="is in use"), transaction.atomic():
+        remove(free)
+    assert EventDefinition.objects.filter(slug="find_deals").exists()

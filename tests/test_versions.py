@@ -128,6 +128,17 @@ def test_what_is_deleted_stays_in_the_history() -> None:
     assert (last.document, last.author, last.name) == (None, "ada", "opportunity.find_deals")
 
 
+def test_what_is_gone_already_is_deleted_once() -> None:
+    row, same_row = event(), event()
+    pk = row.pk
+    row.delete()
+    assert same_row.delete() == (0, {})
+    versions_of_it = DefinitionVersion.objects.filter(kind="event", row_id=pk)
+    assert [version.document is None for version in versions_of_it] == [True, False]
+    with pytest.raises(ValueError, match="can't be deleted"):
+        row.delete()  # as Django says it of any row
+
+
 def bind() -> ModelBinding:
     return ModelBinding.objects.create(
         model=ContentType.objects.get_for_model(Customer),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db import router, transaction
+from django.db import models, router, transaction
 
 from xkit_crm import schema, states, usage
 from xkit_crm.differences import Change, same
@@ -147,8 +147,12 @@ def remove(row: CRMObject | EventDefinition) -> None:
     it or the log speaks of it."""
     with transaction.atomic(using=router.db_for_write(CRMObject)):
         usage.require_unused(row)
-        for each in reversed(with_events(row)):
-            each.delete()
+        try:
+            for each in reversed(with_events(row)):
+                each.delete()
+        except models.ProtectedError:
+            usage.require_unused(row)  # somebody began to use it at this moment
+            raise
 
 
 def dump(slugs: Iterable[str] | None = None) -> dict[str, Any]:

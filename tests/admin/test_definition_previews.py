@@ -10,7 +10,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch
 
-from tests.admin.definitions import NO_NAME, PREVIEW, event, opportunity, page_of, shown, typed
+from tests.admin.definitions import (
+    NO_NAME,
+    PREVIEW,
+    event,
+    free,
+    opportunity,
+    page_of,
+    shown,
+    typed,
+)
 from tests.admin.forms import sent_by
 from xkit_crm.models import Connection
 
@@ -102,3 +111,19 @@ def test_a_preview_writes_nothing(admin_client: Client) -> None:
         admin_client.post(PREVIEW, typed(pk=str(event().pk), payload_schema=NO_NAME))
     assert [q["sql"] for q in queries if not q["sql"].startswith(_READS)] == []
     assert len(queries) <= 15
+
+
+@pytest.mark.parametrize("model", ["eventdefinition", "crmobject"])
+def test_a_preview_of_another_slug_asks_neither_the_log_nor_the_links(
+    admin_client: Client, model: str
+) -> None:
+    """The log has no index by event, and somebody is typing."""
+    crm_object = free()
+    row = crm_object if model == "crmobject" else crm_object.events.get()
+    sent = sent_by(admin_client.get(page_of(row)), slug="renamed") | {"pk": str(row.pk)}
+    with CaptureQueriesContext(database) as queries:
+        response = admin_client.post(f"/admin/xkit_crm/{model}/preview/", sent)
+    assert "Saving this" in shown(response)
+    asked = [q["sql"] for q in queries]
+    tables = ("xkit_crm_invocation", "xkit_crm_recordlink")
+    assert [sql for sql in asked if any(table in sql for table in tables)] == []

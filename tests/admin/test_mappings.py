@@ -103,6 +103,26 @@ def test_an_event_can_not_do_what_is_for_events_of_another_type(
     assert admin_client.post(url, form(action="noop")).status_code == 302
 
 
+def test_what_is_missing_leads_to_the_mapping_that_it_is_missing_in(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    act("deal_created", transformations=[])
+    mapping = f'<a href="{page(ObjectMapping, "change", action().mapping_id)}">'
+    shown = admin_client.get(page(EventAction, "change", action().pk)).content.decode()
+    missing = shown.split("field-still_missing")[1].split("field-remote_fields")[0]
+    assert "Name" in missing
+    assert mapping in missing
+    assert mapping in admin_client.get(page(EventAction, "changelist")).content.decode()
+
+
+def test_an_action_opens_while_the_crm_can_not_be_asked(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    Connection.objects.update(provider="gone")
+    answer = admin_client.get(page(EventAction, "change", action().pk))
+    assert "xkit-options-key" in answer.content.decode()
+
+
 def test_an_object_offers_its_own_events_once_it_is_known(
     sandbox: Connection, admin_client: Client
 ) -> None:
@@ -288,4 +308,4 @@ def test_an_invocation_shows_which_version_it_was_carried_out_by(
     deliver()
     invocation = Invocation.objects.get()
     shown = admin_client.get(page(Invocation, "change", invocation.pk)).content.decode()
-    assert "Mapping version" in shown
+    assert f'<a href="{page(MappingVersion, "change", newest().pk)}">version 1</a>' in shown

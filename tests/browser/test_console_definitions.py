@@ -58,7 +58,7 @@ def save(page: Page) -> None:
 def test_an_object_and_its_first_event_are_defined_from_nothing(operator: Page) -> None:
     operator.goto("/admin/xkit_crm/crmobject/")
     operator.get_by_role("link", name="Add CRM object").first.click()
-    the_object = operator.locator(".xkit-of-object")
+    the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Support Ticket")
     expect(the_object.get_by_label("Slug")).to_have_value("support_ticket")
     add_key(the_object, "assignee", label="Assigned to")
@@ -167,6 +167,30 @@ def test_a_schema_is_edited_block_by_block_or_as_json(definitions: None, operato
     save(operator)
     expect(operator.get_by_text("was changed successfully")).to_be_visible()
     assert event("find_deals").payload_schema == {"stage": {"type": "string", "maxLength": 20}}
+
+
+@pytest.mark.parametrize("wrong", ['{"name": ', '["name"]', '"name"'])
+def test_json_that_can_not_be_read_is_said_to_be_so_and_mended_on_the_way_to_the_blocks(
+    definitions: None, operator: Page, wrong: str
+) -> None:
+    operator.goto(address(event("find_deals")))
+    operator.get_by_role("button", name="Edit as JSON").click()
+    box = operator.locator("[name=payload_schema]")
+    back = operator.get_by_role("button", name="Edit in blocks")
+    box.fill(wrong)
+    back.click()
+    expect(operator.get_by_role("alert")).to_contain_text("can’t be shown in blocks")
+    expect(box).to_have_value(wrong)
+    save(operator)  # which shows it again, with what is wrong
+    expect(operator.locator(".errorlist").first).to_be_visible()
+    expect(box).to_have_value(wrong)
+    box.fill('{"stage": {"type": "string"}}')
+    back.click()
+    expect(block(operator, "stage")).to_be_visible()
+    expect(back).not_to_be_visible()
+    save(operator)
+    expect(operator.get_by_text("was changed successfully")).to_be_visible()
+    assert event("find_deals").payload_schema == {"stage": {"type": "string"}}
 
 
 def test_a_mistake_is_told_while_it_is_typed_and_marked_where_it_is(

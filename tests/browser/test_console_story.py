@@ -29,7 +29,7 @@ def connected(transactional_db: None) -> Iterator[None]:
 def define(operator: Page) -> None:
     operator.goto(reverse("admin:app_list", args=["xkit_crm"]))
     operator.get_by_role("link", name="Add: CRM objects").click()
-    the_object = operator.locator(".xkit-of-object")
+    the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Account")
     card = operator.locator(".xkit-events .xkit-definition").first
     card.get_by_label("Label").first.fill("Account opened")
@@ -65,11 +65,10 @@ def add_workspace(operator: Page, name: str) -> None:
     deliver()
 
 
-def write(operator: Page, kind: str, key: str, value: str) -> None:
+def write(operator: Page, kind: str, box: str, value: str) -> None:
     """Change what the mapping writes into the first field, on the page of the event action."""
     operator.locator('[name="rjf§0§kind"]').select_option(kind)
-    operator.locator('[name="rjf§0§key"]').fill(key)
-    operator.locator('[name="rjf§0§value"]').fill(value)
+    operator.locator(f'[name="rjf§0§{box}"]').fill(value)
     save(operator)
     expect(operator.get_by_text("was changed successfully")).to_be_visible()
 
@@ -90,7 +89,7 @@ def test_from_nothing_to_a_record_to_a_failure_that_is_mended(
 
     operator.goto(reverse("admin:xkit_crm_eventaction_changelist"))
     operator.locator("#result_list tbody th a").first.click()
-    write(operator, "static", "", "x" * 300)
+    write(operator, "static", "value", "x" * 300)
     add_workspace(operator, "Globex")
     assert not in_the_crm(operator, "Globex")
 
@@ -99,7 +98,7 @@ def test_from_nothing_to_a_record_to_a_failure_that_is_mended(
     cause = operator.get_by_role("article")
     expect(cause.get_by_role("heading")).to_contain_text("data value too large")
     cause.get_by_role("link", name="Its mapping").click()
-    write(operator, "direct", "name", "")
+    write(operator, "direct", "key", "name")
 
     operator.goto(reverse("admin:xkit_crm_failures"))
     cause.get_by_role("link", name="The newest").click()

@@ -25,6 +25,7 @@ from xkit_crm.testing import deliver
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -100,12 +101,14 @@ def test_it_waits_for_the_mapping_and_says_what_is_missing(sandbox: Connection) 
     [
         ({}, "asked to be left alone"),
         ({"failures": 7}, "didn't answer the last 7 calls"),
-        ({"quota": 1000, "quota_left": 200}, "daily quota is used up"),
-        ({"quota": 1000, "quota_left": 300}, "asked to be left alone"),
+        ({"tokens": 0.0, "tokens_at": LATER}, "limit for calls is reached"),
+        ({"quota": 1000, "quota_left": 200, "quota_resets_at": LATER}, "daily quota is used up"),
+        ({"quota": 1000, "quota_left": 300, "quota_resets_at": LATER}, "asked to be left alone"),
+        ({"quota": 1000, "quota_left": 200, "quota_resets_at": NOW}, "asked to be left alone"),
     ],
 )
 def test_it_waits_while_its_lane_is_paused(
-    sandbox: Connection, gauge: dict[str, int], why: str
+    sandbox: Connection, gauge: dict[str, Any], why: str
 ) -> None:
     waiting = create(wait=False)
     Connection.objects.update(quota_reserve=20)

@@ -77,8 +77,8 @@ def test_a_process_that_dies_is_started_again(sandbox: Connection, start: Start)
 def test_no_process_is_left_behind_when_the_command_is_killed(
     sandbox: Connection, start: Start
 ) -> None:
-    worker = start("--processes", "2")
-    until(lambda: len(children(worker)) == 2)
+    worker = start("--processes", "2", "--probe", "127.0.0.1:0")
+    until(lambda: len(children(worker)) == 3)  # and one that answers
     left = children(worker)
     put("First")
     until(lambda: states() == ["succeeded"])  # they work

@@ -39,17 +39,24 @@ def test_what_failed_is_done_again_with_todays_mapping(sandbox: Connection) -> N
     assert [attempt.number for attempt in only().attempts.all()] == [1, 2]
 
 
-def test_what_is_unknown_is_looked_up_before_it_is_done_again(
+@pytest.fixture
+def unknown(
     sandbox: Connection, misbehave: Misbehave, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SandboxProvider, "can_find_created", False)
-    misbehave("timeout_after", operation="create")
-    unknown = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "x"})
-    assert unknown.status == "unknown"
-    monkeypatch.setattr(SandboxProvider, "can_find_created", True)
+) -> Invocation:
+    """A create of no row that was made, which nobody knew: the CRM couldn't be asked. By now it
+    can."""
+    with monkeypatch.context() as unable:
+        unable.setattr(SandboxProvider, "can_find_created", False)
+        misbehave("timeout_after", operation="create")
+        made = create("Apple")
+    assert made.status == "unknown"
+    return made
+
+
+def test_what_is_unknown_is_looked_up_before_it_is_done_again(unknown: Invocation) -> None:
     replay([unknown])
     deliver()
-    assert names() == ["x"]
+    assert names() == ["Apple"]
     assert only().status == "succeeded"
 
 
@@ -259,6 +266,30 @@ def test_what_was_skipped_can_be_replayed(sandbox: Connection) -> None:
     replay([waiting])
     deliver()
     assert names() == ["Apple"]
+
+
+def test_what_may_have_been_made_is_looked_up_though_somebody_skipped_it(
+    unknown: Invocation,
+) -> None:
+    assert skip([unknown]) == Skipped(1)
+    replay([unknown])
+    deliver()
+    assert names() == ["Apple"]
+    assert states() == ["succeeded"]
+
+
+def test_what_may_have_been_made_is_looked_up_though_the_customer_chose_nothing_meanwhile(
+    unknown: Invocation,
+) -> None:
+    act("deal_created", action="noop")
+    replay([unknown])
+    deliver()
+    assert states() == ["skipped"]
+    act("deal_created", action="create")
+    replay([unknown])
+    deliver()
+    assert names() == ["Apple"]
+    assert states() == ["succeeded"]
 
 
 def test_what_is_done_or_being_sent_is_not_skipped(sandbox: Connection) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,27 @@ def test_rolling_up_that_is_cut_short_loses_nothing(
         assert agree()
         rollup.roll_up()
         assert agree()
+
+
+def test_however_much_was_counted_it_is_rolled_up_in_small_steps(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minutes = Tally.objects.filter(span=Span.MINUTE)
+    with time_machine.travel("2026-03-01 10:00:00Z", tick=False) as clock:
+        for _ in range(8):
+            create()
+            clock.shift(60)
+        rollup.roll_up()
+        left = [minutes.count()]
+        clock.shift(timedelta(hours=5))
+        monkeypatch.setattr(rollup, "BATCH", 3)
+        while left[-1] and len(left) < 20:
+            assert not rollup.roll_up(go_on=lambda: False)  # one step
+            assert agree()
+            left.append(minutes.count())
+    assert left[0] == 16  # the connection's own, and those of all
+    assert left[-1] == 0
+    assert all(before - after <= 3 for before, after in pairwise(left))
 
 
 @pytest.mark.django_db(transaction=True)

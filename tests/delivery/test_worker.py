@@ -19,7 +19,7 @@ from django.db.backends.signals import connection_created
 import xkit_crm
 from tests.delivery.conftest import backlog, names, put, states
 from tests.processes import Start, until
-from xkit_crm.delivery import health
+from xkit_crm.delivery import health, rollup
 from xkit_crm.delivery.health import Pulse
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.models import Connection, Invocation, Lane
@@ -130,9 +130,9 @@ def test_a_worker_keeps_its_database_connections_from_turn_to_turn(sandbox: Conn
         connection_created.disconnect(note)
         worker.stop()
         thread.join(20)
-    # One of the thread that looks, one of the thread that works.
+    # One of the thread that looks, one of the thread that works, perhaps one that tidies up.
     assert max(Counter(opened).values()) == 1
-    assert len(opened) <= 2
+    assert len(opened) <= 3
 
 
 @pytest.mark.postgresql
@@ -326,6 +326,30 @@ def test_a_worker_without_its_database_is_alive_and_not_ready(tmp_path: Path) ->
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_worker_is_alive_and_works_on_while_it_tidies_up_for_long(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, is_over = threading.Event(), threading.Event()
+
+    def for_long(**_: object) -> None:
+        begun.set()
+        is_over.wait(20)
+
+    monkeypatch.setattr(rollup, "roll_up_if_due", for_long)
+    worker, thread = working(threads=1)
+    try:
+        assert begun.wait(5)
+        put("First")
+        until(lambda: states() == ["succeeded"], 10)
+        looked = worker.pulse.last
+        until(lambda: worker.pulse.last > looked, 10)
+        assert not is_over.is_set()
+    finally:
+        is_over.set()
+        worker.stop()
+        thread.join(20)
 
 
 def test_a_thread_that_dies_of_a_provider_takes_no_lane_with_it(

@@ -14,11 +14,12 @@ from django.utils import timezone
 from tests.factories import ConnectionFactory, TallyFactory
 from xkit_crm.delivery import shadow, waiting
 from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.pausing import Pause
 from xkit_crm.models import Connection, EventDefinition, Invocation, Lane
 from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
 from xkit_crm.overview import lanes
 from xkit_crm.overview.figures import RANGES
-from xkit_crm.overview.lanes import LaneState, Pause
+from xkit_crm.overview.lanes import LaneState
 
 pytestmark = pytest.mark.django_db
 

@@ -3,6 +3,8 @@
 `CRMRecordsMixin` is for a product's own admin classes.
 """
 
+from django.contrib import admin
+
 from xkit_crm.admin import (
     bindings,
     connections,
@@ -28,3 +30,8 @@ __all__ = [
     "notifications",
     "record_links",
 ]
+
+# The admin's first page leads to the console's screens, not only to its tables. A product that has
+# a template of its own for it keeps that.
+if admin.site.index_template is None:
+    admin.site.index_template = "admin/xkit_crm/index.html"

@@ -141,6 +141,10 @@ class CRMObjectForm(DefinitionForm):
         labels = {"fields": gettext_lazy("What the product reads back")}
         help_texts = {"fields": ""}
 
+
+class LoneCRMObjectForm(CRMObjectForm):
+    """The form of an object's own page."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self._state_is_new:

@@ -78,6 +78,8 @@ def _crm_object(request: HttpRequest) -> CRMObject:
 def _found(form: DefinitionForm, before: State | None) -> dict[str, Any]:
     """What is wrong with a form, and what saving it would do."""
     form.waits = False
+    # Whether others need its name is asked when it is saved: it may take a look at all of the log.
+    form.instance._read = None
     problems, needed = list(_problems(form)), list(_needed(form))
     if form.errors or before is None:
         return {"problems": problems, "needed": ", ".join(needed)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.contrib import messages
+from django.db import router, transaction
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
@@ -107,10 +108,20 @@ class ReviewedAdmin(XkitAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
+        return self._or_all_stays(request, super().delete_view, object_id, extra_context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return self._or_all_stays(request, super().changelist_view, extra_context)
+
+    def _or_all_stays(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any
+    ) -> HttpResponse:
+        """Answer, and delete nothing where somebody began to use it since the page was shown."""
         try:
-            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+            with transaction.atomic(using=router.db_for_write(self.model)):
+                return view(request, *args)
         except DefinitionInUse as error:
-            # Somebody began to use it since the page was shown.
             self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(request.path)
-        return response
+            return HttpResponseRedirect(request.get_full_path())

@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from xkit_crm.admin.base import XkitInline, link_to, pretty
 from xkit_crm.admin.definition_files import FilesAdmin
 from xkit_crm.admin.definition_forms import (
-    CRMObjectForm,
     EventForm,
     EventFormSet,
+    LoneCRMObjectForm,
     LoneEventForm,
 )
 from xkit_crm.admin.definition_history import HistoryMixin
@@ -92,7 +92,7 @@ class PreviewedAdmin(ReviewedAdmin):
 
 @admin.register(CRMObject)
 class CRMObjectAdmin(HistoryMixin, PreviewedAdmin, FilesAdmin):
-    form = CRMObjectForm
+    form = LoneCRMObjectForm
     list_display = ["slug", "label", "events_count", "active", "updated_at"]
     list_filter = ["active"]
     search_fields = ["slug", "label", "description"]

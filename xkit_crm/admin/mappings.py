@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django_jsonform.widgets import JSONFormWidget
 
 from xkit_crm import mappings
+from xkit_crm.admin import mapping_choices
 from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, XkitInline, link_to, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
@@ -188,6 +189,9 @@ class ObjectMappingAdmin(DecidingAdmin):
 
 @admin.register(EventAction)
 class EventActionAdmin(DecidingAdmin):
+    class Media:
+        js = ["xkit_crm/event-action.js"]
+
     connection_path = "mapping__connection_id"
     form = EventActionForm
     list_display = ["event", "action", "connection", "remote_object", "updated_at"]
@@ -197,13 +201,19 @@ class EventActionAdmin(DecidingAdmin):
     autocomplete_fields = ["mapping", "event"]
     readonly_fields = ["still_missing", "remote_fields"]
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        choices = mapping_choices.shown(context.get("original"))
+        return super().render_change_form(request, {**context, "choices": choices}, *args, **kwargs)
+
     @admin.display(description=_("connection"), ordering="mapping__connection_id")
     def connection(self, action: EventAction) -> str:
         return link_to(action.mapping.connection)
 
     @admin.display(description=_("remote object"), ordering="mapping__remote_object")
     def remote_object(self, action: EventAction) -> str:
-        return action.mapping.remote_object or "—"
+        return link_to(action.mapping, action.mapping.remote_object or "—")
 
     @admin.display(description=_("still missing"))
     def still_missing(self, action: EventAction) -> str:
@@ -215,7 +225,10 @@ class EventActionAdmin(DecidingAdmin):
             problems = decision.missing(provider_for(connection))
         except XkitError as error:
             return str(error)
-        return pretty([str(problem) for problem in problems]) if problems else str(_("nothing"))
+        if not problems:
+            return str(_("nothing"))
+        told = pretty([str(problem) for problem in problems])
+        return format_html("{}{}: {}", told, _("Object mapping"), link_to(action.mapping))
 
     @admin.display(description=_("fields of the remote object"))
     def remote_fields(self, action: EventAction) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.permissions import DEFINE, MANAGE_CREDENTIALS, OPERATE, SEE_PAYLOADS, may
@@ -42,10 +42,15 @@ class Entry:
 
 
 def entries(request: HttpRequest) -> Iterator[Entry]:
-    """The screens that the user may look at, in order."""
+    """The screens that the user may look at, in order; not those that the product has taken out of
+    its admin."""
     match = request.resolver_match
     for label, name, permissions in SCREENS:
-        if any(may(request.user, permission) for permission in permissions):
-            url_name = f"xkit_crm_{name}"
-            current = match is not None and match.url_name == url_name
-            yield Entry(name, str(label), reverse(f"admin:{url_name}"), current)
+        if not any(may(request.user, permission) for permission in permissions):
+            continue
+        url_name = f"xkit_crm_{name}"
+        try:
+            url = reverse(f"admin:{url_name}")
+        except NoReverseMatch:
+            continue
+        yield Entry(name, str(label), url, match is not None and match.url_name == url_name)

@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from xkit_crm.conf import settings
+from xkit_crm.delivery import pausing
+from xkit_crm.delivery.pausing import Pause
 from xkit_crm.exceptions import ConnectionNotEnabled, MappingIncomplete, class_of
 from xkit_crm.invoking import require_enabled
 from xkit_crm.models import Invocation, Lane
@@ -204,29 +206,28 @@ def _paused(invocation: Invocation, now: datetime) -> Explanation | None:
     lane = _lane(invocation)
     if lane is None or lane.paused_until is None or lane.paused_until <= now:
         return None
-    if lane.failures >= settings.BREAKER_THRESHOLD:
-        why = ngettext(
-            "The CRM didn't answer the last call, so it is left alone for a while.",
-            "The CRM didn't answer the last %(count)d calls, so it is left alone for a while.",
-            lane.failures,
-        ) % {"count": lane.failures}
-    elif _is_out_of_quota(lane, invocation.connection.quota_reserve):
-        why = _("The CRM's daily quota is used up, but for what is reserved for other tools.")
-    else:
-        why = _("The CRM asked to be left alone, or its limit for calls is reached.")
     return Explanation(
         _("Waits: its lane is paused"),
-        why,
+        _why_paused(lane, now),
         next=_("The lane goes on, in its order."),
         when=lane.paused_until,
         to_do=_("Nothing. If the CRM is well, choose “Call the CRM again at once” for the lane."),
     )
 
 
-def _is_out_of_quota(lane: Lane, reserve: int) -> bool:
-    if lane.quota_left is None:
-        return False
-    return lane.quota_left <= (lane.quota or 0) * reserve / 100
+def _why_paused(lane: Lane, now: datetime) -> str:
+    why = pausing.why(lane, now=now)
+    if why == Pause.DOWN:
+        return ngettext(
+            "The CRM didn't answer the last call, so it is left alone for a while.",
+            "The CRM didn't answer the last %(count)d calls, so it is left alone for a while.",
+            lane.failures,
+        ) % {"count": lane.failures}
+    if why == Pause.QUOTA:
+        return _("The CRM's daily quota is used up, but for what is reserved for other tools.")
+    if why == Pause.LIMIT:
+        return _("The CRM's limit for calls is reached.")
+    return _("The CRM asked to be left alone.")
 
 
 def _backing_off(invocation: Invocation, now: datetime) -> Explanation | None:

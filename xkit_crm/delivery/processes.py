@@ -9,6 +9,7 @@ hand when it died is taken up by the others when its leases have run out. See
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -105,20 +106,20 @@ def _as_child(target: Callable[[], object]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all of us; the parent decides
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     target()
+
+
+def _end_with_parent() -> None:
+    """A process that nobody watches, nor can stop, is not left behind."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _work(make: Callable[[], Worker], pulse: Pulse) -> None:
     worker = make()
     worker.pulse = pulse
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-    threading.Thread(target=_end_with_parent, args=(worker,), daemon=True).start()
     worker.run()
-
-
-def _end_with_parent(worker: Worker) -> None:
-    """A worker that nobody watches, nor can stop, is not left behind."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    worker.stop()

@@ -168,7 +168,7 @@ def _settle(chosen: list[_Chosen]) -> None:
     never_tried = Invocation.objects.filter(pk__in=ids, error_detail__isnull=True)
     never_tried.update(error_detail=note)
     Invocation.objects.filter(pk__in=ids).update(
-        status=InvocationStatus.SKIPPED, finished_at=timezone.now(), doubtful=False
+        status=InvocationStatus.SKIPPED, finished_at=timezone.now()
     )
     tallies.reopened(
         Counter(

@@ -1,6 +1,6 @@
 """Retention: what is settled leaves the log after a while, in batches.
 
-`xkit_prune` calls `prune`, the worker calls `prune_if_due` between two rounds. There is no index
+`xkit_prune` calls `prune`, the worker calls `prune_if_due` beside its lanes. There is no index
 on when something was finished, since every delivery would pay for it: the primary key is in the
 order of making, so the oldest are found at its beginning. Knows nothing of providers or mappings.
 """
@@ -33,7 +33,7 @@ DONE: Final = (
 #: Seconds between two looks of a worker for what is too old, and where it left some.
 INTERVAL = 3600.0
 INTERVAL_WITH_MORE = 10.0
-#: How many a worker deletes at one look: other lanes wait meanwhile.
+#: How many a worker deletes at one look: it is asked to stop in between only.
 WORKER_LIMIT = 5_000
 
 _next_look: float | None = None

@@ -177,7 +177,8 @@ def succeed(this: Try, note: XkitError | None) -> None:
     this.over, this.outcome = True, Outcome.SUCCEEDED
     invocation.status = this.status
     invocation.result = {"records": [record.as_dict() for record in this.records]}
-    invocation.doubtful = False
+    # What is skipped is not known any better: a replay of it asks the CRM first.
+    invocation.doubtful = invocation.doubtful and this.status == InvocationStatus.SKIPPED
     invocation.error_code, invocation.error_detail = "", note.as_dict() if note else None
     if this.records and invocation.event.type != EventType.SEARCH:
         invocation.record_id = this.records[0].id

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from math import inf
 from queue import Empty, SimpleQueue
 
@@ -32,8 +33,9 @@ LOOKING = 0.1
 EAGER = 0.003
 EAGER_LOOKING = 0.2
 EAGER_FOR = 1.0
-#: Seconds between two looks for notifications.
+#: Seconds between two looks for notifications, and for what is to be tidied up.
 NOTIFY = 1.0
+TIDY = 1.0
 #: Seconds that a thread without work keeps its connections to databases.
 KEEP = 60.0
 
@@ -66,8 +68,17 @@ class Worker:
             threading.Thread(target=self._serve, name=f"xkit_crm lane {n}", daemon=True)
             for n in range(self.threads)
         ]
-        # Beside the lanes, so that an endpoint which doesn't answer holds up none of them.
-        threads.append(threading.Thread(target=self._notify, name="xkit_crm webhook", daemon=True))
+        # Beside the lanes, so that an endpoint which doesn't answer, or much that is to be tidied
+        # up, holds up none of them and is not taken for a worker that hangs.
+        for name, step, pause in (
+            ("webhook", notifications.send_due, NOTIFY),
+            ("upkeep", self._tidy, TIDY),
+        ):
+            threads.append(
+                threading.Thread(
+                    target=self._repeat, args=(step, pause), name=f"xkit_crm {name}", daemon=True
+                )
+            )
         for thread in threads:
             thread.start()
         eager_until = -inf
@@ -108,8 +119,6 @@ class Worker:
         _close_broken()
         try:
             found = self._look()
-            retention.prune_if_due()
-            rollup.roll_up_if_due()
         except Exception:
             logger.exception("The worker goes on in %s s.", self.poll_interval)
             self.pulse.beat(well=False)
@@ -142,16 +151,22 @@ class Worker:
                     self._taken.discard(connection_id)
         connections.close_all()
 
-    def _notify(self) -> None:
-        """Tell the product's endpoint what it has to be told."""
-        while not self._stopping and settings.WEBHOOK is not None:
+    def _repeat(self, step: Callable[[], object], pause: float) -> None:
+        """Do it again and again, whatever comes of it."""
+        while not self._stopping:
             try:
-                notifications.send_due()
+                step()
             except Exception:
-                logger.exception("Notifications are sent in %s s.", NOTIFY)
+                logger.exception("The worker tries that again in %s s.", pause)
                 connections.close_all()
-            self._rest(NOTIFY)
+            self._rest(pause)
         connections.close_all()
+
+    def _tidy(self) -> None:
+        """Delete what is kept too long, and put together what was counted, where it is time."""
+        retention.prune_if_due()
+        rollup.roll_up_if_due(go_on=lambda: not self._stopping)
+        connections.close_all()  # it is not time again soon
 
     def _next(self) -> str | None:
         """The next lane to work in, waited for; None at the end."""

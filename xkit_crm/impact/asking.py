@@ -39,7 +39,19 @@ def of(edits: Sequence[Edit]) -> list[Effect]:
     tally = Tally()
     _on_events([edit for edit in edits if edit.state.kind is Row.EVENT], tally)
     _on_objects([edit for edit in edits if edit.state.kind is Row.OBJECT], tally)
+    _on_names(edits, tally)
     return list(tally.effects())
+
+
+def _on_names(edits: Sequence[Edit], tally: Tally) -> None:
+    """Callers name objects and events; nobody names a binding."""
+    what = _("is renamed — whoever calls it has to use the new name")
+    for edit in edits:
+        before, after = edit.before, edit.after
+        if edit.state.kind is Row.BINDING or before is None or before.pk is None or after is None:
+            continue
+        if before.path != after.path:
+            tally.add(Consequence(Severity.SAFE, before.path, Whom.CALLER, what))
 
 
 # -- events ---------------------------------------------------------------------------------------
@@ -59,9 +71,6 @@ def _on_events(edits: Sequence[Edit], tally: Tally) -> None:
             off[edit.before.pk] = edit.before.path
         elif changes := compare(old, new):
             changed[edit.before.pk] = (edit.state.path, new, changes)
-        if edit.after and edit.after.path != edit.before.path:
-            what = _("is renamed — whoever calls it has to use the new name")
-            tally.add(Consequence(Severity.SAFE, edit.before.path, Whom.CALLER, what))
     if changed:
         _on_bindings(changed, tally)
         _on_actions(changed, tally)
@@ -179,9 +188,6 @@ def _on_objects(edits: Sequence[Edit], tally: Tally) -> None:
             off.append(edit.before.pk)
         elif changes := compare(*edit.schemas("fields")):
             changed[edit.before.pk] = (f"{edit.state.path}.fields", changes)
-        if edit.after and edit.after.path != edit.before.path:
-            what = _("is renamed — whoever calls it has to use the new name")
-            tally.add(Consequence(Severity.SAFE, edit.before.path, Whom.CALLER, what))
     if changed:
         mapped = ObjectMapping.objects.filter(crm_object_id__in=changed).exclude(remote_object="")
         for object_id, connection_id, feeds in (

@@ -36,7 +36,7 @@ class Whom(enum.StrEnum):
     CALLER = "caller"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Consequence:
     """What a change means for one of them: at `path`, with `what` as a sentence."""
 
@@ -47,13 +47,9 @@ class Consequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Consequence):
     """The same consequence for all whom it concerns: `count` of them, of whom some are named."""
 
-    severity: Severity
-    path: str
-    whom: Whom
-    what: str
     count: int
     examples: tuple[str, ...] = ()
 
@@ -83,8 +79,8 @@ class Tally:
     found: dict[Consequence, list[str]] = field(default_factory=dict)
     counts: dict[Consequence, int] = field(default_factory=dict)
 
-    def add(self, consequence: Consequence, name: str = "", count: int = 1) -> None:
-        self.counts[consequence] = self.counts.get(consequence, 0) + count
+    def add(self, consequence: Consequence, name: str = "") -> None:
+        self.counts[consequence] = self.counts.get(consequence, 0) + 1
         names = self.found.setdefault(consequence, [])
         if name and len(names) < EXAMPLES:
             names.append(name)

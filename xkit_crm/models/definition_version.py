@@ -180,7 +180,9 @@ class Versioned(Dated):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
-            row = self._stored(using) or self
+            row = self._stored(using)
+            if row is None:
+                return super().delete(*args, **kwargs)
             _keep(row, row.as_document(), By(reason=_PAST), row.updated_at)
             gone = super().delete(*args, **kwargs)
             _keep(row, None, _by.get() or By(), timezone.now())

@@ -17,14 +17,11 @@ from django.db.models import Case, Count, ExpressionWrapper, F, Min, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm.conf import settings
-from xkit_crm.delivery import rate, waiting
-from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.delivery import pausing, rate, waiting
+from xkit_crm.delivery.pausing import Pause
 from xkit_crm.models import Connection, Lane
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.overview.figures import Range, undelivered
-from xkit_crm.providers.base import Limits
-from xkit_crm.providers.registry import provider_class
 
 #: What is due in a lane and not sent is late after this while.
 LATE = timedelta(minutes=1)
@@ -46,15 +43,6 @@ class LaneState(models.TextChoices):
 RUNNING = (LaneState.PAUSED, LaneState.HELD, LaneState.FREE)
 #: Lanes that somebody has to look at.
 STOPPED = (LaneState.ERRORED, LaneState.PAUSED)
-
-
-class Pause(models.TextChoices):
-    """Why a lane is paused."""
-
-    DOWN = "down", _("the CRM doesn't answer")
-    QUOTA = "quota", _("the daily quota is used up, but for the reserve")
-    LIMIT = "limit", _("the CRM's rate limit is reached")
-    ASKED = "asked", _("the CRM asked for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,15 +207,14 @@ def _lane(connection: Any, waits: waiting.Amount, overdue_since: datetime | None
     at = timezone.now()
     state = LaneState(connection.state)
     lane: Lane = getattr(connection, "lane", None) or Lane(connection=connection)
-    gauge = rate.Gauge(**{name: getattr(lane, name) for name in rate.COLUMNS})
-    limits = _limits(connection.provider)
+    gauge, limits = pausing.gauge_of(lane), pausing.limits_of(connection.provider)
     paused = state == LaneState.PAUSED
     return LaneNow(
         connection=connection,
         state=state,
         holder=lane.holder if state == LaneState.HELD else "",
         paused_until=lane.paused_until if paused else None,
-        pause=_why(gauge, limits, connection.quota_reserve, at) if paused else None,
+        pause=pausing.why(lane, now=at) if paused else None,
         waits=waits,
         overdue_since=overdue_since,
         calls_left=rate.available(gauge, limits, now=at),
@@ -236,20 +223,3 @@ def _lane(connection: Any, waits: waiting.Amount, overdue_since: datetime | None
         quota=gauge.quota,
         quota_resets_at=gauge.quota_resets_at,
     )
-
-
-def _limits(provider: str) -> Limits:
-    try:
-        return provider_class(provider).limits
-    except ConfigurationError:
-        return Limits()  # it is not installed any more
-
-
-def _why(gauge: rate.Gauge, limits: Limits, reserve: int, at: datetime) -> Pause:
-    """What paused it, by what was learned of the CRM."""
-    if gauge.failures >= settings.BREAKER_THRESHOLD:
-        return Pause.DOWN
-    if rate.until_quota(gauge, reserve=reserve, now=at):
-        return Pause.QUOTA
-    tokens = rate.available(gauge, limits, now=at)
-    return Pause.LIMIT if tokens is not None and tokens < 1 else Pause.ASKED

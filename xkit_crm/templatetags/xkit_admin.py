@@ -21,12 +21,13 @@ register = template.Library()
 
 
 @register.inclusion_tag("admin/xkit_crm/_navigation.html", takes_context=True)
-def console_navigation(context: dict[str, Any]) -> dict[str, Any]:
-    """The way between the console's screens, as far as the user may look at them."""
+def console_navigation(context: dict[str, Any], *, named: bool = False) -> dict[str, Any]:
+    """The way between the console's screens, as far as the user may look at them; `named` where
+    the page doesn't say whose they are."""
     # Not above: every project that draws a template reads this module, with or without an admin.
     from xkit_crm.admin.navigation import entries
 
-    return {"entries": entries(context["request"])}
+    return {"entries": list(entries(context["request"])), "named": named}
 
 
 @register.simple_tag(takes_context=True)

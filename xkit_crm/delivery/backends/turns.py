@@ -66,7 +66,8 @@ def sweep(poke: Callable[[Sequence[str]], None]) -> None:
     triggers.take_in_for()
     poke(lanes.with_work())
     retention.prune_if_due()
-    rollup.roll_up_if_due()
+    deadline = time.monotonic() + SECONDS
+    rollup.roll_up_if_due(go_on=lambda: time.monotonic() < deadline)
     notifications.send_due()
 
 

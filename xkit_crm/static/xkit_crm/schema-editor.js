@@ -177,24 +177,44 @@
 
   // -- the editor -----------------------------------------------------------------------------------
 
-  /** Put an editor in the place of a box; leave the box where what it holds can't be read. */
+  /** Put an editor in the place of a box; where what it holds can't be read the box stays, and the
+      way to the blocks. */
   function build(schema) {
     const text = schema.querySelector("textarea");
-    let given;
-    try {
-      given = parse(text.value || "{}");
-    } catch {
-      return;
-    }
+    const given = schemaIn(text.value);
+    if (!given) return offer(schema);
     const editor = clone("xkit-editor");
     const label = document.querySelector(`label[for="${CSS.escape(text.id)}"]`);
     if (label) editor.setAttribute("aria-label", label.textContent.replace(/:\s*$/, ""));
     const top = editor.querySelector("[data-list=top]");
     for (const [key, description] of pairsOf(given)) top.append(makeBlock(key, description));
-    schema.querySelector("[data-do=blocks]")?.remove();
+    backIn(schema)?.remove();
     text.hidden = true;
     schema.append(editor);
     mark(schema);
+  }
+
+  /** The object or the pairs that a text holds; undefined where it holds neither. */
+  function schemaIn(text) {
+    try {
+      const given = parse(text || "{}");
+      if (Array.isArray(given) ? given.every(Array.isArray) : isObject(given)) return given;
+    } catch {
+      // Whoever types it has not finished.
+    }
+  }
+
+  const backIn = (schema) => schema.querySelector("[data-do=blocks]")?.parentElement;
+
+  /** Put a button below the box that leads to the blocks. */
+  function offer(schema) {
+    if (!backIn(schema)) schema.querySelector("textarea").after(clone("xkit-editor-back"));
+  }
+
+  function toBlocks(schema) {
+    build(schema);
+    const said = backIn(schema)?.querySelector("[data-said]");
+    if (said) said.textContent = said.dataset.said;
   }
 
   function write(schema) {
@@ -209,7 +229,7 @@
     text.value = JSON.stringify(asObject(readList(schema.querySelector("[data-list=top]"))), null, 2);
     schema.querySelector(".xkit-editor").remove();
     text.hidden = false;
-    text.after(clone("xkit-editor-back"));
+    offer(schema);
     text.focus();
   }
 
@@ -263,7 +283,7 @@
     const schema = button?.closest(".xkit-schema");
     if (!schema) return;
     if (button.dataset.do === "text") return toText(schema);
-    if (button.dataset.do === "blocks") return build(schema);
+    if (button.dataset.do === "blocks") return toBlocks(schema);
     const around = button.parentElement.closest(".xkit-block")?.parentElement.closest(".xkit-block");
     actions[button.dataset.do](button, schema);
     for (const block of [button.closest(".xkit-block"), around]) if (block?.isConnected) show(block);
