@@ -57,7 +57,7 @@ LONG = (
     "tests/providers/sandbox/test_conformance",
     "tests/providers/test_tutorial",
     "tests/test_tracing.py::test_without_the_package",
-    "tests/admin/test_crm_records.py::test_a_products_admin_may_be_loaded",
+    "tests/admin/crm_records/test_mixin.py::test_a_products_admin_may_be_loaded",
     *(f"tests/providers/{vendor}/" for vendor in ("dynamics", "pipedrive", "salesforce")),
     *(f"tests/providers/test_{vendor}.py" for vendor in ("odoo", "tryton", "xkit", "zoho")),
     "tests/sync/test_set_wise",
