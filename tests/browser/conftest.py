@@ -54,8 +54,9 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page whose paths are those of the running site; what its console complains of fails."""
-    size = {"width": 1280, "height": 900}
-    context = chromium.new_context(base_url=live_server.url, viewport=size)
+    context = chromium.new_context(
+        base_url=live_server.url, viewport={"width": 1280, "height": 900}
+    )
     context.set_default_timeout(15_000)
     opened = context.new_page()
     complaints: list[str] = []
@@ -67,9 +68,9 @@ def page(chromium: Browser, live_server: Any, request: pytest.FixtureRequest) ->
     opened.on("console", listen)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     under_way: set[Request] = set()
-    opened.on("request", under_way.add)
-    for ended in ("requestfinished", "requestfailed"):
-        opened.on(ended, under_way.discard)
+    opened.on("request", lambda begun: under_way.add(begun))
+    opened.on("requestfinished", lambda ended: under_way.discard(ended))
+    opened.on("requestfailed", lambda ended: under_way.discard(ended))
     yield opened
     # What a request has locked would be emptied after the test.
     deadline = time.monotonic() + 15
