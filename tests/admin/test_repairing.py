@@ -8,18 +8,19 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+import xkit_crm
 from tests.admin.conftest import Staff
 from tests.admin.log import LIST, page, said, shown
 from tests.delivery.conftest import create, names
 from tests.factories import DealFactory, InvocationFactory
-from tests.products.models import Customer
+from tests.products.models import Customer, Deal
 from xkit_crm.delivery import repairing
 from xkit_crm.models import Connection, Invocation
-from xkit_crm.permissions import SEE_PAYLOADS
+from xkit_crm.permissions import OPERATE, SEE_PAYLOADS
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +90,22 @@ def test_a_failed_one_is_replayed_in_the_way_that_is_chosen(
     entry = LogEntry.objects.get(object_id=str(failed.pk))
     assert entry.get_change_message() == told
     assert f"admin: {told}" in shown(admin_client, page(failed))
+
+
+@pytest.mark.parametrize("title", ["Zoë Pear", 'Zoë "Pear" Lovelace', "Pear " * 20])
+def test_what_is_wrong_with_the_row_as_it_is_now_names_nobody_without_the_permission(
+    failed: Invocation, client: Client, staff: Staff, title: str
+) -> None:
+    user = staff(OPERATE)
+    schema = {"name": {"type": "string", "enum": ["Cherry", "Plum"]}}
+    event = {"type": "create", "payloadSchema": schema}
+    xkit_crm.define({"opportunity": {"events": {"deal_created": event}}})
+    Deal.objects.update(title=title)
+    told = shown(client, page(failed, "replay"))
+    assert "gives an invalid payload for deal_created" in told
+    assert not re.search("Zo|Pear|Lovelace", told)
+    user.user_permissions.add(Permission.objects.get(codename=SEE_PAYLOADS.partition(".")[2]))
+    assert "Pear" in shown(client, page(failed, "replay"))
 
 
 def test_a_replay_that_would_overwrite_something_newer_says_so(
