@@ -34,6 +34,7 @@ from django.views.decorators.http import require_GET, require_POST
 from xkit_crm import panel
 from xkit_crm.admin.wording import became
 from xkit_crm.exceptions import ConnectionNotEnabled, XkitError
+from xkit_crm.models import Connection
 from xkit_crm.models.invocation import Priority
 from xkit_crm.panel import Place
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS, may
@@ -176,7 +177,7 @@ class CRMRecordsMixin(_Base):
         row, place = self._crm_place(request, object_id, request.POST)
         rows = type(row)._base_manager.filter(pk=row.pk)
         try:
-            result = resync(rows, place.connection, crm_object=place.crm_object)
+            result = resync(rows, self._crm_connection(place), crm_object=place.crm_object)
         except XkitError as error:
             return self._crm_answer(request, object_id, row, Note.of(error))
         if result.queued:
@@ -271,7 +272,7 @@ class CRMRecordsMixin(_Base):
             raise Http404("/".join(named))
         return row, place
 
-    def _crm_connection(self, place: Place) -> Any:
+    def _crm_connection(self, place: Place) -> Connection:
         if place.connection is None:
             raise ConnectionNotEnabled(
                 f"The customer has not connected {place.connection_id!r} yet.",
