@@ -23,6 +23,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm.delivery import walking
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -160,6 +161,22 @@ def test_what_joined_it_is_on_its_page_and_it_on_theirs(
     assert "Joined: deal_updated" in told
     assert page(second) in told
     assert page(first) in shown(admin_client, page(second))
+
+
+@pytest.mark.parametrize(
+    ("address", "is_a_link"), [("https://crm.example/1", True), ("javascript:alert(1)", False)]
+)
+def test_its_record_leads_into_the_crm_and_to_nothing_else(
+    sandbox: Connection,
+    admin_client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    is_a_link: bool,
+) -> None:
+    monkeypatch.setattr(SandboxProvider, "record_url", lambda self, ref: address)
+    told = shown(admin_client, page(create()))
+    assert "Opportunity:00001" in told
+    assert (f'href="{address}"' in told) == is_a_link
 
 
 def test_the_page_costs_the_same_whatever_happened(
