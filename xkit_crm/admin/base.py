@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
+from django.contrib.admin.utils import quote
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.forms.models import BaseInlineFormSet
@@ -131,7 +132,7 @@ def link_to(instance: models.Model | None, text: str | None = None) -> SafeStrin
     label = text or str(instance)
     meta = instance._meta
     try:
-        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[instance.pk])
+        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(instance.pk)])
     except NoReverseMatch:
         return label
     return format_html('<a href="{}">{}</a>', url, label)
