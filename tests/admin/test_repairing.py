@@ -14,6 +14,7 @@ from django.urls import reverse
 
 import xkit_crm
 from tests.admin.conftest import Staff
+from tests.admin.forms import sent_by
 from tests.admin.log import LIST, page, said, shown
 from tests.delivery.conftest import create, names
 from tests.factories import DealFactory, InvocationFactory
@@ -255,6 +256,25 @@ def test_more_than_one_request_takes_are_gone_on_with(
             break
     assert "5 invocations are queued again." in said(admin_client)
     assert Invocation.objects.filter(status="pending").count() == 5
+
+
+def test_numbers_with_their_thousands_set_apart_repair_no_more_than_was_counted(
+    sandbox: Connection, admin_client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    monkeypatch.setattr(repairing, "BATCH", 1)
+    monkeypatch.setattr(repairing, "SECONDS", 0.0)
+    failed = {"connection": sandbox, "status": "failed"}
+    for pk in (5001, 5002):
+        InvocationFactory.create(pk=pk, **failed)
+    address = every("replay", status="failed")
+    answer = admin_client.get(address)
+    later = InvocationFactory.create(pk=5003, **failed)
+    while answer.status_code == 200:
+        answer = admin_client.post(address, sent_by(answer))
+    assert "2 invocations are queued again." in said(admin_client)
+    later.refresh_from_db()
+    assert later.status == "failed"
 
 
 def test_a_mistaken_filter_repairs_nothing(many: list[Invocation], admin_client: Client) -> None:
