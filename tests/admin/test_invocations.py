@@ -21,7 +21,7 @@ from tests.delivery.conftest import create
 from tests.factories import DealFactory, InvocationFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.delivery import walking
-from xkit_crm.models import Connection, Invocation
+from xkit_crm.models import Connection, EventDefinition, Invocation
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -69,6 +69,9 @@ def test_every_page_of_the_list_costs_the_same_few_queries_and_counts_nothing(
         ({"status": "trouble"}, 2),
         ({"error": "crm_error"}, 1),
         ({"event": "opportunity.deal_updated"}, 1),
+        ({"event": "deal_updated"}, 1),
+        ({"event": "opportunity.deal_updated", "object": "contact"}, 0),
+        ({"event": "nothing"}, 0),
         ({"object": "contact"}, 0),
         ({"object": "opportunity", "status": "pending"}, 2),
         ({"connection": "acme", "source": "api"}, 1),
@@ -90,6 +93,27 @@ def test_filters_and_words_find(
     InvocationFactory.create(connection=connection, slug="deal_updated")
     InvocationFactory.create(connection=connection, source="api")
     assert len(rows(admin_client, **query)) == expected
+
+
+def test_an_event_that_several_objects_have_is_offered_and_found_of_all_of_them(
+    connection: Connection, admin_client: Client
+) -> None:
+    event = {"type": "create", "payloadSchema": {}}
+    xkit_crm.define({slug: {"events": {"opened": event}} for slug in ("case", "ticket")})
+    opened = EventDefinition.objects.filter(slug="opened").order_by("crm_object__slug")
+    made = [InvocationFactory.create(connection=connection, event=one).pk for one in opened]
+    InvocationFactory.create(connection=connection)
+    assert '<option value="opened">opened</option>' in shown(admin_client, LIST)
+    assert rows(admin_client, event="opened") == made[::-1]
+    assert rows(admin_client, event="opened", object="ticket") == made[1:]
+    assert rows(admin_client, event="case.opened") == made[:1]
+
+
+def test_an_event_that_one_object_has_is_chosen_by_its_slug(
+    connection: Connection, admin_client: Client
+) -> None:
+    told = shown(admin_client, LIST, event="deal_updated")
+    assert '<option value="opportunity.deal_updated" selected>deal_updated</option>' in told
 
 
 def test_the_invocations_of_a_row_are_found_by_its_name(
