@@ -172,6 +172,18 @@ def test_the_page_tells_the_life_of_an_invocation(failed: Invocation, admin_clie
     assert told.index("Made by: a saved model") < told.index("Try 1")
 
 
+def test_what_is_not_of_the_pages_language_stands_apart(
+    failed: Invocation, admin_client: Client
+) -> None:
+    """Read from right to left, its dots and numbers would go to the wrong side."""
+    for address, texts in (
+        (page(failed), ("The CRM refused the Opportunity.", "Try 1: create", "acme", "deal ")),
+        (reverse("admin:xkit_crm_failures"), ("acme", "opportunity.", "Correct the values")),
+    ):
+        told = re.sub(r"</?a\b[^>]*>", "", shown(admin_client, address))
+        assert [text for text in texts if f"<bdi>{text}" not in told] == []
+
+
 def test_what_joined_it_is_on_its_page_and_it_on_theirs(
     sandbox: Connection, customer: Customer, admin_client: Client
 ) -> None:

@@ -40,6 +40,14 @@ def test_what_was_written_is_shown_and_escaped(delivered: Deal, admin_client: Cl
     assert "<b>contract" not in panel
 
 
+def test_what_is_not_of_the_pages_language_stands_apart(
+    delivered: Deal, admin_client: Client
+) -> None:
+    panel = shown(admin_client, delivered)
+    for text in ("Opportunity:00001", "acme", "Sandbox CRM", "Name", "Sales &lt;b&gt;"):
+        assert f"<bdi>{text}" in panel
+
+
 @pytest.mark.urls("tests.products.site")
 def test_a_site_of_the_products_own_is_enough(
     delivered: Deal, admin_client: Client, theirs: str

@@ -188,8 +188,9 @@ def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
     facts = [
         (_("Sent"), eyes.json(attempt.sent)),
         (_("Received"), eyes.json((attempt.received or {}).get("records"))),
-        (_("Error"), eyes.error(error_of(attempt), invocation, [attempt])),
     ]
+    if error := eyes.error(error_of(attempt), invocation, [attempt]):
+        facts.append((_("Error"), format_html("<bdi>{}</bdi>", error)))
     what = f"{attempt.operation} {attempt.target}".strip()
     title = format_html(
         '{} {} <span class="xkit-quiet">{}</span>',
@@ -197,5 +198,5 @@ def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
         badge(attempt.outcome),
         f"{took:.0f} ms",
     )
-    shown = tuple((name, text) for name, text in facts if text not in ("", "—"))
+    shown = tuple((name, text) for name, text in facts if text != "—")
     return Line(attempt.started_at, title, shown, "tried")
