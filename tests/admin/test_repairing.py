@@ -93,6 +93,28 @@ def test_a_failed_one_is_replayed_in_the_way_that_is_chosen(
     assert f"admin: {told}" in shown(admin_client, page(failed))
 
 
+def told_in_order(told: str, *words: str) -> bool:
+    """Whether a page tells what happened in this order."""
+    life = told.partition('class="xkit-life"')[2]
+    places = [life.index(word) for word in words]
+    return places == sorted(places)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_stands_in_front_of_what_came_of_it(
+    failed: Invocation, admin_client: Client, settings: Any
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "DELIVERY": "immediate"}
+    admin_client.post(page(failed, "replay"), {"way": "renewed"})
+    told = shown(admin_client, page(failed))
+    assert told_in_order(told, "Try 1", "admin: Replayed", "Try 2", "succeeded</span></bdi>")
+
+
+def test_a_skip_stands_in_front_of_the_end(failed: Invocation, admin_client: Client) -> None:
+    admin_client.post(page(failed, "skip"))
+    assert told_in_order(shown(admin_client, page(failed)), "Try 1", "admin: Skipped", "skipped<")
+
+
 @pytest.mark.parametrize("title", ["Zoë Pear", 'Zoë "Pear" Lovelace', "Pear " * 20])
 def test_what_is_wrong_with_the_row_as_it_is_now_names_nobody_without_the_permission(
     failed: Invocation, client: Client, staff: Staff, title: str

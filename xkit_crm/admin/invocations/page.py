@@ -168,7 +168,8 @@ def _lines(lived: Life, invocation: Invocation, eyes: Eyes, actions: list[LogEnt
     for entry in actions:
         title = f"{entry.user.get_username()}: {entry.get_change_message()}"
         lines.append(Line(entry.action_time, title, kind="person"))
-    return sorted(lines, key=lambda line: line.at)
+    # Whoever skips it is logged a moment after it has ended by that.
+    return sorted(lines, key=lambda line: (line.kind == "ended", line.at))
 
 
 def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
