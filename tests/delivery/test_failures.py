@@ -114,6 +114,22 @@ def test_those_of_one_cause_are_told_apart(connection: Connection) -> None:
     assert sorted(failures.in_cause(everything, key)) == mine
 
 
+def test_the_words_of_a_cause_say_once_which_field_it_is(
+    sandbox: Connection, customer: Customer
+) -> None:
+    act(
+        "deal_created",
+        transformations=[
+            {"field": "Name", "kind": "direct", "key": "name"},
+            {"field": "Amount", "kind": "direct", "key": "name"},
+        ],
+    )
+    DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    (group,) = failures.report().groups
+    assert group.cause.words.count("Amount") == 1
+
+
 def test_what_a_real_crm_refuses_is_one_cause(sandbox: Connection, customer: Customer) -> None:
     act(
         "deal_created",
