@@ -21,6 +21,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import select_template
@@ -89,6 +90,10 @@ class CRMRecordsMixin(_Base):
             )
 
     # -- where it is put --------------------------------------------------------------------------
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["xkit_crm/records.css"]})
 
     def get_urls(self) -> list[Any]:
         views: tuple[tuple[str, str, Callable[..., HttpResponse]], ...] = (
