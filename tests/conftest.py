@@ -14,9 +14,10 @@ import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.objects import OBJECTS
 from tests.products.models import Customer, Deal
-from xkit_crm import catalogue
-from xkit_crm.models import Connection
+from xkit_crm import catalogue, mappings
+from xkit_crm.models import APIKey, Connection, EventAction
 from xkit_crm.providers.base import RemoteField
+from xkit_crm.testing import deliver
 
 # A busy machine is no mistake of the strategies.
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -116,6 +117,24 @@ def deal(customer: Customer) -> Deal:
 def sandbox(connection: Connection) -> Connection:
     """The same connection with a sandbox CRM behind it, mapped by default."""
     return xkit_crm.connect("acme", provider="sandbox", context="workspace-1")
+
+
+@pytest.fixture
+def log(sandbox: Connection, customer: Customer) -> Connection:
+    """A connection with every kind of row: delivered, failed, linked, bound, drafted."""
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    APIKey.objects.issue("backend")
+    EventAction.objects.filter(event__slug="deal_created").update(
+        transformations=[{"field": "Name", "kind": "static", "value": None}]
+    )
+    DealFactory.create(customer=customer)
+    deliver()
+    mappings.draft(sandbox)
+    return sandbox
 
 
 @pytest.fixture

@@ -11,12 +11,8 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from tests.browser.barriers import barriers
-from tests.factories import DealFactory
-from tests.products.models import Customer
-from xkit_crm import mappings
 from xkit_crm.admin.base import ReadOnlyAdmin
-from xkit_crm.models import APIKey, Connection, EventAction, Invocation
-from xkit_crm.testing import deliver
+from xkit_crm.models import Connection, Invocation
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -24,23 +20,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OURS, APPS = "#content", ("xkit_crm", "xkit_sandbox")
 if apps.is_installed("unfold"):
     OURS, APPS = "[class*=xkit-]", ("xkit_crm",)
-
-
-@pytest.fixture
-def log(sandbox: Connection, customer: Customer) -> None:
-    """Every kind of row: delivered, failed, linked, bound, drafted."""
-    deal = DealFactory.create(customer=customer)
-    deliver()
-    deal.title = "Renamed"
-    deal.save()
-    deliver()
-    APIKey.objects.issue("backend")
-    EventAction.objects.filter(event__slug="deal_created").update(
-        transformations=[{"field": "Name", "kind": "static", "value": None}]
-    )
-    DealFactory.create(customer=customer)
-    deliver()
-    mappings.draft(sandbox)
 
 
 def screens() -> Iterator[str]:
@@ -68,7 +47,7 @@ def screens() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_screen_has_a_barrier(log: None, operator: Page, scheme: str) -> None:
+def test_no_screen_has_a_barrier(log: Connection, operator: Page, scheme: str) -> None:
     operator.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     told = {}
     for screen in screens():
@@ -80,7 +59,7 @@ def test_no_screen_has_a_barrier(log: None, operator: Page, scheme: str) -> None
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
-def test_no_screen_is_wider_than_a_phone(log: None, operator: Page, language: str) -> None:
+def test_no_screen_is_wider_than_a_phone(log: Connection, operator: Page, language: str) -> None:
     operator.set_viewport_size({"width": 390, "height": 844})
     operator.set_extra_http_headers({"Accept-Language": language})
     wide = {}

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -33,6 +31,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from xkit_crm import panel
+from xkit_crm.admin.base import log_of_many
 from xkit_crm.admin.wording import became
 from xkit_crm.exceptions import ConnectionNotEnabled, XkitError
 from xkit_crm.models import Connection
@@ -160,13 +159,8 @@ class CRMRecordsMixin(_Base):
             self.message_user(request, str(error), messages.ERROR)
             return
         count = rows.count()
-        LogEntry.objects.create(
-            user=cast("Any", request.user),
-            content_type=ContentType.objects.get_for_model(self.model, for_concrete_model=False),
-            object_repr=f"{count} {self.opts.verbose_name_plural}"[:200],
-            action_flag=CHANGE,
-            change_message=f"Sync with CRMs now: {count} selected, {result.queued} queued.",
-        )
+        told = f"Sync with CRMs now: {count} selected, {result.queued} queued."
+        log_of_many(request, self.model, f"{count} {self.opts.verbose_name_plural}", told)
         level = messages.SUCCESS if result.queued else messages.WARNING
         self.message_user(request, self._crm_became(request, result), level)
 

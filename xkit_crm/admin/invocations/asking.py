@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -96,8 +97,9 @@ class InvocationAskForm(AskForm):
         fields["event"].choices = [_ANY, *of_several, *objects.items()]
         if len(keys := of_slug.get(self.data.get("event", ""), [])) == 1:
             # Its slug says which one it is, to whoever types it into the address.
-            self.data = self.data.copy()
-            self.data["event"] = keys[0]
+            given: Any = copy(self.data)
+            given["event"] = keys[0]
+            self.data = given
         given = self.data.get("error")
         codes = dict.fromkeys([*sorted(explained_codes()), *([given] if given else [])])
         fields["error"].widget = forms.Select(choices=[_ANY, *((code, code) for code in codes)])
