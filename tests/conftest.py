@@ -17,6 +17,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm import catalogue, mappings
 from xkit_crm.models import APIKey, Connection, EventAction
 from xkit_crm.providers.base import RemoteField
+from xkit_crm.sync import bindings
 from xkit_crm.testing import deliver
 
 # A busy machine is no mistake of the strategies.
@@ -79,6 +80,14 @@ def _fresh_catalogue() -> Iterator[None]:
     catalogue.forget()
     yield
     catalogue.forget()
+
+
+@pytest.fixture
+def forgotten_rows() -> Iterator[None]:
+    """What a test bound by rows is rolled back; what was loaded of it goes too."""
+    yield
+    bindings._from_rows.clear()
+    bindings._by_class.clear()
 
 
 @pytest.fixture(autouse=True)

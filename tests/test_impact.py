@@ -12,7 +12,9 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import ConnectionFactory
+from tests.products.crm import DealSync
 from tests.products.models import Customer
+from tests.sync.test_capture import rebound
 from xkit_crm import impact, states
 from xkit_crm.impact import Effect, Severity
 from xkit_crm.impact.asking import TRIED
@@ -212,6 +214,10 @@ def test_what_the_product_reads_back_concerns_who_feeds_it() -> None:
 # -- bindings -------------------------------------------------------------------------------------
 
 DEALS = "tests.products.crm.DealSync"
+ADDRESSED = (
+    "tests.test_impact.test_a_binding_that_fills_a_part_of_an_object_is_asked_of_that_part"
+    ".<locals>.Addressed"
+)
 
 
 def on_bindings(found: list[Effect]) -> dict[Severity, set[str]]:
@@ -235,6 +241,37 @@ def test_a_key_that_is_required_breaks_the_bindings_that_do_not_fill_it() -> Non
     broken = on_bindings(schema_change(views=views))[Severity.BREAKS]
     assert DEALS not in broken
     assert "tests.products.crm.TwinSync" in broken
+
+
+@pytest.mark.usefixtures("connection")
+@pytest.mark.parametrize(
+    ("parts", "severity"),
+    [
+        ({"city": {"type": "string", "maxLength": 100}}, None),
+        ({"city": {"type": "string", "maxLength": 50}}, Severity.BREAKS),
+        ({"city": {"type": "integer"}}, Severity.BREAKS),
+        ({"zip": {"type": "string"}}, Severity.BREAKS),  # the city goes
+        ({"city": {"type": "string"}, "zip": {"type": "string"}}, None),
+        (
+            {"city": {"type": "string"}, "zip": {"type": "string", "required": True}},
+            Severity.BREAKS,
+        ),
+    ],
+)
+def test_a_binding_that_fills_a_part_of_an_object_is_asked_of_that_part(
+    parts: dict[str, Any], severity: Severity | None
+) -> None:
+    class Addressed(DealSync):
+        payload = {"address.city": "title"}
+
+    row = event()
+    row.payload_schema["address"] = {"type": "object", "properties": {"city": {"type": "string"}}}
+    row.save()
+    with rebound(Addressed):
+        found = on_bindings(schema_change(address={"type": "object", "properties": parts}))
+        gone = on_bindings(schema_change(address=None))
+    assert {s for s, names in found.items() if ADDRESSED in names} == ({severity} - {None})
+    assert ADDRESSED in gone[Severity.BREAKS]
 
 
 @pytest.mark.usefixtures("connection")

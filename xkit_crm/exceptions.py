@@ -29,6 +29,10 @@ class Problem:
         is_told = self.error.lower().startswith(f"{self.path}:".lower())
         return self.error if is_told or not self.path else f"{self.path}: {self.error}"
 
+    def is_at(self, path: str) -> bool:
+        """Whether it is there, or at something below."""
+        return self.path == path or self.path.startswith((f"{path}.", f"{path}["))
+
 
 class XkitError(Exception):
     """The root of the tree.

@@ -134,7 +134,9 @@ def find_connection(connection: Connection | str) -> Connection:
     """The connection with this id; raises `UnknownConnection`."""
     if isinstance(connection, Connection):
         return connection
-    found = Connection.objects.select_related("lane").filter(pk=connection).first()
+    rows = Connection.objects.select_related("lane")
+    # No database takes a NUL character, and PostgreSQL fails of it.
+    found = None if "\x00" in connection else rows.filter(pk=connection).first()
     if found is None:
         raise UnknownConnection(
             f"There is no connection {connection!r}.",

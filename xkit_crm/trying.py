@@ -68,7 +68,7 @@ class Plan:
 
 
 def example(connection: Connection, event: catalogue.Event, key: str) -> Example | None:
-    """The row that is named with its payload; None where there is none of it any more."""
+    """The row that is named with its payload; None where the connection has none of it."""
     return examples.example(key, event, connection) if key else None
 
 

@@ -47,3 +47,12 @@ def failed(sandbox: Connection, customer: Customer) -> Invocation:
     act("deal_created", transformations=[NAME])
     Deal.objects.filter(pk=deal.pk).update(title="Pear")
     return Invocation.objects.get(status="failed")
+
+
+@pytest.fixture
+def linked(sandbox: Connection, customer: Customer) -> Deal:
+    """A deal that the CRM has as `Opportunity:00001`."""
+    deal = DealFactory.create(customer=customer, title="Lease")
+    deliver()
+    Invocation.objects.all().delete()
+    return deal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -20,15 +19,7 @@ from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection, CRMObject, EventDefinition, ModelBinding
 from xkit_crm.sync import binding, bindings
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _forget_rows() -> Iterator[None]:
-    """What a test bound by rows is rolled back; what was loaded of it goes too."""
-    yield
-    bindings._from_rows.clear()
-    bindings._by_class.clear()
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("forgotten_rows")]
 
 
 def bind(model: type[models.Model], **changes: Any) -> ModelBinding:
@@ -112,6 +103,22 @@ def test_a_row_binds_a_model_without_a_restart_and_code_goes_first(connection: C
     bind(Twin, payload={"name": "title"})
     Twin.objects.create(connection_id="acme", title="Bound twice")
     assert len(fired()) == 2
+
+
+def test_a_row_has_a_condition_too(connection: Connection) -> None:
+    bind(Customer, condition=[{"path": "name", "operator": "is_not", "value": "Test"}])
+    for name in ("Test", "Real"):
+        Customer.objects.create(name=name, connection_id="acme")
+    assert [payload["name"] for _, payload in fired()] == ["Real"]
+
+
+def test_a_row_whose_condition_is_none_binds_nothing_rather_than_everything(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    bind(Customer, condition=[{"path": "name"}])
+    Customer.objects.create(name="Anybody", connection_id="acme")
+    assert fired() == []
+    assert "is left out" in caplog.text
 
 
 def test_rows_are_never_out_of_force_while_they_are_loaded_again(connection: Connection) -> None:

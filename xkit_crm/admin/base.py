@@ -163,6 +163,12 @@ def log_of_many(request: HttpRequest, model: Any, rows: str, told: str) -> None:
     )
 
 
+def number(text: str) -> int | None:
+    """The number that an address or a form says; None where it is none, or none of a database."""
+    found = int(text) if text.isdecimal() and len(text) < 20 else 0
+    return found if 0 < found < 2**63 else None
+
+
 def moment(value: datetime | None) -> str:
     """A time to the second, as a log needs it, in the current time zone."""
     return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S") if value else "—"

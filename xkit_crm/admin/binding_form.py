@@ -169,12 +169,13 @@ class BindingForm(forms.ModelForm):
 
     @cached_property
     def keys(self) -> dict[str, tuple[Mapping[str, Any], bool]]:
-        """The payload keys of the events: each one's description, and whether one requires it."""
+        """The payload keys of the events, `address.city` for a part of an object: each one's
+        description, and whether one requires it."""
         keys: dict[str, tuple[Mapping[str, Any], bool]] = {}
         for moment in MOMENTS:
             event = self._rows(moment).rows.get(self._chosen(moment))
             schema_ = event.payload_schema if isinstance(event, EventDefinition) else {}
-            for key, description in schema_.items():
+            for key, description in _with_parts(schema_):
                 known, required = keys.get(key, (description, False))
                 keys[key] = (known, required or bool(description.get("required")))
         return keys
@@ -189,11 +190,10 @@ class BindingForm(forms.ModelForm):
         chosen = self.instance.model_id and self.instance.crm_object_id
         return list(problems_of(self.instance)) if self.is_bound and chosen else []
 
-    def _errors_at(self, path: str) -> tuple[str, ...]:
-        """Those at a path and below it, as far as they were sent to be saved."""
-        below = (f"{path}.", f"{path}[")
+    def _errors_at(self, path: str, *, below: bool = True) -> tuple[str, ...]:
+        """Those at a path, also below it, as far as they were sent to be saved."""
         found = self.problems if self.is_sent else []
-        return tuple(p.error for p in found if p.path == path or p.path.startswith(below))
+        return tuple(p.error for p in found if (p.is_at(path) if below else p.path == path))
 
     def _post_clean(self) -> None:
         if self.is_sent:
@@ -231,7 +231,7 @@ class BindingForm(forms.ModelForm):
                 required,
                 wanted(description),
                 str(description.get("description", "")),
-                self._errors_at(f"payload.{key}"),
+                self._errors_at(f"payload.{key}", below=False),
             )
 
     def connection_picker(self) -> Picker:
@@ -272,3 +272,15 @@ class BindingForm(forms.ModelForm):
     @property
     def _own_name(self) -> str:
         return readable.model_name(self.bound_model) if self.bound_model else ""
+
+
+def _with_parts(
+    described: Mapping[str, Any], above: str = "", heading: str = "", *, required: bool = True
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each key with its description, and each part of an object under the object's name."""
+    for name, description in described.items():
+        label = heading + schema.label_for(name, description)
+        is_required = required and bool(description.get("required"))
+        yield f"{above}{name}", {**description, "label": label, "required": is_required}
+        inside = description.get("properties") or {}
+        yield from _with_parts(inside, f"{above}{name}.", f"{label} › ", required=is_required)

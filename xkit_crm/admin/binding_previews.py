@@ -2,7 +2,8 @@
 
 Which row is asked of the product's own admin, where it has one for the model. Values are personal
 data, and so are a row's name and what is said of a wrong value: without the permission, a row is
-chosen by its key, and only keys and whether they are valid are shown.
+chosen by its key, only keys and whether they are valid are shown, and of where it goes only what
+is a connection. Whether a condition holds would tell a value too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from django.utils.translation import gettext_lazy
 from xkit_crm.admin.base import pretty
 from xkit_crm.exceptions import Problem
 from xkit_crm.permissions import SEE_PAYLOADS, may
+from xkit_crm.sync import walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.previewing import EventPreview, RowPreview, preview
 
@@ -99,12 +101,10 @@ def _asked_for(
     request: HttpRequest, rows: models.QuerySet[models.Model], asked: str, *, sees: bool
 ) -> models.Model | None:
     """The row of this key, else the newest that the model's own admin finds by the text."""
-    with suppress(TypeError, ValueError, OverflowError, ValidationError):  # it is no key of it
-        found: models.Model | None = rows.filter(pk=asked).first()
-        if found is not None:
-            return found
+    if (found := walking.row_with(rows, asked)) is not None:
+        return found
     its_admin = admin.site._registry.get(rows.model)
-    if not sees or its_admin is None or not its_admin.search_fields:
+    if not sees or its_admin is None or not its_admin.search_fields or "\x00" in asked:
         return None
     with suppress(TypeError, ValueError, OverflowError, ValidationError):
         found_by_it = its_admin.get_search_results(request, rows, asked)
@@ -115,10 +115,4 @@ def _asked_for(
 
 def _name(row: models.Model, *, sees: bool) -> str:
     """What the row is called, for whoever may know."""
-    plain = f"{row._meta.verbose_name} {row.pk}"
-    if not sees:
-        return plain
-    try:
-        return str(row) or plain
-    except Exception:  # noqa: BLE001 - it is the product's own code
-        return plain
+    return walking.name_of(row) if sees else f"{row._meta.verbose_name} {row.pk}"

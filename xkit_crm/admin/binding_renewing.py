@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.http import QueryDict
 
+from xkit_crm.admin.base import number
 from xkit_crm.admin.binding_form import RENEWED, RULE, BindingForm
 from xkit_crm.admin.path_pickers import picked
 from xkit_crm.models import EventDefinition, ModelBinding
@@ -37,8 +38,7 @@ def renewed(sent: QueryDict, instance: ModelBinding | None) -> BindingForm:
 
 
 def _choose_events(data: QueryDict) -> None:
-    given = data.get("crm_object", "")
-    events = EventDefinition.objects.filter(crm_object=int(given) if given.isdecimal() else None)
+    events = EventDefinition.objects.filter(crm_object=number(data.get("crm_object", "")))
     by_type: dict[str, list[int]] = {}
     for pk, kind in events.filter(active=True).values_list("pk", "type"):
         by_type.setdefault(kind, []).append(pk)

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from xkit_crm.admin import binding_renewing
-from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, number
 from xkit_crm.admin.binding_form import BindingForm
 from xkit_crm.admin.binding_previews import panel
 from xkit_crm.admin.definition_history import HistoryMixin
@@ -48,10 +48,6 @@ class Coded:
         return f"{readable.model_name(self.binding.model)} → {self.binding.crm_object}"
 
     @property
-    def model_name(self) -> str:
-        return readable.model_name(self.binding.model)
-
-    @property
     def source(self) -> str:
         return bindings.source_of(self.binding)
 
@@ -59,10 +55,6 @@ class Coded:
     def query(self) -> str:
         named = {"model": self.binding.model._meta.label, "crm_object": self.binding.crm_object}
         return urlencode(named)
-
-    @property
-    def events(self) -> list[str]:
-        return [slug for moment in MOMENTS if (slug := getattr(self.binding, moment))]
 
     @property
     def broken(self) -> list[str]:
@@ -237,9 +229,7 @@ def _asked_for(request: HttpRequest) -> ModelBinding | None:
     asked = request.GET.get("id", "")
     if not asked:
         return None
-    found = None
-    if asked.isdecimal() and len(asked) < 19:
-        found = ModelBinding.objects.select_related(*_BOUND).filter(pk=int(asked)).first()
+    found = ModelBinding.objects.select_related(*_BOUND).filter(pk=number(asked) or 0).first()
     if found is None:
         raise Http404
     return found

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from xkit_crm import schema
+from xkit_crm.admin.base import number
 from xkit_crm.admin.definition_forms import CRMObjectForm, DefinitionForm, EventForm
 from xkit_crm.admin.schema_form import NAMELESS, SchemaError
 from xkit_crm.api.examples import examples
@@ -63,14 +64,13 @@ def preview_object(request: HttpRequest) -> dict[str, Any]:
 
 
 def _row(request: HttpRequest, rows: Any) -> Any:
-    pk = request.POST.get("pk", "")
-    return rows.filter(pk=pk).first() if pk.isdecimal() else None
+    return rows.filter(pk=number(request.POST.get("pk", "")) or 0).first()
 
 
 def _crm_object(request: HttpRequest) -> CRMObject:
     """The object of an event that is being made, perhaps together with it."""
-    pk = request.POST.get("crm_object", "")
-    found = CRMObject.objects.filter(pk=pk).first() if pk.isdecimal() else None
+    pk = number(request.POST.get("crm_object", "")) or 0
+    found = CRMObject.objects.filter(pk=pk).first()
     slug = request.POST.get("slug", "") if request.POST.get("prefix") else ""
     return found or CRMObject(slug=slug or "OBJECT")
 

@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from xkit_crm.admin.base import ReadOnlyAdmin, moment
+from xkit_crm.admin.base import ReadOnlyAdmin, moment, number
 from xkit_crm.delivery.walking import SIZE, Page
 
 #: Where a page begins, in its address.
@@ -75,7 +75,8 @@ class KeysetChangeList(ChangeList):
         self.form = self.model_admin.ask_form(request.GET)
         self.page, self.goes_up = Page([]), False
         if self.form.is_valid():
-            before, after = _id(request, BEFORE), _id(request, AFTER)
+            # What is no id is the newest page.
+            before, after = (number(request.GET.get(name, "")) for name in (BEFORE, AFTER))
             self.goes_up = after is not None
             self.page = self.model_admin.read(request, self.form, before=before, after=after)
         self.result_list = self.page.rows
@@ -107,12 +108,6 @@ class KeysetChangeList(ChangeList):
 
     def older_query(self) -> str:
         return f"?{self.form.query(before=self.page.older)}"
-
-
-def _id(request: HttpRequest, name: str) -> int | None:
-    """The id that the address names; what is none is the newest page."""
-    given = request.GET.get(name, "")
-    return int(given) if given.isdecimal() and len(given) < 19 else None
 
 
 class KeysetAdmin(ReadOnlyAdmin):

@@ -15,6 +15,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from xkit_crm.admin import charts
+from xkit_crm.admin.base import number
 from xkit_crm.delivery import waiting
 from xkit_crm.overview import lanes
 from xkit_crm.overview.figures import RANGES, Course, Figures, Range, course, of_each
@@ -65,16 +66,16 @@ class OverviewPages:
     def overview(self, request: HttpRequest) -> HttpResponse:
         """All connections: `range` 1h, 24h or 7d; `show` all; `q` searches; `p` turns the page."""
         self._require_view(request)
-        wanted, number = _range(request), _page(request)
+        wanted, page = _range(request), _page(request)
         survey = lanes.survey(wanted)
         query = request.GET.get("q", "").strip()
         shows_all = bool(query) or request.GET.get("show") == "all"
-        begin, end = PAGE * (number - 1), PAGE * number + 1
+        begin, end = PAGE * (page - 1), PAGE * page + 1
         if shows_all:
             ids = lanes.search(query, begin=begin, end=end)
         else:
             ids = [one.connection_id for one in survey.troubled[begin:end]]
-        if number > 1 and not ids:
+        if page > 1 and not ids:
             raise Http404("There is no such page.")
         return self.console_page(  # type: ignore[attr-defined, no-any-return]
             request,
@@ -90,8 +91,8 @@ class OverviewPages:
             query=query,
             troubled_url=_url(request, show=None, q=None, p=None),
             all_url=_url(request, show="all", q=None, p=None),
-            next_url=_url(request, p=number + 1) if len(ids) > PAGE else "",
-            previous_url=_url(request, p=number - 1) if number > 1 else "",
+            next_url=_url(request, p=page + 1) if len(ids) > PAGE else "",
+            previous_url=_url(request, p=page - 1) if page > 1 else "",
         )
 
     def overview_of_one(self, request: HttpRequest, connection_id: str) -> HttpResponse:
@@ -177,10 +178,10 @@ def _range(request: HttpRequest) -> Range:
 
 
 def _page(request: HttpRequest) -> int:
-    text = request.GET.get("p", "1")
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:6]) < 100_000:
+    page = number(request.GET.get("p", "1"))
+    if page is None or page >= 100_000:
         raise Http404("There is no such page.")
-    return int(text[:6])
+    return page
 
 
 def _url(request: HttpRequest, **changes: Any) -> str:

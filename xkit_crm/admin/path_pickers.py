@@ -50,8 +50,8 @@ class ConditionWidget(forms.Widget):
     """`condition:<n>:path`, `:operator` and `:value`; a rule without a path is none."""
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, Any]]:
-        parts = (one.split(":") for one in data if one.startswith(f"{name}:"))
-        indexes = sorted({int(part[1]) for part in parts if part[1].isdecimal()})
+        said = {one.split(":")[1] for one in data if one.startswith(f"{name}:")}
+        indexes = sorted({int(one) for one in said if one.isdecimal() and len(one) < 6})
         rules = [_rule(data, f"{name}:{index}") for index in indexes]
         return [rule for rule in rules if rule["path"]]
 

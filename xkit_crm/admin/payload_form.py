@@ -127,8 +127,7 @@ class _Problems:
 
     def take(self, path: str, *, below: bool) -> tuple[str, ...]:
         """Those at this path, or also below it; a box shows them now."""
-        begins = (f"{path}.", f"{path}[")
-        found = [p for p in self.left if p.path == path or (below and p.path.startswith(begins))]
+        found = [p for p in self.left if (p.is_at(path) if below else p.path == path)]
         self.left[:] = [p for p in self.left if p not in found]
         return tuple(p.error for p in found)
 

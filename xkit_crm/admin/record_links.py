@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm import records
-from xkit_crm.admin.base import XkitAdmin, link_to, link_to_row
+from xkit_crm.admin.base import XkitAdmin, link_to, link_to_row, number
 from xkit_crm.admin.crm_records import CRMRecordsMixin, Note
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import ObjectMapping, RecordLink
@@ -52,8 +52,8 @@ class ModelFilter(admin.SimpleListFilter):
         return sorted(((str(c.pk), capfirst(c.name)) for c in found), key=lambda pair: pair[1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        chosen = str(self.value() or "")
-        return queryset.filter(content_type=int(chosen)) if chosen.isdecimal() else queryset
+        chosen = number(str(self.value() or ""))
+        return queryset.filter(content_type=chosen) if chosen else queryset
 
 
 class RecordLinkForm(forms.ModelForm):

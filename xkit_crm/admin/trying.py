@@ -30,7 +30,7 @@ from xkit_crm import catalogue, schema, trying
 from xkit_crm.admin import payload_form
 from xkit_crm.admin.base import XkitAdmin, badge, pretty
 from xkit_crm.admin.trying_choice import Choice, chosen, record_problems, required
-from xkit_crm.exceptions import Problem, XkitError
+from xkit_crm.exceptions import NotFound, Problem, XkitError
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import new_uuid
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS, may
@@ -105,7 +105,9 @@ def offered(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     """What there is to choose from, of what somebody types: connections, or a connection's
     records."""
     found: list[tuple[str, str]] = []
-    if "record" in request.GET:
+    if any("\x00" in given for given in request.GET.values()):
+        pass  # no database takes it
+    elif "record" in request.GET:
         typed = request.GET["record"].strip()
         rows = RecordLink.objects.filter(
             Q(record_id__startswith=typed) | Q(object_pk=typed),
@@ -137,18 +139,17 @@ def fill(model_admin: XkitAdmin, request: HttpRequest) -> HttpResponse:
     event = choice.event
     problems: tuple[Problem, ...] = ()
     payload: Mapping[str, Any] = {}
+    found = trying.example(choice.connection, event, choice.row)
+    if found is None:
+        choice = replace(choice, row="")
     if request.method == "POST":
         payload = _payload(given.get("payload", ""))
     elif given.get("from") == "sample":
         payload = schema.sample(event.payload_schema)
-    elif choice.row:
-        found = trying.example(choice.connection, event, choice.row)
-        if found is None:
-            choice = replace(choice, row="")
-        else:
-            payload, problems = found.payload, found.problems
-            record_id = choice.record_id or (found.record_id if event.type.needs_record else "")
-            choice = replace(choice, record_id=record_id)
+    elif found is not None:
+        payload, problems = found.payload, found.problems
+        record_id = choice.record_id or (found.record_id if event.type.needs_record else "")
+        choice = replace(choice, record_id=record_id)
     flat = payload_form.flat(event.payload_schema, payload)
     return _fill(model_admin, request, choice, flat, list(problems))
 
@@ -208,7 +209,10 @@ def _checked(
     *,
     error: XkitError | None = None,
 ) -> HttpResponse:
-    plan = Plan(error=error) if error is not None else trying.plan(_wish(choice, payload))
+    try:
+        plan = Plan(error=error) if error is not None else trying.plan(_wish(choice, payload))
+    except NotFound as gone:
+        plan = Plan(error=gone)
     return _page(
         model_admin,
         request,
@@ -223,9 +227,15 @@ def _checked(
 
 
 def _wish(choice: Choice, payload: Mapping[str, Any]) -> Wish:
+    """Raises `NotFound` for a row that is none of the connection's, or not any more."""
     assert choice.event is not None
     assert choice.connection is not None
     found = trying.example(choice.connection, choice.event, choice.row)
+    if choice.row and found is None:
+        raise NotFound(
+            f"The connection {choice.connection_id!r} has no row {choice.row!r}.",
+            hint="Change the values: they can be sent without it, or taken from another one.",
+        )
     row = found.row if found is not None else None
     return Wish(choice.connection, choice.event, payload, choice.record_id, row)
 

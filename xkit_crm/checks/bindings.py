@@ -100,25 +100,24 @@ def misnamed_by(binding: Binding) -> Iterator[CheckMessage]:
     """Where a binding doesn't fit the events that are defined."""
     from xkit_crm import catalogue
     from xkit_crm.sync.bindings import MOMENTS
+    from xkit_crm.sync.payloads import unfilled
 
     yield from _keys_of_no_event(binding)
-    for moment, wanted in MOMENTS.items():
-        slug = getattr(binding, moment)
-        if not slug or catalogue.is_switched_off(binding.crm_object, slug):
+    for moment, slug in binding.events.items():
+        if catalogue.is_switched_off(binding.crm_object, slug):
             continue
         try:
             event = catalogue.known_event(binding.crm_object, slug)
         except XkitError as raised:
             yield warning("W011", f"{binding.origin}: {raised.message}", raised.hint)
             continue
-        if event.type != wanted:
+        if event.type != MOMENTS[moment]:
             yield warning(
                 "W014",
                 f"{binding.origin}: {slug} is {event.type}, so it can't be {moment}.",
-                f"Name an event of type {wanted}.",
+                f"Name an event of type {MOMENTS[moment]}.",
             )
-        required = {k for k, d in event.payload_schema.items() if d.get("required")}
-        if absent := sorted(required - {key for key, _ in binding.payload}):
+        if absent := sorted(unfilled(event.payload_schema, {key for key, _ in binding.payload})):
             yield warning(
                 "W012",
                 f"{binding.origin} doesn't fill what {slug} requires: {', '.join(absent)}.",
@@ -144,15 +143,16 @@ def _broken_rows() -> Iterator[CheckMessage]:
 def _keys_of_no_event(binding: Binding) -> Iterator[CheckMessage]:
     """A misspelt payload key is in the schema of no event, so it would never be sent."""
     from xkit_crm import catalogue
-    from xkit_crm.sync.bindings import MOMENTS
+    from xkit_crm.mapping.fitting import described
 
     crm_object = catalogue.objects().get(binding.crm_object)
-    slugs = [slug for moment in MOMENTS if (slug := getattr(binding, moment))]
+    slugs = binding.events.values()
     if crm_object is None or not all(slug in crm_object.events for slug in slugs):
         return  # told otherwise, or switched off
-    known = {key for slug in slugs for key in crm_object.events[slug].payload_schema}
+    schemas = [crm_object.events[slug].payload_schema for slug in slugs]
+    known = {key for schema in schemas for key in schema}
     for key, _ in binding.payload:
-        if key not in known:
+        if not any(described(schema, key) for schema in schemas):
             near = get_close_matches(key, known, n=1)
             yield warning(
                 "W015",

@@ -24,7 +24,7 @@ from xkit_crm.models.definition_version import Kind as Row
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.schema.comparing import KeyChange, Kind, compare
 from xkit_crm.states import Edit
-from xkit_crm.sync.bindings import MOMENTS, Binding, registered
+from xkit_crm.sync.bindings import Binding, registered
 
 #: How many that wait are looked through, and how many of their payloads are tried.
 LOOKED_AT = 5_000
@@ -81,7 +81,7 @@ def _firing(path: str) -> Iterator[Binding]:
     """The bindings in force that fire an event."""
     crm_object, slug = path.split(".", 1)
     for binding in registered():
-        if binding.crm_object == crm_object and any(getattr(binding, m) == slug for m in MOMENTS):
+        if binding.crm_object == crm_object and slug in binding.events.values():
             yield binding
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from xkit_crm.impact.effects import Consequence, Severity, Whom
+from xkit_crm.mapping.fitting import described
 from xkit_crm.schema.comparing import KeyChange, Kind
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.fitting import Fit, fit
+from xkit_crm.sync.payloads import unfilled, whole_of
 
 
 def on_binding(
@@ -20,8 +22,7 @@ def on_binding(
     one."""
     filled = {key for key, _ in binding.payload}
     for change in changes:
-        key, _dot, below = change.key.partition(".")
-        for severity, what in _on_filling(binding, change, schema, key in filled, bool(below)):
+        for severity, what in _on_filling(binding, change, schema, filled):
             yield Consequence(
                 severity, f"{path}.{change.key}", Whom.BINDING, f"{change.what} — {what}"
             )
@@ -31,11 +32,12 @@ def _on_filling(
     binding: Binding,
     change: KeyChange,
     schema: Mapping[str, Any],
-    is_filled: bool,
-    is_below: bool,
+    filled: Collection[str],
 ) -> Iterator[tuple[Severity, str]]:
+    is_below = bool(whole_of(change.key, filled))
+    is_filled = is_below or any(f"{key}.".startswith(f"{change.key}.") for key in filled)
     if change.kind is Kind.REQUIRED and not is_filled:
-        if not is_below:
+        if change.key in unfilled(schema, filled):
             yield Severity.BREAKS, _("nothing fills it, so rows are refused")
     elif not is_filled:
         return
@@ -51,7 +53,7 @@ def _on_values(
     binding: Binding, key: str, schema: Mapping[str, Any]
 ) -> Iterator[tuple[Severity, str]]:
     path = binding.paths.get(key)
-    fits = fit(path, binding.model, schema[key]) if path else Fit.UNKNOWN
+    fits = fit(path, binding.model, described(schema, key)) if path else Fit.UNKNOWN
     if fits is Fit.NEVER:
         yield Severity.BREAKS, _("what fills it is something else, so rows are refused")
     elif fits is Fit.PERHAPS:

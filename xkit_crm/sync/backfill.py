@@ -268,8 +268,11 @@ class _Run:
             return _Step(Outcome.INVALID, str(ids))
         if self.plan.connection.pk in ids:
             return None
-        left_out = self.plan.connection.pk in self.plan.binding.connections_of(row)
-        return _Step(Outcome.LEFT_OUT if left_out else Outcome.ELSEWHERE)
+        if not walking.is_left_out(self.plan.binding, row):
+            return _Step(Outcome.ELSEWHERE)
+        ids = walking.connections_of(self.plan.binding, row)
+        elsewhere = not isinstance(ids, Problem) and self.plan.connection.pk not in ids
+        return _Step(Outcome.ELSEWHERE if elsewhere else Outcome.LEFT_OUT)
 
     def _searched(self, row: models.Model) -> _Step:
         """What the CRM has of this row; the first key that finds something decides."""

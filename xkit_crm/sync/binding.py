@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
+from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.sync import conditions
-from xkit_crm.sync.payloads import Getter, first_name
+from xkit_crm.sync.payloads import Getter, first_name, whole_of
+
+#: The moments at which a binding fires, with the type that its event must have.
+MOMENTS: Final = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,11 @@ class Binding:
     is_synced: Callable[[Any], bool] | None = None
     #: The watched columns whose change may change that.
     decisive: frozenset[str] = frozenset()
+
+    @property
+    def events(self) -> dict[str, str]:
+        """The slugs of its events, by their moments."""
+        return {moment: slug for moment in MOMENTS if (slug := getattr(self, moment))}
 
     def event_at(self, moment: str, *, is_new: bool = False) -> str:
         """The slug of the event at this moment. A row that begins to meet the condition is new to
@@ -81,7 +90,14 @@ def compiled(
     watch_all: bool = False,
 ) -> Binding:
     """One binding, with what it watches: the columns behind its paths, its condition and the paths
-    in `also_read`. Raises `ConfigurationError` where the condition is no list of rules."""
+    in `also_read`. Raises `ConfigurationError` where the condition is no list of rules, or where a
+    key is filled twice: as a whole and by a part."""
+    for key in getters:
+        if whole := whole_of(key, getters):
+            raise ConfigurationError(
+                f"{origin} fills {key} twice: {key} is a part of {whole}.",
+                hint="Fill an object as a whole, or each of its parts.",
+            )
     rules = conditions.read(condition, model)
     checks = [*(rule.holds for rule in rules), *([is_synced] if is_synced else [])]
     decided_by = [rule.path for rule in rules]

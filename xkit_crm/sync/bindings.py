@@ -18,24 +18,23 @@ from typing import Any, ClassVar
 from django.db import models, router
 
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.sync.binding import Binding as Binding  # where those who ask for bindings look for it
+from xkit_crm.sync.binding import MOMENTS as MOMENTS  # where those who ask for bindings look
+from xkit_crm.sync.binding import Binding as Binding
 from xkit_crm.sync.binding import compiled
 from xkit_crm.sync.payloads import attribute
 
 logger = logging.getLogger(__name__)
-
-#: The moments at which a binding fires, with the type that its event must have.
-MOMENTS = {"on_create": "create", "on_update": "update", "on_delete": "delete"}
 
 
 class ModelSync:
     """What an engineer writes in `crm.py`; register it with `@xkit_crm.register(Model)`.
 
     `payload` gives each payload key an attribute path (`owner.email` or `owner__email`); a method
-    `get_<key>(self, instance)` computes one. Each event takes the keys that its schema has. What
-    is watched is derived from the paths. A method or property may read anything, so with one every
-    column is watched, unless `watch` names the fields that matter. Columns that Django sets on
-    every save (`auto_now`) fire nothing by themselves.
+    `get_<key>(self, instance)` computes one. A key `address.city` fills a part of an object. Each
+    event takes the keys that its schema has. What is watched is derived from the paths. A method
+    or property may read anything, so with one every column is watched, unless `watch` names the
+    fields that matter. Columns that Django sets on every save (`auto_now`) fire nothing by
+    themselves.
 
     With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.

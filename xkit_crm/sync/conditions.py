@@ -181,6 +181,8 @@ def _value_problems(rule: Mapping[str, Any], field: Any, where: str) -> Iterator
     if field is None or not operator.takes_value:
         return
     while field.is_relation:
+        if field.related_model is None:
+            return  # a generic relation: its target may have any key
         field = field.target_field
     several = operator is Operator.ONE_OF
     for index, value in enumerate(rule["value"] if several else [rule["value"]]):

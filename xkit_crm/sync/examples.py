@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import ValidationError
 from django.db import models
 
 from xkit_crm import catalogue
@@ -42,18 +41,21 @@ def recent(event: catalogue.Event, connection: Connection) -> list[tuple[str, st
         newest = list(binding.model._default_manager.order_by("-pk")[:LOOKED_AT])
         walking.Relations(binding).fetch(newest, binding.connection_ids)
         for row in newest:
-            ids = walking.connection_ids_of(binding, row)
-            if not isinstance(ids, Problem) and connection.pk in ids:
-                found.append((f"{binding.model._meta.label_lower}:{row.pk}", str(row)))
+            if _goes_to(connection, binding, row):
+                key = f"{binding.model._meta.label_lower}:{row.pk}"
+                found.append((key, walking.name_of(row)))
     return found[:RECENT]
 
 
 def example(key: str, event: catalogue.Event, connection: Connection) -> Example | None:
-    """The row of this key (`recent` gives it) with its payload; None where there is none."""
+    """The row of this key (`recent` gives it) with its payload; None where the connection has none
+    of it."""
     label, _colon, pk = key.partition(":")
     binding = next((b for b in _bindings(event) if b.model._meta.label_lower == label), None)
-    row = _row(binding, pk) if binding is not None else None
-    if binding is None or row is None:
+    if binding is None:
+        return None
+    row = walking.row_with(binding.model._default_manager.all(), pk)
+    if row is None or not _goes_to(connection, binding, row):
         return None
     payload, problems = walking.payload_of(binding, event, row)
     link = RecordLink.objects.filter(
@@ -65,15 +67,12 @@ def example(key: str, event: catalogue.Event, connection: Connection) -> Example
     return Example(row, payload, tuple(problems), link.record_id if link else "")
 
 
-def _row(binding: Binding, pk: str) -> models.Model | None:
-    try:
-        return binding.model._default_manager.filter(pk=pk).first()
-    except (TypeError, ValueError, OverflowError, ValidationError):
-        return None  # which is no key of this model
+def _goes_to(connection: Connection, binding: Binding, row: models.Model) -> bool:
+    ids = walking.connection_ids_of(binding, row)
+    return not isinstance(ids, Problem) and connection.pk in ids
 
 
 def _bindings(event: catalogue.Event) -> Iterator[Binding]:
     for binding in bindings.registered():
-        fires = (binding.on_create, binding.on_update, binding.on_delete)
-        if binding.crm_object == event.crm_object and event.slug in fires:
+        if binding.crm_object == event.crm_object and event.slug in binding.events.values():
             yield binding

@@ -6,6 +6,7 @@ know how a change was noticed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,6 +21,8 @@ from xkit_crm.exceptions import PayloadInvalid, Problem
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.sync import echo, payloads, walking
 from xkit_crm.sync.bindings import Binding
+
+logger = logging.getLogger(__name__)
 
 
 def describe(
@@ -42,19 +45,34 @@ def describe(
         taken = binding.takes(instance)
         if not taken and event_slug != binding.on_delete:
             continue
-        connection_ids = echo.without_origin(binding.connections_of(instance))
+        ids = binding.connections_of(instance) if taken else _known_connections(binding, instance)
+        connection_ids = echo.without_origin(ids)
         if not connection_ids:
             continue
         if event is None:
             event = catalogue.event(binding.crm_object, event_slug)
             row_of = outbox.rows_of(binding.model, crm_object=binding.crm_object)
-        payload, problems = payloads.build(event, binding.payload, instance)
+        if taken:
+            payload, problems = payloads.build(event, binding.payload, instance)
+        else:
+            payload, problems = walking.payload_of(binding, event, instance)
         error = None
         if problems:
             error = _error(binding, event, instance, problems, raises=taken)
         row = row_of(instance.pk)
         found.append(Captured(event.id, payload, connection_ids, row, error, if_known=not taken))
     return found
+
+
+def _known_connections(binding: Binding, instance: models.Model) -> list[str]:
+    """Where a row that doesn't meet the condition belongs. It may be as unfinished as it likes, so
+    that what can't be told of it stops no deletion."""
+    ids = walking.connections_of(binding, instance)
+    if isinstance(ids, Problem):
+        label = binding.model._meta.label
+        logger.warning("The deletion of %s %s is told to nobody: %s", label, instance.pk, ids)
+        return []
+    return ids
 
 
 def began(binding: Binding, before: Sequence[models.Model]) -> list[bool]:

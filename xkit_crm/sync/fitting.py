@@ -10,12 +10,11 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from xkit_crm.schema.language import TEXT, enum_values, is_nullable
 from xkit_crm.sync.kinds import kind_of
-from xkit_crm.sync.payloads import names
+from xkit_crm.sync.payloads import field_of, names
 
 
 class Fit(enum.Enum):
@@ -46,17 +45,7 @@ def fit(path: str, model: type[models.Model], description: Mapping[str, Any]) ->
 
 def _column(path: str, model: type[models.Model]) -> models.Field | None:
     """The column that a path ends at; None where it is something else."""
-    reached: Any = model
-    *relations, last = names(path)
-    try:
-        for step in relations:
-            field = reached._meta.get_field(step)
-            if not (field.many_to_one or field.one_to_one):
-                return None
-            reached = field.related_model
-        found = reached._meta.get_field(last)
-    except (FieldDoesNotExist, AttributeError):
-        return None
+    found = field_of(path, model)
     if isinstance(found, models.ForeignKey):
         found = found.target_field  # a relation itself gives the key of what it leads to
     return found if isinstance(found, models.Field) and not found.is_relation else None

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.mapping.fitting import described
 from xkit_crm.sync import bindings, conditions, fitting
 from xkit_crm.sync.binding import Binding, compiled
 from xkit_crm.sync.bindings import MOMENTS
-from xkit_crm.sync.payloads import attribute, path_problem
+from xkit_crm.sync.payloads import attribute, path_problem, unfilled, whole_of
 
 if TYPE_CHECKING:
     from xkit_crm.models import EventDefinition, ModelBinding
@@ -44,7 +45,11 @@ def as_far_as_it_leads(model: type[models.Model], row: ModelBinding) -> Binding:
     return _made(
         model,
         row,
-        {key: path for key, path in payload.items() if not _wrong_path(path, model)},
+        {
+            key: path
+            for key, path in payload.items()
+            if not (_wrong_path(path, model) or whole_of(key, payload))
+        },
         [rule for rule in condition if not any(conditions.problems([rule], model))],
         "" if leads_nowhere else row.connection_path,
     )
@@ -120,20 +125,19 @@ def _clashes(row: ModelBinding, model: type[models.Model]) -> Iterator[Problem]:
 
 
 def _event_problems(row: ModelBinding, events: Mapping[str, EventDefinition]) -> Iterator[Problem]:
+    filled = row.payload if isinstance(row.payload, dict) else ()
     for moment, event in events.items():
         if event.crm_object_id != row.crm_object_id:
             yield Problem(moment, f"{event.slug} belongs to another CRM object")
         elif event.type != MOMENTS[moment]:
             yield Problem(moment, f"{event.slug} is for {event.type}, not for {MOMENTS[moment]}")
-        required = {k for k, d in event.payload_schema.items() if d.get("required")}
-        for key in sorted(required.difference(row.payload or ())):
+        for key in sorted(unfilled(event.payload_schema, filled)):
             yield Problem(f"payload.{key}", f"is required by {event.slug}")
 
 
 def _unknown_keys(row: ModelBinding, events: Mapping[str, EventDefinition]) -> Iterator[Problem]:
-    known = {key for event in events.values() for key in event.payload_schema}
     for key in row.payload if events and isinstance(row.payload, dict) else ():
-        if key not in known:
+        if not any(described(event.payload_schema, key) for event in events.values()):
             yield Problem(f"payload.{key}", "is in the schema of none of these events")
 
 
@@ -144,8 +148,8 @@ def _misfits(
     paths = row.payload if isinstance(row.payload, dict) else {}
     for key, path in paths.items():
         for event in events.values():
-            description = event.payload_schema.get(key)
-            if description is None or _wrong_path(path, model):
+            description = described(event.payload_schema, key)
+            if not description or _wrong_path(path, model):
                 continue
             if fitting.fit(path, model, description) is fitting.Fit.NEVER:
                 wanted = description["type"]
@@ -163,6 +167,9 @@ def _unreadable(row: ModelBinding, model: type[models.Model]) -> Iterator[Proble
         for key, path in row.payload.items():
             if problem := _wrong_path(path, model):
                 yield Problem(f"payload.{key}", problem)
+            if whole := whole_of(key, row.payload):
+                told = f"is a part of {whole}, which is filled as a whole"
+                yield Problem(f"payload.{key}", told)
     if row.connection_path and (problem := path_problem(row.connection_path, model)):
         yield Problem("connection_path", problem)
     yield from conditions.problems(row.condition, model)

@@ -6,7 +6,7 @@ payload. Knows neither connections nor invocations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import partial
 from inspect import ismethod
@@ -18,6 +18,7 @@ from django.db import models
 from xkit_crm import schema
 from xkit_crm.catalogue import Event
 from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.mapping.fitting import described
 
 Getter = Callable[[Any], Any]
 
@@ -119,18 +120,47 @@ def build(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The payload of this event for this row, in JSON values, and what is wrong with it.
 
-    Takes the keys that the event's schema has. Django stores "nothing" in a text column as the
-    empty string, which is no date, address or number: where a format asks for one it is null.
+    Takes the keys that the event's schema has; `address.city` is a part of an object. Django
+    stores "nothing" in a text column as the empty string, which is no date, address or number:
+    where a format asks for one it is null.
     """
     wanted = event.payload_schema
     payload: dict[str, Any] = {}
     for key, get in getters:
-        description = wanted.get(key)
-        if description is None:
+        description = described(wanted, key)
+        if not description:
             continue
         value = get(instance)
         if value == "" and description.get("format", "text") != "text":
             value = None
-        payload[key] = value
+        _put(payload, key, value)
     payload = schema.to_json(payload)
     return payload, event.validator.validate(payload)
+
+
+def _put(payload: dict[str, Any], key: str, value: Any) -> None:
+    *objects, last = key.split(".")
+    for name in objects:
+        payload = payload.setdefault(name, {})
+    payload[last] = value
+
+
+def whole_of(key: str, filled: Collection[str]) -> str:
+    """The key that fills the object which this key is a part of; empty where none does."""
+    names = key.split(".")
+    above = (".".join(names[:count]) for count in range(1, len(names)))
+    return next((name for name in above if name in filled), "")
+
+
+def unfilled(
+    payload_schema: Mapping[str, Any], filled: Collection[str], before: str = ""
+) -> Iterator[str]:
+    """The keys that the schema requires and nothing fills, neither as a whole nor by parts."""
+    for name, description in payload_schema.items():
+        key = f"{before}{name}"
+        if key in filled:
+            continue
+        if any(one.startswith(f"{key}.") for one in filled):
+            yield from unfilled(description.get("properties") or {}, filled, f"{key}.")
+        elif description.get("required"):
+            yield key

@@ -7,21 +7,24 @@ does when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
 
 from xkit_crm import catalogue
+from xkit_crm.catalogue import Event
 from xkit_crm.exceptions import Problem, XkitError
 from xkit_crm.models import Connection, RecordLink
-from xkit_crm.sync import walking
-from xkit_crm.sync.bindings import MOMENTS, Binding
+from xkit_crm.sync import payloads, walking
+from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.capture import muted
 from xkit_crm.sync.conditions import Rule
 from xkit_crm.sync.findings import Decided, State
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +51,11 @@ class Destination:
     #: Events that would do nothing there, each with why: opted out, or not decided yet.
     hindered: tuple[tuple[str, State], ...]
 
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.connection and self.connection.is_enabled and not self.hindered)
-
 
 @dataclass(frozen=True, slots=True)
 class RowPreview:
     """What a binding makes of one row."""
 
-    row: models.Model
     #: Whether the row meets the condition; None where that can't be told.
     is_synced: bool | None
     rules: tuple[tuple[Rule, bool], ...]
@@ -66,72 +64,91 @@ class RowPreview:
     #: What could not be read at all.
     problems: tuple[Problem, ...]
 
+    @property
+    def updates(self) -> bool:
+        """Whether the row's next change is told, so that it changes the record that there is."""
+        return "on_update" in self._fired
+
+    @property
+    def creates(self) -> bool:
+        """Whether the row's next change makes the record that there isn't yet."""
+        return self._fired >= {"on_create", "on_update"}
+
+    @property
+    def _fired(self) -> set[str]:
+        return {event.moment for event in self.events if not event.is_off}
+
 
 def preview(binding: Binding, row: models.Model) -> RowPreview:
     """What the binding makes of the row as it is. A handful of queries."""
     using = router.db_for_write(binding.model)
+    events = {moment: _event(binding, moment) for moment in binding.events}
     with muted(), transaction.atomic(using=using):
+        asking = _Asking(using)
         try:
-            return _preview(binding, row)
+            condition = asking.ask("condition", "asked", lambda: _condition(binding, row))
+            ids = asking.ask("connection_path", "read", lambda: binding.connections_of(row))
+            shown = [_shown(binding, m, event, row, asking) for m, event in events.items()]
         finally:
             transaction.set_rollback(True, using=using)
-
-
-def _preview(binding: Binding, row: models.Model) -> RowPreview:
-    problems: list[Problem] = []
-    is_synced: bool | None = None
-    rules: list[tuple[Rule, bool]] = []
-    try:
-        rules = [(rule, rule.holds(row)) for rule in binding.rules]
-        is_synced = binding.takes(row)
-    except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
-        problems.append(Problem("condition", f"can't be asked: {_told(error)}"))
-    ids: list[str] = []
-    try:
-        ids = binding.connections_of(row)
-    except Exception as error:  # noqa: BLE001 - see above
-        problems.append(Problem("connection_path", f"can't be read: {_told(error)}"))
-    events = {moment: event for moment in MOMENTS if (event := _event(binding, moment))}
-    shown = tuple(_shown(binding, moment, row) for moment in MOMENTS if getattr(binding, moment))
+    rules, is_synced = ((), None) if isinstance(condition, Problem) else condition
+    named = [] if isinstance(ids, Problem) else ids
+    fired = [event for event in events.values() if event is not None]
     return RowPreview(
-        row,
         is_synced,
-        tuple(rules),
-        shown,
-        tuple(_destinations(binding, row, ids, list(events.values()))),
-        tuple(problems),
+        rules,
+        tuple(shown),
+        tuple(_destinations(binding, row, named, fired)),
+        tuple(one for one in (condition, ids) if isinstance(one, Problem)),
     )
 
 
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, XkitError) else f"{type(error).__name__}: {error}"
+class _Asking:
+    """Asks the product's code, which may fail, on any row there is. On PostgreSQL a query that
+    failed would take whatever is asked next with it, but for the savepoint."""
+
+    def __init__(self, using: str) -> None:
+        self._using, self._start = using, transaction.savepoint(using=using)
+
+    def ask(self, path: str, done: str, read: Callable[[], _T]) -> _T | Problem:
+        """What it gives, or why that can't be `done`."""
+        try:
+            return read()
+        except Exception as error:  # noqa: BLE001 - it runs the product's code
+            transaction.set_rollback(False, using=self._using)
+            transaction.savepoint_rollback(self._start, using=self._using)
+            told = error if isinstance(error, XkitError) else f"{type(error).__name__}: {error}"
+            return Problem(path, f"can't be {done}: {told}")
 
 
-def _event(binding: Binding, moment: str) -> catalogue.Event | None:
+def _condition(binding: Binding, row: models.Model) -> tuple[tuple[tuple[Rule, bool], ...], bool]:
+    """What each rule says of the row, and whether it is synced."""
+    return tuple((rule, rule.holds(row)) for rule in binding.rules), binding.takes(row)
+
+
+def _event(binding: Binding, moment: str) -> Event | None:
     try:
         return walking.event_of(binding, moment)
     except XkitError:
         return None  # deleted or renamed at this very moment
 
 
-def _shown(binding: Binding, moment: str, row: models.Model) -> EventPreview:
-    slug = getattr(binding, moment)
-    event = _event(binding, moment)
+def _shown(
+    binding: Binding, moment: str, event: Event | None, row: models.Model, asking: _Asking
+) -> EventPreview:
+    slug = binding.events[moment]
     if event is None:
         return EventPreview(moment, slug, slug, is_off=True, payload={}, problems=())
-    payload, problems = walking.payload_of(binding, event, row)
+    built = asking.ask("", "read", lambda: payloads.build(event, binding.payload, row))
+    payload, problems = ({}, [built]) if isinstance(built, Problem) else built
+    label = event.definition.label
     return EventPreview(
-        moment,
-        slug,
-        event.definition.label,
-        is_off=False,
-        payload=payload,
-        problems=tuple(problems),
+        moment, slug, label, is_off=False, payload=payload, problems=tuple(problems)
     )
 
 
 def _destinations(
-    binding: Binding, row: models.Model, ids: Sequence[str], events: Sequence[catalogue.Event]
+    binding: Binding, row: models.Model, ids: Sequence[str], events: Sequence[Event]
 ) -> Iterator[Destination]:
     crm_object = catalogue.objects().get(binding.crm_object)
     if not ids or crm_object is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router, transaction
 from django.db.models import Q, prefetch_related_objects
 
@@ -96,15 +96,33 @@ def row_of(binding: Binding, instance: models.Model) -> Row:
     return Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
 
 
+def row_with(rows: models.QuerySet[_Row], key: str) -> _Row | None:
+    """The row of this key, as somebody typed it; None where it is none, or no key of the model."""
+    try:
+        return None if "\x00" in key else rows.filter(pk=key).first()
+    except (TypeError, ValueError, OverflowError, ValidationError):
+        return None
+
+
+def name_of(row: models.Model) -> str:
+    """What the row is called: by the product's code, or by its key where that fails."""
+    by_key = f"{row._meta.verbose_name} {row.pk}"
+    try:
+        return str(row) or by_key
+    except Exception:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return by_key
+
+
 class Relations:
     """Reads for a whole page at once what its rows point to, instead of row by row.
 
     Which relations: those on the paths of the payload and the condition (or on those that are
-    given), and those that the first row of a page was seen to read, be it in `get_connections` or
-    in a computed key.
+    given), and those that the first row of a page that is synced was seen to read, be it in
+    `get_connections` or in a computed key.
     """
 
     def __init__(self, binding: Binding, paths: Sequence[str] | None = None) -> None:
+        self._binding = binding
         if paths is None:
             paths = [*binding.paths.values(), *(rule.path for rule in binding.rules)]
         self._names = {name for path in paths for name in _relations(binding.model, path)}
@@ -114,11 +132,19 @@ class Relations:
         if not page:
             return
         prefetch_related_objects(page, *sorted(self._names))
+        self._learn(page, page[0], self._binding.takes)
+        synced = (row for row in page if not is_left_out(self._binding, row))
+        self._learn(page, next(synced, page[0]), read)
+
+    def _learn(
+        self, page: Sequence[models.Model], row: models.Model, read: Callable[[Any], object]
+    ) -> None:
+        """Have on the page what this row was seen to read."""
         try:
-            read(page[0])
+            read(row)
         except Exception:  # noqa: BLE001 - the row is reported when its turn comes
             return
-        seen = _read_by(page[0], _DEPTH) - self._names
+        seen = _read_by(row, _DEPTH) - self._names
         if seen:
             self._names |= seen
             prefetch_related_objects(page, *sorted(seen))
@@ -241,8 +267,9 @@ def payload_of(
 
 def read_all(binding: Binding, instance: models.Model, *events: Event | None) -> None:
     """Read whatever these events will be made of, so that it can be read for a page at once."""
-    binding.takes(instance)
-    binding.connections_of(instance)
+    if is_left_out(binding, instance):
+        return
+    connections_of(binding, instance)
     for event in events:
         if event is not None:
             payload_of(binding, event, instance)
@@ -257,8 +284,18 @@ def is_left_out(binding: Binding, instance: models.Model) -> bool:
 
 
 def connection_ids_of(binding: Binding, instance: models.Model) -> list[str] | Problem:
-    """The connections the row goes to, or why nobody can tell."""
+    """The connections the row goes to, none where it is not synced; or why nobody can tell."""
     try:
-        return binding.connection_ids(instance)
+        if not binding.takes(instance):
+            return []
+    except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
+        return Problem("", f"the condition fails: {type(error).__name__}: {error}")
+    return connections_of(binding, instance)
+
+
+def connections_of(binding: Binding, instance: models.Model) -> list[str] | Problem:
+    """The connections the row belongs to, whether it is synced or not; or why nobody can tell."""
+    try:
+        return binding.connections_of(instance)
     except Exception as error:  # noqa: BLE001 - it runs the product's code, on any row there is
         return Problem("", f"get_connections fails: {type(error).__name__}: {error}")

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from xkit_crm import records
-from xkit_crm.admin.base import XkitAdmin, badge, link_to, link_to_row, moment
+from xkit_crm.admin.base import XkitAdmin, badge, link_to, link_to_row, moment, number
 from xkit_crm.admin.invocations.hiding import Eyes, error_of
 from xkit_crm.delivery.explaining import explain
 from xkit_crm.delivery.life import Life, Moment, What, life
@@ -78,7 +78,7 @@ class InvocationPage(XkitAdmin):
             raise PermissionDenied
         related = ("connection__lane", "event__crm_object", "content_type", "superseded_by")
         rows = Invocation.objects.select_related(*related)
-        found = rows.filter(pk=object_id).first() if object_id.isdecimal() else None
+        found = rows.filter(pk=number(object_id) or 0).first()
         if found is None:
             answer: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
                 request, self.opts, object_id

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from xkit_crm.admin.base import log_of_many
+from xkit_crm.admin.base import log_of_many, number
 from xkit_crm.admin.invocations.asking import InvocationAskForm
 from xkit_crm.admin.invocations.replaying import ReplayPages, one_of_two
 from xkit_crm.delivery import log, repairing
@@ -100,8 +100,7 @@ def _told(count: Count) -> str:
 
 
 def _number(request: HttpRequest, name: str) -> int:
-    given = request.POST.get(name, "")
-    return int(given) if given.isdecimal() and len(given) < 19 else 0
+    return number(request.POST.get(name, "")) or 0
 
 
 def _list() -> str:
