@@ -59,7 +59,7 @@ def test_a_document_is_changed_synced_unlinked_and_linked_to_what_the_customer_h
     records.update_record(record_row.object.org, record_row.ref, {"Name": "Theirs"})
     page.fill("#id_title", "Not saved yet")
     panel.get_by_role("button", name="Sync now").click()
-    expect(panel.get_by_text("1 event is queued.")).to_be_focused()
+    expect(panel.locator("#crm-records-note", has_text="1 event is queued.")).to_be_focused()
     expect(panel.get_by_text("waiting to be sent")).to_be_visible()
     expect(page.locator("#id_title")).to_have_value("Not saved yet")
     deliver()
@@ -112,7 +112,9 @@ def test_it_can_be_done_with_the_keyboard_alone(operator: Page, document: Docume
     page.keyboard.press("Tab")
     expect(panel.get_by_role("button", name="Link to Opportunity:00001")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(panel.get_by_text("Linked to Opportunity:00001.")).to_be_focused()
+    expect(
+        panel.locator("#crm-records-note", has_text="Linked to Opportunity:00001.")
+    ).to_be_focused()
 
 
 def test_the_crm_is_asked_when_typing_pauses_and_not_for_every_letter(
@@ -148,7 +150,7 @@ def test_a_button_that_is_not_allowed_any_more_says_so(operator: Page, document:
     names = ["view_document", "view_recordlink"]
     User.objects.get().user_permissions.set(Permission.objects.filter(codename__in=names))
     panel.get_by_role("button", name="Sync now").click()
-    expect(panel.get_by_text("That didn’t work")).to_be_focused()
+    expect(panel.locator("#crm-records-note", has_text="That didn’t work")).to_be_focused()
     assert not Invocation.objects.filter(status="pending").exists()
 
 
