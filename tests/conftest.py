@@ -14,10 +14,11 @@ import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.objects import OBJECTS
 from tests.products.models import Customer, Deal
-from xkit_crm import catalogue
-from xkit_crm.models import Connection
+from xkit_crm import catalogue, mappings
+from xkit_crm.models import APIKey, Connection, EventAction
 from xkit_crm.providers.base import RemoteField
 from xkit_crm.sync import bindings
+from xkit_crm.testing import deliver
 
 # A busy machine is no mistake of the strategies.
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -58,7 +59,7 @@ LONG = (
     "tests/providers/sandbox/test_conformance",
     "tests/providers/test_tutorial",
     "tests/test_tracing.py::test_without_the_package",
-    "tests/admin/test_crm_records.py::test_a_products_admin_may_be_loaded",
+    "tests/admin/crm_records/test_mixin.py::test_a_products_admin_may_be_loaded",
     *(f"tests/providers/{vendor}/" for vendor in ("dynamics", "pipedrive", "salesforce")),
     *(f"tests/providers/test_{vendor}.py" for vendor in ("odoo", "tryton", "xkit", "zoho")),
     "tests/sync/test_set_wise",
@@ -125,6 +126,24 @@ def deal(customer: Customer) -> Deal:
 def sandbox(connection: Connection) -> Connection:
     """The same connection with a sandbox CRM behind it, mapped by default."""
     return xkit_crm.connect("acme", provider="sandbox", context="workspace-1")
+
+
+@pytest.fixture
+def log(sandbox: Connection, customer: Customer) -> Connection:
+    """A connection with every kind of row: delivered, failed, linked, bound, drafted."""
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deliver()
+    APIKey.objects.issue("backend")
+    EventAction.objects.filter(event__slug="deal_created").update(
+        transformations=[{"field": "Name", "kind": "static", "value": None}]
+    )
+    DealFactory.create(customer=customer)
+    deliver()
+    mappings.draft(sandbox)
+    return sandbox
 
 
 @pytest.fixture

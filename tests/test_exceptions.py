@@ -1,10 +1,12 @@
-"""The words of errors have one source, which the docs repeat."""
+"""What errors say. Their words have one source, which the docs repeat."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from xkit_crm.exceptions import XkitError, class_of, explained_codes
+import pytest
+
+from xkit_crm.exceptions import Problem, XkitError, class_of, explained_codes
 
 ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -23,3 +25,17 @@ def test_the_docs_say_of_each_error_what_the_console_says() -> None:
 def test_what_has_no_words_of_its_own_is_told_in_general_ones() -> None:
     assert class_of("nobody_knows") is XkitError
     assert class_of("in_progress").remedy == XkitError.remedy
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "told"),
+    [
+        ("payload.name", "is required", "payload.name: is required"),
+        ("", "is required", "is required"),
+        ("Amount", "Amount: value too large", "Amount: value too large"),
+        ("amount", "Amount: value too large", "Amount: value too large"),
+        ("Amount", "Amounts: too many", "Amount: Amounts: too many"),
+    ],
+)
+def test_a_problem_says_once_where_it_is(path: str, error: str, told: str) -> None:
+    assert str(Problem(path, error)) == told

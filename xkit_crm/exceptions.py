@@ -25,7 +25,9 @@ class Problem:
     error: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.error}" if self.path else self.error
+        # A CRM's words may begin with it.
+        is_told = self.error.lower().startswith(f"{self.path}:".lower())
+        return self.error if is_told or not self.path else f"{self.path}: {self.error}"
 
     def is_at(self, path: str) -> bool:
         """Whether it is there, or at something below."""

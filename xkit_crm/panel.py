@@ -19,13 +19,12 @@ from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils.translation import gettext_lazy as _
 
-from xkit_crm import catalogue
+from xkit_crm import catalogue, records
 from xkit_crm.exceptions import Problem, XkitError
 from xkit_crm.models import Attempt, Connection, Invocation, ObjectMapping, RecordLink
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.invocation import InvocationStatus
-from xkit_crm.providers.registry import provider_class, provider_for
-from xkit_crm.records import record_url
+from xkit_crm.providers.registry import provider_class
 from xkit_crm.sync import walking
 from xkit_crm.sync.bindings import bindings_for
 from xkit_crm.sync.links import content_types_of
@@ -178,7 +177,7 @@ class _Reading:
             label=self._label(key),
             remote_object=self.mapped.get((key.connection_id, key.crm_object), ""),
             link=link,
-            url=self._url(link) if link is not None else "",
+            url=records.url_of(link.connection, link.record_id) if link is not None else "",
             goes=key in self.goes,
             waiting=waiting,
             unknown=unknown,
@@ -196,12 +195,6 @@ class _Reading:
         known = catalogue.objects().get(key.crm_object)
         link = self.links.get(key)
         return known.label if known else link.crm_object.label if link else key.crm_object
-
-    def _url(self, link: RecordLink) -> str:
-        try:
-            return record_url(provider_for(link.connection), link.record_id)
-        except XkitError:  # its provider is gone, or nobody can read its credentials
-            return ""
 
     # -- where they go
 

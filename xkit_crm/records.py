@@ -57,12 +57,24 @@ def mapping_of(connection: Connection, crm_object: catalogue.Object) -> ObjectMa
 
 
 def record_url(provider: Provider, record_id: str) -> str:
-    """The record's page in the CRM for a person; an empty string where there is none."""
+    """The record's page in the CRM for a person; an empty string where there is none.
+
+    Whatever links to a record asks this, or `url_of`: it gives no address that runs a script.
+    """
     try:
         url = provider.record_url(RecordRef.parse(record_id))
         # It begins with what a customer typed in once.
         return url if urlsplit(url).scheme in ("", "http", "https") else ""
     except (XkitError, ValueError):
+        return ""
+
+
+def url_of(connection: Connection, record_id: str) -> str:
+    """The same of a connection; empty too where its provider is gone, or nobody can read its
+    credentials."""
+    try:
+        return record_url(provider_for(connection), record_id)
+    except XkitError:
         return ""
 
 

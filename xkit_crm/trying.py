@@ -168,11 +168,5 @@ class Answer:
 def answer(invocation: Invocation) -> Answer:
     """What came of it so far. It needs its connection and event."""
     attempts = list(invocation.attempts.order_by("-number")[:ATTEMPTS])
-    url = ""
-    if invocation.record_id:
-        try:
-            provider = provider_for(invocation.connection)
-        except XkitError:  # it is not installed any more
-            provider = None
-        url = records.record_url(provider, invocation.record_id) if provider else ""
+    url = records.url_of(invocation.connection, invocation.record_id)
     return Answer(invocation, attempts[::-1], explain(invocation), invocation.record_id, url)

@@ -34,7 +34,7 @@ def fail(connection: Connection, words: str, count: int = 1, **named: object) ->
 def shown(client: Client, address: str = PAGE) -> str:
     answer = client.get(address)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return answer.content.decode().replace("<bdi>", "").replace("</bdi>", "")
 
 
 def doors(told: str) -> list[str]:

@@ -15,31 +15,13 @@ from django.urls import reverse
 import xkit_crm
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm import mappings, models, signals
+from xkit_crm import models, signals
 from xkit_crm.models import APIKey, Connection, Invocation
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
 #: All but the counters, which the overview shows.
 REGISTERED = [getattr(models, name) for name in models.__all__ if name != "Tally"]
-
-
-@pytest.fixture
-def log(sandbox: Connection, customer: Customer) -> Connection:
-    """A connection with every kind of row: delivered, failed, linked, bound, drafted."""
-    deal = DealFactory.create(customer=customer)
-    deliver()
-    deal.title = "Renamed"
-    deal.save()
-    deliver()
-    APIKey.objects.issue("backend")
-    models.EventAction.objects.filter(event__slug="deal_created").update(
-        transformations=[{"field": "Name", "kind": "static", "value": None}]
-    )
-    DealFactory.create(customer=customer)
-    deliver()
-    mappings.draft(sandbox)
-    return sandbox
 
 
 def page(model: Any, name: str, *args: Any) -> str:

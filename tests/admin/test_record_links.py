@@ -12,9 +12,9 @@ from django.urls import reverse
 
 import xkit_crm
 from tests.factories import DealFactory
-from tests.products.models import Customer, Deal, Plain, Twin
+from tests.products.models import Customer, Deal, Plain, Ticket, Twin
 from xkit_crm.admin import record_links
-from xkit_crm.models import Connection, CRMObject, RecordLink
+from xkit_crm.models import Connection, CRMObject, Invocation, RecordLink
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.signals import record_linked
@@ -52,6 +52,18 @@ def test_a_links_page_shows_the_panel_of_its_row(delivered: Deal, admin_client: 
     named = {"connection": "acme", "crm_object": "opportunity"}
     answer = admin_client.post(page_of(link, "crm_sync"), named, headers=HTMX)
     assert "1 event is queued." in answer.content.decode()
+
+
+def test_where_no_crm_is_connected_nothing_is_synced_to_the_others(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    Ticket.objects.create(title="x", connection_ids=["acme", "globex"])
+    deliver()
+    address = page_of(RecordLink.objects.get(), "crm_sync")
+    named = {"connection": "globex", "crm_object": "opportunity"}
+    answer = admin_client.post(address, named, headers=HTMX)
+    assert "has not connected &#x27;globex&#x27; yet" in answer.content.decode()
+    assert not Invocation.objects.filter(status="pending", connection="acme").exists()
 
 
 def test_a_link_that_is_unlinked_on_its_page_leads_to_the_list(

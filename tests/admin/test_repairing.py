@@ -8,18 +8,20 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+import xkit_crm
 from tests.admin.conftest import Staff
+from tests.admin.forms import sent_by
 from tests.admin.log import LIST, page, said, shown
 from tests.delivery.conftest import create, names
 from tests.factories import DealFactory, InvocationFactory
-from tests.products.models import Customer
+from tests.products.models import Customer, Deal
 from xkit_crm.delivery import repairing
 from xkit_crm.models import Connection, Invocation
-from xkit_crm.permissions import SEE_PAYLOADS
+from xkit_crm.permissions import OPERATE, SEE_PAYLOADS
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +91,44 @@ def test_a_failed_one_is_replayed_in_the_way_that_is_chosen(
     entry = LogEntry.objects.get(object_id=str(failed.pk))
     assert entry.get_change_message() == told
     assert f"admin: {told}" in shown(admin_client, page(failed))
+
+
+def told_in_order(told: str, *words: str) -> bool:
+    """Whether a page tells what happened in this order."""
+    life = told.partition('class="xkit-life"')[2]
+    places = [life.index(word) for word in words]
+    return places == sorted(places)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_replay_stands_in_front_of_what_came_of_it(
+    failed: Invocation, admin_client: Client, settings: Any
+) -> None:
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "DELIVERY": "immediate"}
+    admin_client.post(page(failed, "replay"), {"way": "renewed"})
+    told = shown(admin_client, page(failed))
+    assert told_in_order(told, "Try 1", "admin: Replayed", "Try 2", "succeeded</span></bdi>")
+
+
+def test_a_skip_stands_in_front_of_the_end(failed: Invocation, admin_client: Client) -> None:
+    admin_client.post(page(failed, "skip"))
+    assert told_in_order(shown(admin_client, page(failed)), "Try 1", "admin: Skipped", "skipped<")
+
+
+@pytest.mark.parametrize("title", ["Zoë Pear", 'Zoë "Pear" Lovelace', "Pear " * 20])
+def test_what_is_wrong_with_the_row_as_it_is_now_names_nobody_without_the_permission(
+    failed: Invocation, client: Client, staff: Staff, title: str
+) -> None:
+    user = staff(OPERATE)
+    schema = {"name": {"type": "string", "enum": ["Cherry", "Plum"]}}
+    event = {"type": "create", "payloadSchema": schema}
+    xkit_crm.define({"opportunity": {"events": {"deal_created": event}}})
+    Deal.objects.update(title=title)
+    told = shown(client, page(failed, "replay"))
+    assert "gives an invalid payload for deal_created" in told
+    assert not re.search("Zo|Pear|Lovelace", told)
+    user.user_permissions.add(Permission.objects.get(codename=SEE_PAYLOADS.partition(".")[2]))
+    assert "Pear" in shown(client, page(failed, "replay"))
 
 
 def test_a_replay_that_would_overwrite_something_newer_says_so(
@@ -238,6 +278,25 @@ def test_more_than_one_request_takes_are_gone_on_with(
             break
     assert "5 invocations are queued again." in said(admin_client)
     assert Invocation.objects.filter(status="pending").count() == 5
+
+
+def test_numbers_with_their_thousands_set_apart_repair_no_more_than_was_counted(
+    sandbox: Connection, admin_client: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    monkeypatch.setattr(repairing, "BATCH", 1)
+    monkeypatch.setattr(repairing, "SECONDS", 0.0)
+    failed = {"connection": sandbox, "status": "failed"}
+    for pk in (5001, 5002):
+        InvocationFactory.create(pk=pk, **failed)
+    address = every("replay", status="failed")
+    answer = admin_client.get(address)
+    later = InvocationFactory.create(pk=5003, **failed)
+    while answer.status_code == 200:
+        answer = admin_client.post(address, sent_by(answer))
+    assert "2 invocations are queued again." in said(admin_client)
+    later.refresh_from_db()
+    assert later.status == "failed"
 
 
 def test_a_mistaken_filter_repairs_nothing(many: list[Invocation], admin_client: Client) -> None:

@@ -97,8 +97,13 @@ def workspace(transactional_db: None) -> Workspace:
 def operator(page: Page, transactional_db: None) -> Page:
     """The page of an operator who has logged in to the admin."""
     User.objects.create_superuser("operator", password="right")
+    return log_in(page, "operator")
+
+
+def log_in(page: Page, name: str) -> Page:
+    """Log somebody in to the admin, whose password is right."""
     page.goto("/admin/")
-    page.fill("#id_username", "operator")
+    page.fill("#id_username", name)
     page.fill("#id_password", "right")
     page.press("#id_password", "Enter")
     page.wait_for_url("**/admin/")

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import xkit_crm
 from example_project.documents.models import Document, Workspace
-from tests.browser.test_console_for_all import complaints
+from tests.browser.barriers import barriers
 from xkit_crm.models import Connection, EventDefinition, ModelBinding
 from xkit_crm.testing import deliver
 
@@ -212,7 +212,11 @@ def screens(page: Page, customer: Workspace) -> Iterator[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_screen_has_a_barrier(customer: Workspace, operator: Page, scheme: str) -> None:
     operator.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    told = {name: found for name in screens(operator, customer) if (found := complaints(operator))}
+    told = {
+        name: found
+        for name in screens(operator, customer)
+        if (found := barriers(operator, "#content"))
+    }
     assert told == {}
 
 

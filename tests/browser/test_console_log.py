@@ -11,6 +11,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 import xkit_crm
+from tests.browser.conftest import log_in
 from tests.factories import DealFactory, InvocationFactory
 from tests.products.models import Customer
 from xkit_crm.models import Connection, EventAction, Invocation
@@ -119,12 +120,7 @@ def looker(page: Page, transactional_db: None) -> Callable[[], Page]:
     def enter() -> Page:
         user = User.objects.create_user("looker", password="right", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename="view_invocation"))
-        page.goto("/admin/")
-        page.fill("#id_username", "looker")
-        page.fill("#id_password", "right")
-        page.press("#id_password", "Enter")
-        page.wait_for_url("**/admin/")
-        return page
+        return log_in(page, "looker")
 
     return enter
 

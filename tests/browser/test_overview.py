@@ -6,12 +6,11 @@ import re
 from datetime import timedelta
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from example_project.documents.models import Workspace
-from tests.browser.test_link_for_all import WCAG
+from tests.browser.barriers import barriers
 from tests.factories import ConnectionFactory, TallyFactory
 from xkit_crm.models import Lane
 
@@ -42,11 +41,6 @@ def busy(workspace: Workspace) -> None:
     Lane.objects.filter(pk="acme").update(paused_until=later, failures=7)
 
 
-def violations(page: Page) -> list[tuple[str, list[str]]]:
-    found = Axe().run(page, options={"runOnly": WCAG}, context="#main").response["violations"]
-    return [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in found]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_in_nobodys_way(operator: Page, busy: None, scheme: str) -> None:
     """WCAG 2.2 AA, as far as axe-core can tell, with the tables open; and it fits on a phone."""
@@ -57,7 +51,7 @@ def test_it_is_in_nobodys_way(operator: Page, busy: None, scheme: str) -> None:
             operator.goto(url)
             for summary in operator.get_by_text("As a table").all():
                 summary.click()
-            assert violations(operator) == [], (url, width)
+            assert barriers(operator, "#main") == [], (url, width)
             assert operator.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 

@@ -17,6 +17,7 @@ from xkit_crm.models import (
     RecordLink,
 )
 from xkit_crm.providers.sandbox.models import Record
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 pytestmark = pytest.mark.django_db
 
@@ -78,6 +79,17 @@ def test_trying_it_writes_once_and_links_to_the_record(inside: Visitor) -> None:
     answer = text(inside.post(f"{EVENT}preview/", sample))
     assert Record.objects.get().values["Name"] == "Lease"
     assert "Opportunity:00001" in answer
+
+
+@BOTH
+def test_what_was_tried_leads_into_the_crm_and_to_nothing_else(
+    inside: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SandboxProvider, "record_url", lambda self, ref: "javascript:alert(1)")
+    sample = {"payload": json.dumps({"name": "Lease"}), "really": "yes"}
+    answer = text(inside.post(f"{EVENT}preview/", sample))
+    assert "It is done in your CRM. Opportunity:00001" in answer
+    assert "javascript:" not in answer
 
 
 @BOTH

@@ -14,6 +14,7 @@ from tests.products.models import Customer
 from xkit_crm.delivery import failures
 from xkit_crm.delivery.log import Asked
 from xkit_crm.models import Connection, Invocation
+from xkit_crm.schema.wording import quoted
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +36,7 @@ def fail(connection: Connection, words: str, *, path: str = "amount", **named: A
     ("words", "payload", "without"),
     [
         ("value too large: 120000 (max 18,2)", {}, "value too large: … (max …)"),
-        ("'Ada' is not one of A, B.", {}, "… is not one of A, B"),
+        ("'Ada' is not one of A, B.", {}, "… is not one of A, B."),
         ("duplicate value: Opportunity:00012 has it", {}, "duplicate value: … has it"),
         ("0063x000004CabZ is deleted", {}, "… is deleted"),
         ("at 2026-11-25T10:00:00Z, see https://crm.example/x?id=1", {}, "at …, see …"),
@@ -43,7 +44,10 @@ def fail(connection: Connection, words: str, *, path: str = "amount", **named: A
         ("the name Ada Lovelace is taken", {"name": "Ada Lovelace"}, "the name … is taken"),
         ("it doesn't fit; they can't either", {}, "it doesn't fit; they can't either"),
         ("1, 2 and 3", {}, "… and …"),
-        ("a  b\n c.", {}, "a b c"),
+        (r'is "Ada \"Zo\u00eb\" King", but must be A', {}, "is …, but must be A"),
+        (f"is {quoted('Ada ' * 50)}, but must be A", {}, "is …, but must be A"),
+        (f"is {quoted('Ada' + chr(34) * 50)}, but must be A", {}, "is …, but must be A"),
+        ("a  b\n c.", {}, "a b c."),
     ],
 )
 def test_what_differs_from_one_to_the_next_is_taken_out_of_the_words(
@@ -108,6 +112,22 @@ def test_those_of_one_cause_are_told_apart(connection: Connection) -> None:
     assert failures.of_cause(Asked(), key) == (tuple(reversed(mine)), True)
     everything = Invocation.objects.values_list("pk", flat=True)
     assert sorted(failures.in_cause(everything, key)) == mine
+
+
+def test_the_words_of_a_cause_say_once_which_field_it_is(
+    sandbox: Connection, customer: Customer
+) -> None:
+    act(
+        "deal_created",
+        transformations=[
+            {"field": "Name", "kind": "direct", "key": "name"},
+            {"field": "Amount", "kind": "direct", "key": "name"},
+        ],
+    )
+    DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    (group,) = failures.report().groups
+    assert group.cause.words.count("Amount") == 1
 
 
 def test_what_a_real_crm_refuses_is_one_cause(sandbox: Connection, customer: Customer) -> None:

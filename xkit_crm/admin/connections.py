@@ -146,22 +146,17 @@ class ConnectionAdmin(OverviewPages, XkitAdmin):
 
     @admin.display(description=_("what happened"))
     def log(self, connection: Connection) -> str:
-        query = f"?connection__id__exact={connection.pk}"
-        return format_html(
-            '<a href="{}">{}</a> · <a href="{}?{}">{}</a> · <a href="{}{}">{}</a> · '
-            '<a href="{}{}">{}</a>',
-            reverse("admin:xkit_crm_overview_of_one", args=[quote(connection.pk)]),
-            _("overview"),
-            reverse("admin:xkit_crm_invocation_changelist"),
-            urlencode({"connection": connection.pk}),
-            _("invocations"),
-            reverse("admin:xkit_crm_recordlink_changelist"),
-            query,
-            _("record links"),
-            reverse("admin:xkit_crm_mappingversion_changelist"),
-            query,
-            _("mapping versions"),
+        logs = (
+            ("invocation", "connection", _("invocations")),
+            ("recordlink", "connection__id__exact", _("record links")),
+            ("mappingversion", "connection__id__exact", _("mapping versions")),
         )
+        overview = reverse("admin:xkit_crm_overview_of_one", args=[quote(connection.pk)])
+        links = [(overview, _("overview"))]
+        for model, named, label in logs:
+            query = urlencode({named: connection.pk})
+            links.append((reverse(f"admin:xkit_crm_{model}_changelist") + f"?{query}", label))
+        return format_html_join(" · ", '<a href="{}">{}</a>', links)
 
     @admin.action(description=_("Enable the selected connections"), permissions=["operate"])
     def enable(self, request: HttpRequest, connections: QuerySet[Connection]) -> None:

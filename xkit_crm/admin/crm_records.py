@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
+from django.forms import Media
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import select_template
@@ -32,8 +31,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from xkit_crm import panel
+from xkit_crm.admin.base import log_of_many
 from xkit_crm.admin.wording import became
 from xkit_crm.exceptions import ConnectionNotEnabled, XkitError
+from xkit_crm.models import Connection
 from xkit_crm.models.invocation import Priority
 from xkit_crm.panel import Place
 from xkit_crm.permissions import OPERATE, SEE_PAYLOADS, may
@@ -88,6 +89,10 @@ class CRMRecordsMixin(_Base):
             )
 
     # -- where it is put --------------------------------------------------------------------------
+
+    @property
+    def media(self) -> Media:
+        return super().media + Media(css={"all": ["xkit_crm/records.css"]})
 
     def get_urls(self) -> list[Any]:
         views: tuple[tuple[str, str, Callable[..., HttpResponse]], ...] = (
@@ -154,13 +159,8 @@ class CRMRecordsMixin(_Base):
             self.message_user(request, str(error), messages.ERROR)
             return
         count = rows.count()
-        LogEntry.objects.create(
-            user=cast("Any", request.user),
-            content_type=ContentType.objects.get_for_model(self.model, for_concrete_model=False),
-            object_repr=f"{count} {self.opts.verbose_name_plural}"[:200],
-            action_flag=CHANGE,
-            change_message=f"Sync with CRMs now: {count} selected, {result.queued} queued.",
-        )
+        told = f"Sync with CRMs now: {count} selected, {result.queued} queued."
+        log_of_many(request, self.model, f"{count} {self.opts.verbose_name_plural}", told)
         level = messages.SUCCESS if result.queued else messages.WARNING
         self.message_user(request, self._crm_became(request, result), level)
 
@@ -176,7 +176,7 @@ class CRMRecordsMixin(_Base):
         row, place = self._crm_place(request, object_id, request.POST)
         rows = type(row)._base_manager.filter(pk=row.pk)
         try:
-            result = resync(rows, place.connection, crm_object=place.crm_object)
+            result = resync(rows, self._crm_connection(place), crm_object=place.crm_object)
         except XkitError as error:
             return self._crm_answer(request, object_id, row, Note.of(error))
         if result.queued:
@@ -271,7 +271,7 @@ class CRMRecordsMixin(_Base):
             raise Http404("/".join(named))
         return row, place
 
-    def _crm_connection(self, place: Place) -> Any:
+    def _crm_connection(self, place: Place) -> Connection:
         if place.connection is None:
             raise ConnectionNotEnabled(
                 f"The customer has not connected {place.connection_id!r} yet.",

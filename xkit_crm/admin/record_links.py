@@ -17,14 +17,13 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from xkit_crm import records
 from xkit_crm.admin.base import XkitAdmin, link_to, link_to_row, number
 from xkit_crm.admin.crm_records import CRMRecordsMixin, Note
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import ObjectMapping, RecordLink
 from xkit_crm.permissions import OPERATE
 from xkit_crm.providers.base import RecordRef
-from xkit_crm.providers.registry import provider_for
-from xkit_crm.records import record_url
 from xkit_crm.sync.bindings import registered
 from xkit_crm.sync.links import link as link_row
 
@@ -171,8 +170,5 @@ class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
 
     @admin.display(description=_("record"))
     def record(self, link: RecordLink) -> str:
-        try:
-            url = record_url(provider_for(link.connection), link.record_id)
-        except XkitError:
-            url = ""
+        url = records.url_of(link.connection, link.record_id)
         return format_html('<a href="{}">{}</a>', url, link.record_id) if url else link.record_id

@@ -28,7 +28,7 @@ from xkit_crm.models import Connection
 from xkit_crm.models.base import new_uuid
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.providers.base import Provider, RecordRef
-from xkit_crm.records import preview_of
+from xkit_crm.records import preview_of, record_url
 from xkit_crm.sync import examples
 
 logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def carry_out(
                 provider.delete(ref)
             case ActionType.WORKFLOW:
                 ref = provider.run_workflow(decision.action.workflow, values, key=key, ref=ref)
-        return Tried(str(ref or ""), provider.record_url(ref) if ref else "")
+        return Tried(str(ref or ""), record_url(provider, str(ref)) if ref else "")
     except XkitError as raised:
         error = decision.explain(raised) if isinstance(raised, RejectedByCRM) else raised
         text = wording.crm_trouble(error) if isinstance(error, CRMError) else error.message

@@ -106,9 +106,7 @@ class Decision:
             retry_after=error.retry_after,
             outcome_unknown=error.outcome_unknown,
             errors=[
-                Problem(fed[problem.path], f"{problem.path}: {problem.error}")
-                if problem.path in fed
-                else problem
+                Problem(fed[problem.path], str(problem)) if problem.path in fed else problem
                 for problem in error.errors
             ],
         )

@@ -29,7 +29,8 @@ NEWEST = 3_000
 ANY = "…"
 
 _QUOTED = re.compile(
-    r"""https?://\S+ | \S+@\S+ | (?<!\w)'[^']*'(?!\w) | "[^"]*" | “[^”]*” | «[^»]*» | `[^`]*`""",
+    r"""https?://\S+ | \S+@\S+ | (?<!\w)'[^']*'(?!\w) | "(?:\\.|[^"\\])*" | "[^"]*" | “[^”]*”
+    | «[^»]*» | `[^`]*`""",
     re.VERBOSE,
 )
 _WITH_DIGITS = re.compile(r"[\w:.+/-]*\d[\w:.+/-]*(?<![.:/-])")
@@ -169,7 +170,7 @@ def cause_of(invocation: Failed) -> Cause:
         invocation.event_id,
         invocation.error_code,
         field,
-        without_values(words, _payloads(invocation)),
+        without_values(words, _payloads(invocation))[:_LONGEST].rstrip(" .;,"),
     )
 
 
@@ -181,11 +182,12 @@ def said(error: Mapping[str, Any]) -> tuple[str, str]:
     return ", ".join(paths), "; ".join(words) or str(error.get("message") or "")
 
 
-def without_values(words: str, payloads: Iterable[Any]) -> str:
-    """The words with `…` for what differs from one invocation to the next."""
+def without_values(words: str, payloads: Iterable[Any], *, by: str = ANY) -> str:
+    """The words with `by` for what differs from one invocation to the next: it names nobody, even
+    where the payloads aren't known."""
     words = mask(_QUOTED.sub(ANY, words), payloads, by=ANY)
     words = _SEVERAL.sub(ANY, _WITH_DIGITS.sub(ANY, words))
-    return " ".join(words.split())[:_LONGEST].rstrip(" .;,")
+    return " ".join(words.split()).replace(ANY, by)
 
 
 def _payloads(invocation: Failed) -> Iterator[Any]:

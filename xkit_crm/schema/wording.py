@@ -58,7 +58,11 @@ def quoted(value: object) -> str:
         text = json.dumps(value, ensure_ascii=True, default=noun)
     except (TypeError, ValueError, RecursionError):
         return noun(value)
-    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 1]}…"
+    if len(text) <= _MAX_QUOTED:
+        return text
+    # What ends a text stays, so that whoever takes out what is quoted finds where it ends.
+    end = '…"' if isinstance(value, str) else "…"
+    return text[: _MAX_QUOTED - len(end)] + end
 
 
 def noun(value: object) -> str:

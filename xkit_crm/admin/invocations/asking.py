@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,11 @@ _LAST = {
     "day": (gettext_lazy("last 24 hours"), timedelta(days=1)),
     "week": (gettext_lazy("last 7 days"), timedelta(days=7)),
 }
+
+
+def _key(event: EventDefinition) -> str:
+    """An event as the address names it."""
+    return f"{event.crm_object.slug}.{event.slug}"
 
 
 class _Moment(forms.DateTimeInput):
@@ -79,12 +85,21 @@ class InvocationAskForm(AskForm):
             "request id; or words of an error."
         )
         objects: dict[str, list[tuple[str, str]]] = {}
+        of_slug: dict[str, list[str]] = {}
         for event in self.events.values():
-            slug = event.crm_object.slug
-            objects.setdefault(slug, []).append((f"{slug}.{event.slug}", event.slug))
+            slug, key = event.crm_object.slug, _key(event)
+            objects.setdefault(slug, []).append((key, event.slug))
+            of_slug.setdefault(event.slug, []).append(key)
+        shared = [(slug, slug) for slug, keys in of_slug.items() if len(keys) > 1]
         fields: Any = self.fields
         fields["object"].choices = [_ANY, *((slug, slug) for slug in objects)]
-        fields["event"].choices = [_ANY, *objects.items()]
+        of_several = [(_("of several objects"), shared)] if shared else []
+        fields["event"].choices = [_ANY, *of_several, *objects.items()]
+        if len(keys := of_slug.get(self.data.get("event", ""), [])) == 1:
+            # Its slug says which one it is, to whoever types it into the address.
+            given: Any = copy(self.data)
+            given["event"] = keys[0]
+            self.data = given
         given = self.data.get("error")
         codes = dict.fromkeys([*sorted(explained_codes()), *([given] if given else [])])
         fields["error"].widget = forms.Select(choices=[_ANY, *((code, code) for code in codes)])
@@ -153,8 +168,7 @@ class InvocationAskForm(AskForm):
         return tuple(
             pk
             for pk, event in self.events.items()
-            if named in ("", f"{event.crm_object.slug}.{event.slug}")
-            and of_object in ("", event.crm_object.slug)
+            if named in ("", event.slug, _key(event)) and of_object in ("", event.crm_object.slug)
         )
 
     def _since(self) -> datetime | None:

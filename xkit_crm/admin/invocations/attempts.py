@@ -16,12 +16,13 @@ from xkit_crm.admin.base import badge, link_to, moment, pretty
 from xkit_crm.admin.invocations.hiding import error_of, hidden, payloads_of
 from xkit_crm.admin.keyset import AskForm, KeysetAdmin
 from xkit_crm.delivery import walking
+from xkit_crm.delivery.failures import without_values
 from xkit_crm.delivery.walking import Page, walk
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Attempt, Invocation
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.permissions import SEE_PAYLOADS, may
-from xkit_crm.redaction import mask
+from xkit_crm.redaction import MASK
 
 
 class AttemptAskForm(AskForm):
@@ -115,7 +116,8 @@ class AttemptAdmin(KeysetAdmin):
 
     @admin.display(description=gettext_lazy("error"))
     def masked_error(self, attempt: Attempt) -> str:
-        return mask(str(error_of(attempt) or "—"), payloads_of(attempt.invocation, [attempt]))
+        payloads = payloads_of(attempt.invocation, [attempt])
+        return without_values(str(error_of(attempt) or "—"), payloads, by=MASK)
 
     @admin.display(description=gettext_lazy("sent"))
     def sent_(self, attempt: Attempt) -> str:

@@ -11,10 +11,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from xkit_crm.admin.base import pretty
+from xkit_crm.delivery.failures import without_values
 from xkit_crm.exceptions import XkitError, from_dict
 from xkit_crm.models import Attempt, Invocation
 from xkit_crm.permissions import SEE_PAYLOADS, may
-from xkit_crm.redaction import mask
+from xkit_crm.redaction import MASK
 
 
 class Eyes:
@@ -30,8 +31,8 @@ class Eyes:
         return format_html('<span class="xkit-quiet">{}</span>', hidden())
 
     def words(self, text: str, payloads: Iterable[Any]) -> str:
-        """Words that may quote values of these payloads."""
-        return text if self.may_see else mask(text, payloads)
+        """Words that may quote values: of these payloads, or of a row as it is by now."""
+        return text if self.may_see else without_values(text, payloads, by=MASK)
 
     def error(
         self, error: XkitError | None, invocation: Invocation, attempts: Iterable[Attempt] = ()

@@ -14,16 +14,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from xkit_crm import records
 from xkit_crm.admin.base import XkitAdmin, badge, link_to, link_to_row, moment, number
 from xkit_crm.admin.invocations.hiding import Eyes, error_of
 from xkit_crm.delivery.explaining import explain
 from xkit_crm.delivery.life import Life, Moment, What, life
 from xkit_crm.delivery.replay import REPLAYABLE, SKIPPABLE
-from xkit_crm.exceptions import XkitError
 from xkit_crm.models import EventDefinition, Invocation, MappingVersion
 from xkit_crm.models.invocation import InvocationStatus
-from xkit_crm.providers.base import RecordRef
-from xkit_crm.providers.registry import provider_for
 
 #: What is done by operators is told so far back.
 ACTIONS = 50
@@ -131,11 +129,7 @@ def _facts(invocation: Invocation) -> Facts:
 def _record(invocation: Invocation) -> SafeString | str:
     if not invocation.record_id:
         return "—"
-    try:
-        provider = provider_for(invocation.connection)
-        url = provider.record_url(RecordRef.parse(invocation.record_id))
-    except XkitError:
-        url = ""
+    url = records.url_of(invocation.connection, invocation.record_id)
     if not url:
         return invocation.record_id
     return format_html('<a href="{}">{}</a>', url, invocation.record_id)
@@ -174,7 +168,8 @@ def _lines(lived: Life, invocation: Invocation, eyes: Eyes, actions: list[LogEnt
     for entry in actions:
         title = f"{entry.user.get_username()}: {entry.get_change_message()}"
         lines.append(Line(entry.action_time, title, kind="person"))
-    return sorted(lines, key=lambda line: line.at)
+    # Whoever skips it is logged a moment after it has ended by that.
+    return sorted(lines, key=lambda line: (line.kind == "ended", line.at))
 
 
 def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
@@ -194,8 +189,9 @@ def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
     facts = [
         (_("Sent"), eyes.json(attempt.sent)),
         (_("Received"), eyes.json((attempt.received or {}).get("records"))),
-        (_("Error"), eyes.error(error_of(attempt), invocation, [attempt])),
     ]
+    if error := eyes.error(error_of(attempt), invocation, [attempt]):
+        facts.append((_("Error"), format_html("<bdi>{}</bdi>", error)))
     what = f"{attempt.operation} {attempt.target}".strip()
     title = format_html(
         '{} {} <span class="xkit-quiet">{}</span>',
@@ -203,5 +199,5 @@ def _line(moment_: Moment, invocation: Invocation, eyes: Eyes) -> Line:
         badge(attempt.outcome),
         f"{took:.0f} ms",
     )
-    shown = tuple((name, text) for name, text in facts if text not in ("", "—"))
+    shown = tuple((name, text) for name, text in facts if text != "—")
     return Line(attempt.started_at, title, shown, "tried")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import get_content_type_for_model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from xkit_crm.admin.base import number
+from xkit_crm.admin.base import log_of_many, number
 from xkit_crm.admin.invocations.asking import InvocationAskForm
 from xkit_crm.admin.invocations.replaying import ReplayPages, one_of_two
 from xkit_crm.delivery import log, repairing
@@ -93,14 +91,8 @@ class RepairPages(ReplayPages):
         if not done.count:
             return
         verb = "Replayed" if what is Repair.REPLAY else "Skipped"
-        LogEntry.objects.create(
-            user_id=cast("int", request.user.pk),  # the admin lets nobody else in
-            content_type=get_content_type_for_model(Invocation),
-            object_id=None,
-            object_repr=f"{done.count} invocations",
-            action_flag=CHANGE,
-            change_message=f"{verb} {done.count} that match: {form.described() or 'all'}.",
-        )
+        told = f"{verb} {done.count} that match: {form.described() or 'all'}."
+        log_of_many(request, Invocation, f"{done.count} invocations", told)
 
 
 def _told(count: Count) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
@@ -59,10 +60,12 @@ class ReplayPages(InvocationPage):
             return self._ask_to_replay(request, invocation)
         delivered = invocation.status == InvocationStatus.SUCCEEDED
         do = send_again if delivered else _replay_one
-        done = do(invocation, as_it_was=way == "as_it_was")
-        if done:
-            told = "Replayed as it was." if way == "as_it_was" else "Replayed with its row of now."
-            self.log_change(request, invocation, told)
+        # It may be sent as soon as it is committed, and stands in the log behind this.
+        with transaction.atomic(using=router.db_for_write(Invocation)):
+            done = do(invocation, as_it_was=way == "as_it_was")
+            if done:
+                told = "as it was" if way == "as_it_was" else "with its row of now"
+                self.log_change(request, invocation, f"Replayed {told}.")
         self.say_replayed(request, int(done))
         return _to_page(invocation)
 
