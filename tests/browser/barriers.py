@@ -6,9 +6,23 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Frame, Page
 
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+#: Colours that fade into others are looked at when they have.
+_SETTLED = """() => new Promise(requestAnimationFrame).then(() => Promise.allSettled(
+    document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)
+)).then(() => null)"""
 
 
-def barriers(page: Page | Frame, within: str | None = None) -> list[tuple[str, list[str]]]:
-    """The rules that the page, or what is `within` it, breaks, each with the first places."""
-    found = Axe().run(page, context=within, options={"runOnly": WCAG}).response["violations"]
-    return [(rule["id"], [node["html"][:160] for node in rule["nodes"]][:3]) for rule in found]
+def barriers(page: Page | Frame, within: str | None = None) -> list[tuple[str, str, list[str]]]:
+    """The rules that the page, or what is `within` it, breaks in the light and in the dark, each
+    with the first places."""
+    told = []
+    for scheme in ("light", "dark"):
+        whole = page if isinstance(page, Page) else page.page
+        whole.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.evaluate(_SETTLED)
+        found = Axe().run(page, context=within, options={"runOnly": WCAG}).response["violations"]
+        told += [
+            (scheme, rule["id"], [node["html"][:160] for node in rule["nodes"]][:3])
+            for rule in found
+        ]
+    return told

@@ -181,10 +181,8 @@ def test_it_works_where_nothing_inline_is_allowed(operator: Page, document: Docu
     expect(panel.get_by_text("1 event is queued.")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_panel_is_in_nobodys_way(operator: Page, document: Document, scheme: str) -> None:
+def test_the_panel_is_in_nobodys_way(operator: Page, document: Document) -> None:
     page = operator
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     document.title = "Renamed"
     document.save()
     panel = opened(page, document)
