@@ -47,6 +47,20 @@ def test_who_may_only_look_has_no_buttons_and_sees_no_values(
     assert not Invocation.objects.filter(status="pending").exists()
 
 
+def test_what_the_products_code_says_of_a_row_is_for_who_may_see_payloads(
+    delivered: Deal, client: Client, staff: Staff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Deal, "customer", property(lambda self: {}[self.title]))
+    here = address("crm_records", delivered)
+    user = staff()
+    panel = client.get(here, headers=HTMX).content.decode()
+    assert "The product can’t tell where this row goes." in panel
+    assert "Sales &lt;b&gt;" not in panel
+    user.user_permissions.add(Permission.objects.get(codename=SEE_PAYLOADS.rpartition(".")[2]))
+    panel = client.get(here, headers=HTMX).content.decode()
+    assert "get_connections fails: KeyError: &#x27;Sales &lt;b&gt;" in panel
+
+
 def test_an_operator_who_may_not_see_payloads_finds_ids_and_no_values(
     delivered: Deal, client: Client, staff: Staff, theirs: str
 ) -> None:
