@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 
 from xkit_crm import catalogue
 from xkit_crm.catalogue import Event
@@ -108,15 +108,16 @@ class _Asking:
     failed would take whatever is asked next with it, but for the savepoint."""
 
     def __init__(self, using: str) -> None:
-        self._using, self._start = using, transaction.savepoint(using=using)
+        self._database = connections[using]
+        self._start = str(self._database.savepoint())
 
     def ask(self, path: str, done: str, read: Callable[[], _T]) -> _T | Problem:
         """What it gives, or why that can't be `done`."""
         try:
             return read()
         except Exception as error:  # noqa: BLE001 - it runs the product's code
-            transaction.set_rollback(False, using=self._using)
-            transaction.savepoint_rollback(self._start, using=self._using)
+            self._database.set_rollback(False)
+            self._database.savepoint_rollback(self._start)
             told = error if isinstance(error, XkitError) else f"{type(error).__name__}: {error}"
             return Problem(path, f"can't be {done}: {told}")
 
