@@ -5,7 +5,12 @@ from __future__ import annotations
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Frame, Page
 
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+_ALL = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+#: What is looked for: all of it in the light, and in the dark what differs there.
+_RULES = {
+    "light": {"type": "tag", "values": _ALL},
+    "dark": {"type": "rule", "values": ["color-contrast"]},
+}
 #: Colours that fade into others are looked at when they have.
 _SETTLED = """() => new Promise(requestAnimationFrame).then(() => Promise.allSettled(
     document.getAnimations().filter(one => one instanceof CSSTransition).map(one => one.finished)
@@ -16,11 +21,11 @@ def barriers(page: Page | Frame, within: str | None = None) -> list[tuple[str, s
     """The rules that the page, or what is `within` it, breaks in the light and in the dark, each
     with the first places."""
     told = []
-    for scheme in ("light", "dark"):
+    for scheme, rules in _RULES.items():
         whole = page if isinstance(page, Page) else page.page
         whole.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.evaluate(_SETTLED)
-        found = Axe().run(page, context=within, options={"runOnly": WCAG}).response["violations"]
+        found = Axe().run(page, context=within, options={"runOnly": rules}).response["violations"]
         told += [
             (scheme, rule["id"], [node["html"][:160] for node in rule["nodes"]][:3])
             for rule in found

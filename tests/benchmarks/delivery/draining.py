@@ -25,6 +25,8 @@ class Drained:
     seconds: float
     calls: int
     peak: int = 0
+    #: From the first call to the last.
+    calling: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -88,7 +90,8 @@ def drained(
     ended = ("succeeded", "skipped", "superseded")
     if (settled := Invocation.objects.filter(status__in=ended).count()) != count:
         raise RuntimeError(f"{settled} of {count} were carried out")
-    return Drained(count, seconds, len(scene.crm.calls(after=before)), peak)
+    came = [call["at"] for call in scene.crm.calls(after=before)]
+    return Drained(count, seconds, len(came), peak, max(came) - min(came) if came else 0.0)
 
 
 def _is_open() -> bool:
@@ -119,8 +122,8 @@ def drain(scene: Scene, size: Size) -> Table:
             for count in (1, size.many_lanes):
                 at_work = min(count, THREADS)
                 limit = min(bare, at_work / latency * batch if latency else bare)
-                rows = _rows(min(limit, known), size, batch=batch, lanes=count)
-                took = _cell(scene, rows, batch=batch, latency=latency, count=count)
+                rows = rows_for(min(limit, known), size, batch=batch, lanes=count)
+                took = cell(scene, rows, batch=batch, latency=latency, count=count)
                 table.add(
                     f"{latency * 1000:.0f} ms",
                     count,
@@ -131,13 +134,13 @@ def drain(scene: Scene, size: Size) -> Table:
                     f"{took.rate / limit:.0%}",
                 )
     for batch in (200, 1):
-        rows = _rows(_first_guess(scene, batch), size, batch=batch, lanes=size.many_lanes)
-        took = _cell(scene, rows, batch=batch, latency=0.0, count=size.many_lanes, workers=2)
+        rows = rows_for(_first_guess(scene, batch), size, batch=batch, lanes=size.many_lanes)
+        took = cell(scene, rows, batch=batch, latency=0.0, count=size.many_lanes, workers=2)
         table.notes.append(
             f"By `--processes 2` with half as many threads each: {took.rate:,.0f} rows/s "
             f"({batch} a call, 0 ms, {size.many_lanes} lanes)."
         )
-    rows = _rows(_first_guess(scene, 200), size, batch=200, lanes=1)
+    rows = rows_for(_first_guess(scene, 200), size, batch=200, lanes=1)
     table.notes.append(
         "A bare loop that also reads the rows from the table, marks them, and writes attempts, "
         f"links and results in the fewest statements: {_written(scene, rows):,.0f} rows/s "
@@ -153,7 +156,7 @@ def drain(scene: Scene, size: Size) -> Table:
     return table
 
 
-def _rows(rate: float, size: Size, *, batch: int, lanes: int) -> int:
+def rows_for(rate: float, size: Size, *, batch: int, lanes: int) -> int:
     """Rows for a cell of about the right length: full calls, and several of them."""
     fewest = max(FEWEST, lanes * batch, CALLS * batch)
     rows = max(min(int(rate * size.seconds), MOST), fewest)
@@ -162,12 +165,13 @@ def _rows(rate: float, size: Size, *, batch: int, lanes: int) -> int:
 
 def _first_guess(scene: Scene, batch: int) -> float:
     """About how many rows a second one lane makes, measured on a few."""
-    return _cell(scene, 2_000 if batch > 1 else 200, batch=batch, latency=0.0, count=1).rate
+    return cell(scene, 2_000 if batch > 1 else 200, batch=batch, latency=0.0, count=1).rate
 
 
-def _cell(
+def cell(
     scene: Scene, rows: int, *, batch: int, latency: float, count: int, workers: int = 1
 ) -> Drained:
+    """What draining so many rows of `count` lanes takes."""
     lanes(scene, count, batch=batch)
     scene.crm.faults(latency=latency)
     return drained(
@@ -186,7 +190,7 @@ def _written(scene: Scene, rows: int) -> float:
 
 
 def _updates(scene: Scene, rows: int) -> Drained:
-    _cell(scene, rows, batch=200, latency=0.0, count=1)
+    cell(scene, rows, batch=200, latency=0.0, count=1)
     from xkit_crm.models import Invocation
 
     Invocation.objects.all().delete()

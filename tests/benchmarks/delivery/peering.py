@@ -20,6 +20,8 @@ from tests.benchmarks.delivery.draining import (
     Drained,
     Size,
     arrivals,
+    cell,
+    rows_for,
 )
 from tests.benchmarks.delivery.scene import Scene
 from tests.benchmarks.delivery.table import Table, say
@@ -116,13 +118,18 @@ def peers(scene: Scene, size: Size) -> Table:
                 "One row saved, one task, one POST of one record; one worker command each. The "
                 "limit is tasks at once / latency."
             ),
-            "`save, us` is a save with its enqueueing while the backlog is made, in one process.",
+            (
+                "`save, us` is a save with its enqueueing while the backlog is made, in one "
+                "process; ours is in the table of saves."
+            ),
+            f"xkit_crm: {size.many_lanes} lanes, in each the order of every record is kept.",
         ],
     )
     if not _is_ready(scene, table):
         return table
     with _queues():
         for latency in size.latencies if size.every_peer else (0.0,):
+            _add_ours(table, scene, size, latency)
             for peer in _chosen(size):
                 if peer.missing:
                     table.notes.append(f"{peer.name}: not installed ({', '.join(peer.missing)}).")
@@ -145,6 +152,27 @@ def peers(scene: Scene, size: Size) -> Table:
                     took.peak / 1024 / 1024,
                 )
     return table
+
+
+def _add_ours(table: Table, scene: Scene, size: Size, latency: float) -> None:
+    """Measured as the peers are, with the same number of calls at once."""
+    limit = THREADS / latency if latency else None
+    rows = rows_for(min(GUESS, limit or GUESS), size, batch=1, lanes=size.many_lanes)
+    for workers in (1, 2):
+        took = cell(scene, rows, batch=1, latency=latency, count=size.many_lanes, workers=workers)
+        each = f"{THREADS // workers} threads"
+        name = f"xkit_crm, {each}" if workers == 1 else f"xkit_crm, {workers} processes of {each}"
+        rate = rows / (took.calling + latency)
+        table.add(
+            name,
+            f"{latency * 1000:.0f} ms",
+            rate,
+            took.calls,
+            limit,
+            f"{rate / limit:.0%}" if limit else None,
+            None,
+            took.peak / 1024 / 1024,
+        )
 
 
 def _is_ready(scene: Scene, table: Table) -> bool:
