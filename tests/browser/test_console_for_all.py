@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.apps import apps
-from django.contrib import admin
-from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from tests.admin.screens import screens
 from tests.browser.barriers import barriers
-from xkit_crm.admin.base import ReadOnlyAdmin
-from xkit_crm.models import Connection, Invocation
+from xkit_crm.models import Connection
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 #: What is ours on a page; what is around it is the admin's own. Of django-unfold's there is more.
-OURS, APPS = "#content", ("xkit_crm", "xkit_sandbox")
-if apps.is_installed("unfold"):
-    OURS, APPS = "[class*=xkit-]", ("xkit_crm",)
-
-
-def screens() -> Iterator[str]:
-    """The address of every screen: the lists, one row of each, a new one, and the pages."""
-    yield reverse("admin:app_list", args=["xkit_crm"])
-    yield reverse("admin:xkit_crm_overview")
-    yield reverse("admin:xkit_crm_overview_of_one", args=["acme"])
-    for model, its_admin in admin.site._registry.items():
-        meta = model._meta
-        if meta.app_label not in APPS:
-            continue
-        name = f"admin:{meta.app_label}_{meta.model_name}"
-        yield reverse(f"{name}_changelist")
-        if (row := model._default_manager.order_by("-pk").first()) is not None:
-            yield reverse(f"{name}_change", args=[row.pk])
-        if not isinstance(its_admin, ReadOnlyAdmin):
-            yield reverse(f"{name}_add")
-    yield reverse("admin:xkit_crm_failures")
-    yield reverse("admin:xkit_crm_invocation_try")
-    failed = Invocation.objects.get(status="failed")
-    for page in ("replay", "skip"):
-        yield reverse(f"admin:xkit_crm_invocation_{page}", args=[failed.pk])
-        yield reverse("admin:xkit_crm_invocation_repair_all", args=[page]) + "?status=trouble"
-    yield reverse("admin:xkit_crm_invocation_changelist") + "?status=nope&connection=nobody"
+OURS = "[class*=xkit-]" if apps.is_installed("unfold") else "#content"
 
 
 def test_no_screen_has_a_barrier(log: Connection, operator: Page) -> None:

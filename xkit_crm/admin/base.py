@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from django.apps import apps
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -97,6 +99,9 @@ class ReadOnlyAdmin(XkitAdmin):
         return False
 
 
+_Shown = TypeVar("_Shown")
+
+
 class NamedFormSet(BaseInlineFormSet):
     """A table's headings name no box for a screen reader: each box says its own name."""
 
@@ -125,6 +130,19 @@ class ReadOnlyInline(XkitInline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def once(column: Callable[[Any, Any], _Shown]) -> Callable[[Any, Any], _Shown]:
+    """A column that costs queries, worked out once for a row: django-unfold asks five times."""
+
+    @wraps(column)
+    def shown(its_admin: Any, row: models.Model) -> _Shown:
+        known: dict[Any, _Shown] = row.__dict__.setdefault("_xkit_shown", {})
+        if column not in known:
+            known[column] = column(its_admin, row)
+        return known[column]
+
+    return shown
 
 
 def link_to(instance: models.Model | None, text: str | None = None) -> SafeString | str:

@@ -14,7 +14,7 @@ from django_jsonform.widgets import JSONFormWidget
 
 from xkit_crm import mappings
 from xkit_crm.admin import mapping_choices
-from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, XkitInline, link_to, pretty
+from xkit_crm.admin.base import ReadOnlyAdmin, XkitAdmin, XkitInline, link_to, once, pretty
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import XkitError
 from xkit_crm.mapping.completeness import answers
@@ -216,6 +216,7 @@ class EventActionAdmin(DecidingAdmin):
         return link_to(action.mapping, action.mapping.remote_object or "—")
 
     @admin.display(description=_("still missing"))
+    @once
     def still_missing(self, action: EventAction) -> str:
         if not action.mapping_id:
             return "—"
@@ -231,6 +232,7 @@ class EventActionAdmin(DecidingAdmin):
         return format_html("{}{}: {}", told, _("Object mapping"), link_to(action.mapping))
 
     @admin.display(description=_("fields of the remote object"))
+    @once
     def remote_fields(self, action: EventAction) -> str:
         if not action.mapping_id or not action.mapping.remote_object:
             return "—"
@@ -305,11 +307,13 @@ class MappingVersionAdmin(ReadOnlyAdmin):
         return version.number == version.connection.mapping_version
 
     @admin.display(description=_("in force"), boolean=True)
+    @once
     def is_in_force(self, version: MappingVersion) -> bool:
         """Rows may have been written past the versions, so it is what they say that counts."""
         return bool(version.document == mappings.in_force(version.connection))
 
     @admin.display(description=_("what it changed"))
+    @once
     def changes(self, version: MappingVersion) -> str:
         earlier = MappingVersion.objects.filter(
             connection_id=version.connection_id, number__lt=version.number
@@ -331,6 +335,7 @@ class MappingDraftAdmin(ReadOnlyAdmin):
     readonly_fields = ["changes", "shown"]
 
     @admin.display(description=_("what it would change"))
+    @once
     def changes(self, draft: MappingDraft) -> str:
         before = mappings.in_force(draft.connection)
         changed = differences(before, {**before, **draft.document})  # what it doesn't name stays

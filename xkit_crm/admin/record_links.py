@@ -86,7 +86,6 @@ class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
     form = RecordLinkForm
     list_display = ["record_id", "row", "crm_object", "connection", "created_at"]
     list_filter = ["crm_object", ModelFilter]
-    list_select_related = ["connection", "crm_object", "content_type"]
     list_per_page = 50
     paginator = UncountedPaginator
     show_full_result_count = False
@@ -95,6 +94,11 @@ class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
     search_fields = ["record_id"]
     search_help_text = _("The whole of a record id, a CRM's own id, a row's key or a connection.")
     autocomplete_fields = ["connection", "crm_object"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RecordLink]:
+        return (
+            super().get_queryset(request).select_related("connection", "crm_object", "content_type")
+        )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         if obj is None:
