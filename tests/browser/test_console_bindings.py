@@ -43,10 +43,11 @@ def choose(page: Page, label: str, option: str) -> None:
 
 @contextmanager
 def renewed(page: Page) -> Iterator[None]:
-    """Wait until what is done has had the form renewed."""
+    """Wait until what is done has had the form renewed, and the new one listens."""
     page.locator("#binding-parts").evaluate("parts => { parts.dataset.old = 'yes' }")
     yield
-    expect(page.locator("#binding-parts:not([data-old])")).to_be_visible()
+    new = "#binding-parts:not([data-old], .htmx-added, .htmx-settling)"
+    expect(page.locator(new)).to_be_visible()
 
 
 def begin(page: Page) -> None:
