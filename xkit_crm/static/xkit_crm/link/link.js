@@ -161,10 +161,14 @@
     const state = typed && form.querySelector("#event-state");
     const part = state ? "#event-state" : `#${form.id}`;
     const messages = state ? [...form.querySelectorAll("[data-problems]")] : [];
+    // The form that takes its place is busy too, until it listens.
+    const stayBusy = () => document.getElementById(form.id)?.setAttribute("aria-busy", "true");
+    document.addEventListener("htmx:afterSwap", stayBusy);
     await htmx.ajax("POST", form.getAttribute("action"), {
       source: form, target: part, select: part, swap: "outerHTML",
       selectOOB: messages.map((one) => `#${one.id}`).join(),
     });
+    document.removeEventListener("htmx:afterSwap", stayBusy);
     saving = false;
     const next = changed;
     changed = null;
