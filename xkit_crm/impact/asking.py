@@ -7,7 +7,7 @@ but what waits, and of that only so many.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Q, QuerySet, TextField
@@ -24,7 +24,7 @@ from xkit_crm.models.definition_version import Kind as Row
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.schema.comparing import KeyChange, Kind, compare
 from xkit_crm.states import Edit
-from xkit_crm.sync.bindings import Binding, registered
+from xkit_crm.sync.bindings import firing
 
 #: How many that wait are looked through, and how many of their payloads are tried.
 LOOKED_AT = 5_000
@@ -81,17 +81,9 @@ def _on_events(edits: Sequence[Edit], tally: Tally) -> None:
 
 def _on_bindings(changed: _Changed, tally: Tally) -> None:
     for path, new, changes in changed.values():
-        for binding in _firing(path):
+        for binding in firing(*path.split(".", 1)):
             for consequence in on_binding(path, binding, changes, new):
                 tally.add(consequence, binding.origin)
-
-
-def _firing(path: str) -> Iterator[Binding]:
-    """The bindings in force that fire an event."""
-    crm_object, slug = path.split(".", 1)
-    for binding in registered():
-        if binding.crm_object == crm_object and slug in binding.events.values():
-            yield binding
 
 
 def _actions(event_ids: Iterable[int]) -> QuerySet[EventAction]:
@@ -164,7 +156,7 @@ def _on_waiting(changed: _Changed, tally: Tally) -> None:
 
 def _on_switched_off(off: Mapping[int, str], tally: Tally) -> None:
     for path in off.values():
-        for binding in _firing(path):
+        for binding in firing(*path.split(".", 1)):
             what = _("is switched off — it is no longer fired")
             consequence = Consequence(Severity.BREAKS, path, Whom.BINDING, what)
             tally.add(consequence, binding.origin)

@@ -98,6 +98,15 @@ def registered() -> tuple[Binding, ...]:
     return tuple(b for model in {**_bindings, **_from_rows} for b in _bindings_of(model))
 
 
+def firing(crm_object: str, event_slug: str) -> tuple[Binding, ...]:
+    """The bindings in force that fire an event."""
+    return tuple(
+        binding
+        for binding in registered()
+        if binding.crm_object == crm_object and event_slug in binding.events.values()
+    )
+
+
 def from_code() -> tuple[Binding, ...]:
     """Every binding that engineers made, in the order of their registration."""
     return tuple(binding for found in _bindings.values() for binding in found)

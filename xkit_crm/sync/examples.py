@@ -5,7 +5,6 @@ CRM Link previews a drafted mapping with them, the admin tries an event with the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,7 +36,7 @@ class Example:
 def recent(event: catalogue.Event, connection: Connection) -> list[tuple[str, str]]:
     """The newest rows that fire this event in this connection: the key of each, and its name."""
     found: list[tuple[str, str]] = []
-    for binding in _bindings(event):
+    for binding in bindings.firing(event.crm_object, event.slug):
         newest = list(binding.model._default_manager.order_by("-pk")[:LOOKED_AT])
         walking.Relations(binding).fetch(newest, binding.connection_ids)
         for row in newest:
@@ -51,7 +50,8 @@ def example(key: str, event: catalogue.Event, connection: Connection) -> Example
     """The row of this key (`recent` gives it) with its payload; None where the connection has none
     of it."""
     label, _colon, pk = key.partition(":")
-    binding = next((b for b in _bindings(event) if b.model._meta.label_lower == label), None)
+    firing = bindings.firing(event.crm_object, event.slug)
+    binding = next((one for one in firing if one.model._meta.label_lower == label), None)
     if binding is None:
         return None
     row = walking.row_with(binding.model._default_manager.all(), pk)
@@ -70,9 +70,3 @@ def example(key: str, event: catalogue.Event, connection: Connection) -> Example
 def _goes_to(connection: Connection, binding: Binding, row: models.Model) -> bool:
     ids = walking.connection_ids_of(binding, row)
     return not isinstance(ids, Problem) and connection.pk in ids
-
-
-def _bindings(event: catalogue.Event) -> Iterator[Binding]:
-    for binding in bindings.registered():
-        if binding.crm_object == event.crm_object and event.slug in binding.events.values():
-            yield binding
