@@ -49,6 +49,7 @@ def main() -> None:
     if options.database:
         measure(options.rounds)
         return
+    missed = []
     for database in ("sqlite", "postgresql"):
         command = [sys.executable, "-m", "tests.benchmarks", "--database", database]
         done = subprocess.run(
@@ -57,7 +58,9 @@ def main() -> None:
             check=False,
         )
         if done.returncode:
-            print(f"\n{database}: not measured, see above.")
+            missed.append(database)
+    if missed:
+        raise SystemExit(f"Not measured, see above: {', '.join(missed)}.")
 
 
 if __name__ == "__main__":

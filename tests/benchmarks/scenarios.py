@@ -24,6 +24,7 @@ from xkit_crm import schema
 from xkit_crm.api.views import Invoke
 from xkit_crm.delivery import tallies
 from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.rows import Write
 from xkit_crm.mapping.resolving import resolve
 from xkit_crm.mapping.transformations import parse_action
 from xkit_crm.models import APIKey, EventAction, EventDefinition, Invocation
@@ -206,7 +207,7 @@ def settling(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     rounds = max(rounds, 40)
     counted = tallies.tried
 
-    def turn(name: str, size: int, count: Callable[..., None]) -> Work:
+    def turn(name: str, size: int, count: Callable[..., Write]) -> Work:
         def work(_: int) -> None:
             with patch.object(tallies, "tried", count):
                 assert drain(name, limit=size) == size
@@ -216,7 +217,7 @@ def settling(rounds: int) -> Iterator[tuple[str, list[Figure]]]:
     event = EventDefinition.objects.get(slug="deal_created")
     for size in (1, 50):
         variants: dict[str, Work] = {}
-        for title, count in (("not counted", lambda _: None), ("counted", counted)):
+        for title, count in (("not counted", lambda _: Write()), ("counted", counted)):
             name = f"{title} {size}"
             xkit_crm.connect(name, provider="instant")
             wanted = size * (rounds + rounds // 10 + 2)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm import mappings, signals
+from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, UnknownRecord
@@ -421,6 +423,28 @@ def test_what_is_taken_back_with_the_next_call_is_stored_by_itself(
     assert not broken
     assert names() == ["Sales", "Pear"]
     assert "lease ran out" not in caplog.text
+
+
+@pytest.mark.postgresql
+def test_what_came_of_a_try_is_stored_without_reading_the_log(sandbox: Connection) -> None:
+    event = catalogue.event("opportunity", "deal_created").definition
+    earlier = {"connection": sandbox, "event": event, "payload": {}, "status": "succeeded"}
+    Invocation.objects.bulk_create(
+        Invocation(record_key=f"record {n}", **earlier) for n in range(5_000)
+    )
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE xkit_crm_invocation")
+
+    with CaptureQueriesContext(database) as captured:
+        create()
+
+    changes = [q["sql"] for q in captured if 'UPDATE "xkit_crm_invocation"' in q["sql"]]
+    assert len(changes) == 2  # it begins, and it is over
+    with database.cursor() as cursor:
+        for change in changes:
+            cursor.execute(f"EXPLAIN {change}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+            assert "Seq Scan on xkit_crm_invocation" not in plan
 
 
 # -- which version of the mapping ----------------------------------------------------------------

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 SEARCH_LIMIT = 20
 #: What several calls may hold that are written down together, and the seconds they may take.
 ROUND = 50
-SPAN = 0.25
+SPAN = 0.5
 #: What goes to the CRM with others of its kind.
 _TOGETHER = (ActionType.CREATE, ActionType.UPDATE, ActionType.DELETE)
 

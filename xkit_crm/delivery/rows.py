@@ -11,7 +11,7 @@ longer than the database needs to answer one about a few rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -72,7 +72,7 @@ def updating(
             | {f"new_{name}": value for name, value in wanted.items()}
             for found, wanted in changes
         ]
-        runs = [[_json(rows), *texts]]
+        runs = [[*_set(rows), *texts]]
     else:
         fields = _fields(model, values + criteria) + (() if other is None else _fields(*other))
         each = [(*wanted.values(), *found.values(), *texts) for found, wanted in changes]
@@ -93,7 +93,7 @@ def inserting(
     statement = _insert(model, using, names, ignore=ignore)
     if _takes_sets(using):
         renamed = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-        return Write(using, statement, [[_json(renamed)]])
+        return Write(using, statement, [_set(renamed)])
     values = [tuple(row.values()) for row in rows]
     return Write(using, statement, _prepared(using, _fields(model, names), values))
 
@@ -194,6 +194,15 @@ def columns(model: type[models.Model], table: str) -> str:
     return ", ".join(f"{table}.{col.target.column}" for col in _columns_read(model))
 
 
+def one_of(texts: Collection[str], *, using: str) -> tuple[str, dict[str, Any]]:
+    """What says after a column that it holds one of these texts, and its parameters."""
+    if _takes_sets(using):
+        # Of a thousand places the driver would have to find each in the statement.
+        return "= ANY(%(texts)s)", {"texts": list(texts)}
+    each = {f"text{at}": text for at, text in enumerate(texts)}
+    return f"IN ({', '.join(f'%({name})s' for name in each)})", each
+
+
 @cache
 def _columns_read(model: type[models.Model]) -> tuple[Any, ...]:
     table = model._meta.db_table
@@ -225,8 +234,9 @@ class _Encoder(DjangoJSONEncoder):
         return o.isoformat() if hasattr(o, "isoformat") else super().default(o)
 
 
-def _json(rows: Sequence[Mapping[str, Any]]) -> str:
-    return _encoder.encode(rows)
+def _set(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """All rows as one JSON value, and how many there are."""
+    return [_encoder.encode(rows), len(rows)]
 
 
 _encoder = _Encoder(ensure_ascii=False, separators=(",", ":"))
@@ -251,13 +261,18 @@ def _table(model: type[models.Model], using: str) -> str:
 
 
 def _recordset(model: type[models.Model], using: str, **parts: tuple[str, ...]) -> str:
-    """The rows of one JSON parameter as a table `rows`, typed as the model's columns are."""
+    """The rows that `_set` makes parameters of, as a table `rows` typed as the model's columns."""
     typed = [
         f'"{prefix}_{field.attname}" {field.rel_db_type(connections[using])}'
         for prefix, names in parts.items()
         for field in _fields(model, names)
     ]
-    return f"jsonb_to_recordset(%s::jsonb) AS rows({', '.join(typed)})"
+    # Unless it is told, the planner takes any such table for a hundred rows, and reads all of a
+    # table of some thousands rather than look each of a few up.
+    return (
+        f"(SELECT * FROM jsonb_to_recordset(%s::jsonb) AS rows({', '.join(typed)}) "  # noqa: S608
+        "LIMIT %s) AS rows"
+    )
 
 
 _Other = tuple[type[models.Model], tuple[str, ...]] | None

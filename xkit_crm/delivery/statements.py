@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connections, router
 
 from xkit_crm.delivery import rate
-from xkit_crm.delivery.rows import columns, read
+from xkit_crm.delivery.rows import columns, one_of, read
 from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
@@ -155,13 +155,12 @@ def links_of_records(connection_id: str, record_ids: Collection[str]) -> list[Re
 
 
 def _links(condition: str, parameters: dict[str, Any], those: Collection[str]) -> list[RecordLink]:
-    each = {f"p{at}": value for at, value in enumerate(those)}
-    places = ", ".join(f"%({name})s" for name in each)
+    among, named = one_of(those, using=router.db_for_read(RecordLink))
     statement = (
         f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l "  # noqa: S608
-        f"WHERE l.connection_id = %(connection)s AND {condition} IN ({places})"
+        f"WHERE l.connection_id = %(connection)s AND {condition} {among}"
     )
-    return [link for link, _ in read(RecordLink, statement, parameters | each)]
+    return [link for link, _ in read(RecordLink, statement, parameters | named)]
 
 
 @dataclass(frozen=True, slots=True)
