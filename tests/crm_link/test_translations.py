@@ -23,7 +23,7 @@ LANGUAGES = ("de", "fr", "es")
 PACKAGE = Path(xkit_crm.__file__).parent
 #: What a customer's people read; the strings of the admin may stay in English.
 PLACES = (
-    *("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings.py"),
+    *("crm_link", "templates/xkit_crm/link", "templatetags", "mapping", "mappings"),
     *("panel.py", "templates/xkit_crm/panel/records.html", "templates/xkit_crm/panel/_record.html"),
     *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*.py")),
     *(str(p.relative_to(PACKAGE)) for p in PACKAGE.glob("providers/*/provider.py")),
@@ -71,7 +71,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, str]:
 def test_the_strings_are_found_where_they_are_written(messages: dict[Key, str]) -> None:
     assert "It gets a value already." in messages  # mapping/
     assert "%(field)s is required by the CRM" in messages  # one that is English in the log
-    assert "is not chosen yet" in messages  # mappings.py
+    assert "is not chosen yet" in messages  # mappings/missing.py
     assert "Do nothing" in messages  # crm_link/
     assert "Connect your CRM" in messages  # templatetags/
     assert ("%(n)s thing is left to decide.", 1) in messages  # a template's plural

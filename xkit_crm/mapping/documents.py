@@ -6,7 +6,7 @@
         "events": {"create_opportunity": {
             "action": "create", "workflow": "", "transformations": [...], "ignored": ["status"]}}}}
 
-What is left out is not decided yet; an empty string is a decision. `mappings.py` reads and writes
+What is left out is not decided yet; an empty string is a decision. `mappings/` reads and writes
 the rows of it. Knows no model and no HTTP.
 """
 
