@@ -20,7 +20,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.providers.base import Access, Criterion, Edit, Operator, RecordRef
 from xkit_crm.providers.http import Answer
-from xkit_crm.providers.odoo import OdooProvider
+from xkit_crm.providers.odoo.provider import OdooProvider
 from xkit_crm.testing.conformance import Make, ProviderConformance, Subject
 from xkit_crm.testing.fakes import Misbehaviour
 from xkit_crm.testing.fakes.odoo import OdooFake

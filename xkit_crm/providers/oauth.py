@@ -26,8 +26,9 @@ from xkit_crm.exceptions import (
     RateLimited,
     XkitError,
 )
+from xkit_crm.providers.addresses import require_allowed
 from xkit_crm.providers.base import Access, CredentialField
-from xkit_crm.providers.http import HTTPProvider, request, require_allowed
+from xkit_crm.providers.http import HTTPProvider, request
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ BUILT_IN: Mapping[str, str] = {
     "pipedrive": "xkit_crm.providers.pipedrive.provider.PipedriveProvider",
     "zoho": "xkit_crm.providers.zoho.provider.ZohoProvider",
     "dynamics": "xkit_crm.providers.dynamics.provider.DynamicsProvider",
-    "odoo": "xkit_crm.providers.odoo.OdooProvider",
+    "odoo": "xkit_crm.providers.odoo.provider.OdooProvider",
     "tryton": "xkit_crm.providers.tryton.TrytonProvider",
     "xkit": "xkit_crm.providers.xkit.XkitProvider",
 }

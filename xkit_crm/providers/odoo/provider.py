@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
@@ -32,7 +31,6 @@ from xkit_crm.providers.base import (
     Criterion,
     Draft,
     Edit,
-    Operator,
     RecordRef,
     RemoteField,
     RemoteObject,
@@ -42,45 +40,13 @@ from xkit_crm.providers.base import (
     only,
 )
 from xkit_crm.providers.http import Answer, HTTPProvider, part
+from xkit_crm.providers.odoo.describing import is_described, is_offered, type_of
+from xkit_crm.providers.odoo.values import UNSAYABLE, clause, plain, type_name, written
 
-#: Files, lists of lines, and what a database's own properties are made of are left out.
-_TYPES = {
-    "char": RemoteType.STRING,
-    "text": RemoteType.TEXT,
-    "html": RemoteType.TEXT,
-    "integer": RemoteType.INTEGER,
-    "float": RemoteType.NUMBER,
-    "monetary": RemoteType.NUMBER,
-    "boolean": RemoteType.BOOLEAN,
-    "date": RemoteType.DATE,
-    "datetime": RemoteType.DATETIME,
-    "selection": RemoteType.PICKLIST,
-    "many2one": RemoteType.REFERENCE,
-    "reference": RemoteType.REFERENCE,
-    "many2many": RemoteType.MULTIPICKLIST,
-}
-#: Texts that say what they are by their name alone.
-_NAMES = {
-    "email": RemoteType.EMAIL,
-    "email_from": RemoteType.EMAIL,
-    "website": RemoteType.URL,
-    "phone": RemoteType.PHONE,
-    "mobile": RemoteType.PHONE,
-}
 _ATTRIBUTES = ("type", "string", "required", "readonly", "selection", "relation", "searchable")
-#: What a list of records has to be of to be picked from: tags, and as many as are shown.
-_TAGS = re.compile(r".*[._](tags?|category)")
+#: As many tags are shown to be picked from.
 _MOST_TAGS = 500
-
-#: Models of Odoo itself.
-_TECHNICAL = re.compile(
-    r"(ir|base|bus|web|report|digest|iap|fetchmail|discuss|mail|sms|snailmail|res\.config|res\.users)"
-    r"([._].*)?|base_.*|web_.*|.*\.(report|wizard)|_unknown"
-)
-_NOT_TECHNICAL = frozenset({"mail.activity", "res.users"})
-
 _MAX_ID = 2**31 - 1
-
 #: Errors of Python's own that a value which makes no sense ends in. All of them are undone.
 _NONSENSE = re.compile(
     r"builtins\.(Value|Type|Key|Index|Attribute|Assertion|Overflow|Unicode\w*)Error|decimal\..*"
@@ -160,7 +126,7 @@ class OdooProvider(HTTPProvider):
         return [
             RemoteObject(one["model"], one["display_name"] or one["model"])
             for one in sorted(found, key=lambda one: str(one["display_name"]))
-            if one["model"] in _NOT_TECHNICAL or not _TECHNICAL.fullmatch(one["model"])
+            if is_offered(one["model"])
         ]
 
     def describe_fields(self, remote_object: str) -> Sequence[RemoteField]:
@@ -170,7 +136,7 @@ class OdooProvider(HTTPProvider):
         return [
             self._field(name, one, required=name in required and filled.get(name) in (None, False))
             for name, one in found.items()
-            if _is_described(one)
+            if is_described(one)
         ]
 
     def _defaults(self, remote_object: str, names: Sequence[str]) -> Mapping[str, Any]:
@@ -181,7 +147,7 @@ class OdooProvider(HTTPProvider):
         return found
 
     def _field(self, name: str, found: Mapping[str, Any], *, required: bool) -> RemoteField:
-        kind, relation = _TYPES[found["type"]], found.get("relation")
+        kind, relation = type_of(name, found), found.get("relation")
         changeable = not found.get("readonly")
         options = list(found.get("selection") or ())
         if kind is RemoteType.MULTIPICKLIST:
@@ -190,7 +156,7 @@ class OdooProvider(HTTPProvider):
         return RemoteField(
             name=name,
             label=found.get("string") or name,
-            type=_NAMES.get(name, kind) if found["type"] == "char" else kind,
+            type=kind,
             required=required and kind is not RemoteType.BOOLEAN,
             createable=changeable,
             updateable=changeable,
@@ -220,8 +186,8 @@ class OdooProvider(HTTPProvider):
     ) -> Sequence[RemoteRecord]:
         kinds = self.fields(remote_object)
         try:
-            domain = [_clause(one, kinds.get(one.field)) for one in criteria]
-        except _UNSAYABLE:
+            domain = [clause(one, kinds.get(one.field)) for one in criteria]
+        except UNSAYABLE:
             return []  # no record can hold such a value
         return self._read(remote_object, domain, fields, limit=limit)
 
@@ -336,7 +302,7 @@ class OdooProvider(HTTPProvider):
         return [
             RemoteRecord(
                 RecordRef(remote_object, str(one["id"])),
-                {name: _plain(one.get(name), kinds.get(name)) for name in fields},
+                {name: plain(one.get(name), kinds.get(name)) for name in fields},
             )
             for one in found
         ]
@@ -446,10 +412,10 @@ class OdooProvider(HTTPProvider):
         row, problems = {}, []
         for name, value in values.items():
             try:
-                row[name] = _written(value, kinds.get(name))
-            except _UNSAYABLE:
+                row[name] = written(value, kinds.get(name))
+            except UNSAYABLE:
                 # Odoo would say what is wrong with it, but not where.
-                problems.append(Problem(name, f"{value!r} is no {_kind(kinds[name])}"))
+                problems.append(Problem(name, f"{value!r} is no {type_name(kinds[name])}"))
         if problems:
             raise RejectedByCRM("Odoo can't hold these values.", errors=problems)
         return row
@@ -490,27 +456,9 @@ def _stops(answers: Iterable[XkitError | None]) -> CRMError | None:
     return None
 
 
-def _is_described(found: Mapping[str, Any]) -> bool:
-    if found["type"] == "many2many":
-        return bool(_TAGS.fullmatch(str(found.get("relation"))))
-    if found["type"] == "reference":
-        return len(found.get("selection") or ()) > 1
-    return found["type"] in _TYPES
-
-
 def _about(action: Mapping[str, Any]) -> RemoteField:
     model = action["model_name"]
     return RemoteField("record", "Record", RemoteType.REFERENCE, required=True, references=(model,))
-
-
-def _clause(one: Criterion, field: RemoteField | None) -> list[Any]:
-    """A part of a search domain; a text to look for is no pattern."""
-    if one.operator is Operator.CONTAINS:
-        return [one.field, "ilike", re.sub(r"([\\%_])", r"\\\1", str(one.value))]
-    value = _written(one.value, field)
-    if field is not None and field.type is RemoteType.MULTIPICKLIST:
-        return [one.field, "in", value[0][2]]
-    return [one.field, "=", value]
 
 
 def _at_fault(message: str) -> Iterable[str]:
@@ -518,70 +466,3 @@ def _at_fault(message: str) -> Iterable[str]:
         if names := pattern.findall(message):
             return dict.fromkeys(names)
     return ()
-
-
-#: What is raised for a value that a field can't have.
-_UNSAYABLE = (ValueError, ArithmeticError, TypeError)
-
-
-def _kind(field: RemoteField) -> str:
-    return "id of a record" if field.type is RemoteType.REFERENCE else field.type.value
-
-
-def _written(value: Any, field: RemoteField | None) -> Any:
-    """As Odoo takes it: nothing is false, a moment is in UTC without saying so, and the records of
-    a list are replaced by a command. Raises one of `_UNSAYABLE` for what can't be said so."""
-    if field is not None and field.type is RemoteType.MULTIPICKLIST:
-        return [[6, 0, [int(one) for one in _list(value)]]]
-    if value is None or field is None:
-        return False if value is None else value
-    match field.type:
-        case RemoteType.DATE:
-            return date.fromisoformat(value).isoformat()
-        case RemoteType.DATETIME:
-            moment = datetime.fromisoformat(value)
-            moment = moment.astimezone(UTC) if moment.tzinfo else moment
-            return moment.strftime("%Y-%m-%d %H:%M:%S")
-        case RemoteType.NUMBER | RemoteType.INTEGER:
-            return _as_number(value, whole=field.type is RemoteType.INTEGER)
-        case RemoteType.REFERENCE:
-            return _pointer(str(value), field)
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _as_number(value: Any, *, whole: bool) -> int | float:
-    if isinstance(value, bool) or (whole and int(value) != float(value)):
-        raise ValueError(value)
-    return int(value) if whole else value if isinstance(value, int) else float(value)
-
-
-def _pointer(text: str, field: RemoteField) -> int | str:
-    """An id, or a record id; where a field points to several models, the model goes before it."""
-    model, separator, number = text.replace(":", ",").rpartition(",")
-    if separator and model not in field.references:
-        raise ValueError(text)
-    if len(field.references) == 1:
-        return int(number)
-    if not separator:
-        raise ValueError(text)
-    return f"{model},{int(number)}"
-
-
-def _plain(value: Any, field: RemoteField | None) -> Any:
-    """What such a value says."""
-    if field is None or value is None:
-        return value
-    if value is False and field.type is not RemoteType.BOOLEAN:
-        return None
-    match field.type:
-        case RemoteType.DATETIME:
-            return f"{str(value).replace(' ', 'T')}Z"
-        case RemoteType.MULTIPICKLIST:
-            return [str(one) for one in value]
-        case RemoteType.REFERENCE:
-            return str(value[0] if isinstance(value, list) else value)
-    return value

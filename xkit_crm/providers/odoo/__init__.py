@@ -1,0 +1,1 @@
+"""Odoo: the adapter, and how it holds values."""
