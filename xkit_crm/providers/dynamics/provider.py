@@ -11,14 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
-    AddressRefused,
     CRMError,
     CRMUnavailable,
     Problem,
@@ -42,16 +40,20 @@ from xkit_crm.providers.base import (
     outcome_of,
 )
 from xkit_crm.providers.dynamics.odata import GUID, Part, multipart, parts_of, query_of, quoted
+from xkit_crm.providers.dynamics.organisations import address_of, login_of
 from xkit_crm.providers.dynamics.tables import (
     TARGETS,
     Table,
     at_fault,
     condition_of,
     custom_api_of,
+    deleting,
     label_of,
     merged_into,
     navigation_of,
+    path_of,
     questions,
+    reading,
     record_of,
     selected,
     table_of,
@@ -64,15 +66,6 @@ from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 
 API = "/api/data/v9.2"
 
-#: Where organisations are, and where people sign in to each of Microsoft's clouds.
-_LOGIN = "login.microsoftonline.com"
-_CLOUDS = {
-    ".dynamics.com": _LOGIN,
-    ".microsoftdynamics.us": "login.microsoftonline.us",
-    ".appsplatform.us": "login.microsoftonline.us",
-    ".dynamics.cn": "login.partner.microsoftonline.cn",
-}
-_ORGANISATION = re.compile(r"[a-z0-9][a-z0-9-]*(\.api)?\.crm\d*")
 _ODATA = {"OData-Version": "4.0", "OData-MaxVersion": "4.0"}
 
 
@@ -97,8 +90,7 @@ class DynamicsProvider(OAuthProvider):
     @classmethod
     def endpoints(cls, given: Mapping[str, Any]) -> Endpoints:
         organisation = cls._address(given)
-        hosts = (login for end, login in _CLOUDS.items() if organisation.endswith(end))
-        entra = f"https://{next(hosts, _LOGIN)}/organizations/oauth2/v2.0"
+        entra = f"https://{login_of(organisation)}/organizations/oauth2/v2.0"
         return Endpoints(
             authorize=f"{entra}/authorize",
             token=f"{entra}/token",
@@ -108,7 +100,7 @@ class DynamicsProvider(OAuthProvider):
     @classmethod
     def _address(cls, given: Mapping[str, Any]) -> str:
         elsewhere = settings.PROVIDER_OPTIONS.get(cls.slug, {}).get("base_url")
-        return str(elsewhere).rstrip("/") if elsewhere else _organisation(given)
+        return str(elsewhere).rstrip("/") if elsewhere else address_of(given)
 
     @property
     def base_url(self) -> str:
@@ -170,7 +162,7 @@ class DynamicsProvider(OAuthProvider):
 
     def get(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
         table = self._table(ref.remote_object)
-        body = self._do(_reading(table, ref, fields)).body
+        body = self._do(reading(table, ref, fields)).body
         if kept := merged_into(table, body):
             return self.get(kept, fields)
         return record_of(table, body, fields)
@@ -215,7 +207,7 @@ class DynamicsProvider(OAuthProvider):
             self.update(kept, values)
 
     def delete(self, ref: RecordRef) -> None:
-        self._do(_deleting(self._table(ref.remote_object), ref))
+        self._do(deleting(self._table(ref.remote_object), ref))
 
     # -- many at once -------------------------------------------------------------------------
 
@@ -253,14 +245,14 @@ class DynamicsProvider(OAuthProvider):
 
     def delete_many(self, refs: Sequence[RecordRef]) -> Sequence[XkitError | None]:
         table = self._table(refs[0].remote_object)
-        answers = self._each([outcome_of(_deleting, table, ref) for ref in refs])
+        answers = self._each([outcome_of(deleting, table, ref) for ref in refs])
         return [one if isinstance(one, XkitError) else None for one in answers]
 
     def get_many(
         self, refs: Sequence[RecordRef], fields: Sequence[str]
     ) -> Sequence[RemoteRecord | XkitError]:
         table = self._table(refs[0].remote_object)
-        parts = [outcome_of(_reading, table, ref, fields) for ref in refs]
+        parts = [outcome_of(reading, table, ref, fields) for ref in refs]
         found: list[RemoteRecord | XkitError] = []
         for answer in self._each(parts, writes=False):
             if isinstance(answer, XkitError):
@@ -401,7 +393,7 @@ class DynamicsProvider(OAuthProvider):
         return Part("GET", f"{table.entity_set}?{query_of(query)}")
 
     def _writing(self, table: Table, ref: RecordRef, values: Mapping[str, Any]) -> Part:
-        path, headers = _path(table, ref), {"If-Match": "*"}  # without it, a PATCH creates
+        path, headers = path_of(table, ref), {"If-Match": "*"}  # without it, a PATCH creates
         if table.merges:
             # It takes a write to a record that was merged away: have it say so.
             path += f"?{query_of({'$select': f'{table.key},_masterid_value'})}"
@@ -433,55 +425,13 @@ class DynamicsProvider(OAuthProvider):
         return {f"{name}@odata.bind": f"/{entity_set}({crm_id.lower()})"}
 
 
-# -- where an organisation is ----------------------------------------------------------------------
-
-
-def _organisation(given: Mapping[str, Any]) -> str:
-    """The address without what stands behind the host; raises `AddressRefused` where it is
-    none of Microsoft's, so that no token is sent to anybody else."""
-    said = str(given.get("url", "")).strip()
-    try:
-        parts = urlsplit(said if "//" in said else f"https://{said}")
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        host, port = "", None
-    end = next((end for end in _CLOUDS if host.endswith(end)), "")
-    known = end and _ORGANISATION.fullmatch(host.removesuffix(end))
-    if not known or port not in (None, 443):
-        raise AddressRefused(
-            f"{said!r} is no address of a Dynamics 365 organisation.",
-            hint="It is such as https://contoso.crm4.dynamics.com.",
-        )
-    return f"https://{host.replace('.api.crm', '.crm')}"
-
-
-# -- requests --------------------------------------------------------------------------------------
-
-
-def _path(table: Table, ref: RecordRef) -> str:
-    if not GUID.fullmatch(ref.crm_id):
-        raise RemoteRecordNotFound(f"Dynamics 365 has no record {ref}.")
-    return f"{table.entity_set}({ref.crm_id.lower()})"
-
-
-def _reading(table: Table, ref: RecordRef, fields: Sequence[str]) -> Part:
-    names = [*fields, "masterid"] if table.merges else fields
-    return Part(
-        "GET", f"{_path(table, ref)}?{query_of({'$select': selected(table, names)})}", None, TARGETS
-    )
-
-
-def _deleting(table: Table, ref: RecordRef) -> Part:
-    return Part("DELETE", _path(table, ref))
+# -- answers --------------------------------------------------------------------------------------
 
 
 def _good(answer: Answer | XkitError) -> Answer:
     if isinstance(answer, XkitError):
         raise answer
     return answer
-
-
-# -- answers ---------------------------------------------------------------------------------------
 
 
 def _made(table: Table, answer: Answer) -> RecordRef:

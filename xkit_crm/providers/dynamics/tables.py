@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xkit_crm.exceptions import Problem, RejectedByCRM
+from xkit_crm.exceptions import Problem, RejectedByCRM, RemoteRecordNotFound
 from xkit_crm.mapping.conversion import as_text
 from xkit_crm.providers.base import (
     Choice,
@@ -19,7 +19,7 @@ from xkit_crm.providers.base import (
     RemoteType,
     Workflow,
 )
-from xkit_crm.providers.dynamics.odata import GUID, in_path, quoted
+from xkit_crm.providers.dynamics.odata import GUID, Part, in_path, query_of, quoted
 
 _TYPES = {
     "StringType": RemoteType.STRING,
@@ -337,3 +337,22 @@ def custom_api_of(found: Mapping[str, Any]) -> Workflow | None:
         if one["type"] in _INPUTS
     )
     return Workflow(found["uniquename"], found.get("displayname") or found["uniquename"], inputs)
+
+
+# -- requests about a record -----------------------------------------------------------------------
+
+
+def path_of(table: Table, ref: RecordRef) -> str:
+    if not GUID.fullmatch(ref.crm_id):
+        raise RemoteRecordNotFound(f"Dynamics 365 has no record {ref}.")
+    return f"{table.entity_set}({ref.crm_id.lower()})"
+
+
+def reading(table: Table, ref: RecordRef, fields: Sequence[str]) -> Part:
+    names = [*fields, "masterid"] if table.merges else fields
+    query = query_of({"$select": selected(table, names)})
+    return Part("GET", f"{path_of(table, ref)}?{query}", None, TARGETS)
+
+
+def deleting(table: Table, ref: RecordRef) -> Part:
+    return Part("DELETE", path_of(table, ref))

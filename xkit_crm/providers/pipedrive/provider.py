@@ -27,7 +27,6 @@ from xkit_crm.exceptions import (
     RemoteRecordNotFound,
 )
 from xkit_crm.mapping.conversion import as_text
-from xkit_crm.mapping.sameness import same
 from xkit_crm.providers.base import (
     CredentialField,
     Criterion,
@@ -37,19 +36,25 @@ from xkit_crm.providers.base import (
     RemoteField,
     RemoteObject,
     RemoteRecord,
-    RemoteType,
 )
 from xkit_crm.providers.http import Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 from xkit_crm.providers.pipedrive.objects import CODE, KINDS, Kind, described
+from xkit_crm.providers.pipedrive.values import (
+    has_parts,
+    in_full,
+    meets,
+    read,
+    source_of,
+    with_first,
+    written,
+)
 
 _DOMAIN = re.compile(r"(?:https://)?([a-z0-9][a-z0-9-]*)(?:\.pipedrive\.com)?/?")
 #: How many custom fields a read can name, and records a list or a search gives.
 _PICKED, _PAGE, _FOUND = 15, 500, 100
 #: How many records are looked through for criteria that can't be asked.
 _FARTHEST = 5_000
-#: What can be written of a price.
-_PRICE = ("price", "currency", "cost", "direct_cost")
 #: Seconds to leave it alone after it shut us out for not having done so.
 _SHUT_OUT = 600.0
 
@@ -151,7 +156,7 @@ class PipedriveProvider(OAuthProvider):
         names = [*fields, *(one.field for one in criteria)]
         records = (self._record(remote_object, one, names) for one in islice(found, _FARTHEST))
         left = [one for one in criteria if one is not term]
-        met = (r for r in records if all(_meets(r.values[one.field], one) for one in left))
+        met = (r for r in records if all(meets(r.values[one.field], one) for one in left))
         return [
             RemoteRecord(r.ref, {name: r.values[name] for name in fields})
             for r in islice(met, limit)
@@ -173,7 +178,7 @@ class PipedriveProvider(OAuthProvider):
         newest = islice(self._newest(kind, [], **some), _PAGE)
         # Asked in this order: what can be found among the newest needs no search.
         for one in chain(newest, self._found(kind, Criterion(name, Operator.EQUALS, key))):
-            if _source(one).get(name) == key:
+            if source_of(one).get(name) == key:
                 return RecordRef(remote_object, str(one["id"]))
         return None
 
@@ -181,7 +186,7 @@ class PipedriveProvider(OAuthProvider):
         kind, codes = _kind(ref.remote_object), {name.partition(".")[0] for name in values}
         # What is written as a whole is read first, so that the rest of it stays.
         known = self.fields(ref.remote_object)
-        whole = any(code in kind.lists or _has_parts(code, known) for code in codes)
+        whole = any(code in kind.lists or has_parts(code, known) for code in codes)
         held = self._held(ref, sorted(codes)) if whole else {}
         body = self._written(ref.remote_object, values, held)
         method = "PUT" if ref.remote_object == "notes" else "PATCH"
@@ -262,8 +267,8 @@ class PipedriveProvider(OAuthProvider):
     def _record(
         self, remote_object: str, data: Mapping[str, Any], fields: Iterable[str]
     ) -> RemoteRecord:
-        kind, known, source = _kind(remote_object), self.fields(remote_object), _source(data)
-        values = {name: _read(kind, name, source, known.get(name)) for name in fields}
+        kind, known, source = _kind(remote_object), self.fields(remote_object), source_of(data)
+        values = {name: read(kind, name, source, known.get(name)) for name in fields}
         return RemoteRecord(RecordRef(remote_object, str(data["id"])), values)
 
     # -- writing ------------------------------------------------------------------------------
@@ -275,14 +280,14 @@ class PipedriveProvider(OAuthProvider):
         parts: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             code, _, part = name.partition(".")
-            parts.setdefault(code, {})[part] = _sent(kind, name, value, known.get(name))
+            parts.setdefault(code, {})[part] = written(kind, name, value, known.get(name))
         body: dict[str, Any] = {}
         for code, given in parts.items():
             if code in kind.lists:
                 name, inner = kind.lists[code]
-                body[name] = _first_of(held.get(name) or (), inner, given[""])
-            elif _has_parts(code, known):
-                body[code] = _whole(kind, code, given, _source(held).get(code), known)
+                body[name] = with_first(held.get(name) or (), inner, given[""])
+            elif has_parts(code, known):
+                body[code] = in_full(kind, code, given, source_of(held).get(code), known)
             else:
                 body[code] = given[""]
         if kind.is_old:
@@ -356,123 +361,6 @@ def _newest_first(kind: Kind) -> Mapping[str, str]:
     if kind.is_old:
         return {"sort": "add_time DESC"}
     return {"sort_by": "id", "sort_direction": "desc"}
-
-
-# -- values ---------------------------------------------------------------------------------------
-
-
-def _source(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(data.get("custom_fields") or {}), **data}
-
-
-def _read(kind: Kind, name: str, source: Mapping[str, Any], known: RemoteField | None) -> Any:
-    code, _, part = name.partition(".")
-    held = source.get(code)
-    if isinstance(held, list) and (not held or isinstance(held[0], dict)):
-        held = next((one for one in held if one.get("primary")), held[0] if held else None)
-    if isinstance(held, dict):
-        held = held.get(part or kind.main.get(code, "value"))
-    if held is None or held == [] or known is None:
-        return None if held == [] else held
-    match known.type:
-        case RemoteType.REFERENCE | RemoteType.PICKLIST:
-            return as_text(held)
-        case RemoteType.MULTIPICKLIST:
-            return _texts(held)
-        case RemoteType.BOOLEAN:
-            return bool(held)
-        case RemoteType.DATETIME if isinstance(held, str) and " " in held:  # v1's, in UTC
-            return f"{held.replace(' ', 'T')}Z"
-    return held
-
-
-def _texts(held: Any) -> list[str]:
-    """Several values: v2 lists them, v1 puts commas between them."""
-    several = held if isinstance(held, list) else as_text(held).split(",")
-    return [as_text(one) for one in several]
-
-
-def _sent(kind: Kind, name: str, value: Any, known: RemoteField | None) -> Any:
-    """A value as Pipedrive takes it: ids are numbers, and each type is cleared in its own way."""
-    found, custom = known.type if known else None, bool(CODE.match(name))
-    if found is RemoteType.MULTIPICKLIST:
-        several = value if isinstance(value, list) else [] if value is None else [value]
-        if kind.is_old:
-            return ",".join(map(as_text, several)) or None if custom else several
-        return [_id(one) for one in several] or (None if custom else [])
-    if value is None:
-        return "" if _is_plain_text(kind, name) else None
-    match found:
-        case RemoteType.REFERENCE:
-            return _id(value)
-        case RemoteType.PICKLIST if not kind.is_old:
-            return _id(value)
-        case RemoteType.BOOLEAN if name.startswith("pinned_to_"):
-            return int(value)
-        case RemoteType.DATETIME:
-            return re.sub(r"\.\d+", "", str(value))
-    return value
-
-
-def _is_plain_text(kind: Kind, name: str) -> bool:
-    """Whether it is one of v2's standard texts, which an empty text clears, and not null."""
-    standard = kind.standard.get(name)
-    if standard is None or kind.is_old or name in kind.parts or name == "lost_reason":
-        return False
-    return standard.type in (RemoteType.STRING, RemoteType.TEXT)
-
-
-def _first_of(held: Sequence[Mapping[str, Any]], inner: str, value: Any) -> list[Any]:
-    """The value as the primary one of its list; the others stay, but for the former primary."""
-    if value is None:
-        return []
-    former = next((one for one in held if one.get("primary")), {})
-    same_one = next((one for one in held if one.get(inner) == value), former)
-    others = [one for one in held if one is not former and one is not same_one]
-    return [{**same_one, inner: value, "primary": True}, *others]
-
-
-def _whole(
-    kind: Kind, code: str, given: Mapping[str, Any], held: Any, known: Mapping[str, RemoteField]
-) -> Any:
-    """What has parts, with those that are `given`; the parts of `held` that are not stay."""
-    main = kind.main.get(code, "value")
-    named = {part or main: value for part, value in given.items()}
-    if code == "prices":
-        return _prices(named, held or [])
-    if named.get(main, "") is None:
-        return None
-    # With a new address the parts of the old one would be wrong.
-    is_moved = main in named and f"{code}.locality" in known
-    kept = () if is_moved or not held else (main, *_parts_of(code, known))
-    return {part: held[part] for part in kept if held.get(part) is not None} | named
-
-
-def _prices(named: Mapping[str, Any], held: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """The first price as it is named, and those in other currencies."""
-    kept = [{part: one[part] for part in _PRICE if one.get(part) is not None} for one in held]
-    if named.get("price", "") is None:
-        return kept[1:]
-    return [{**(kept[0] if kept else {}), **named}, *kept[1:]]
-
-
-def _parts_of(code: str, known: Mapping[str, RemoteField]) -> list[str]:
-    return [name.partition(".")[2] for name in known if name.startswith(f"{code}.")]
-
-
-def _has_parts(code: str, known: Mapping[str, RemoteField]) -> bool:
-    return bool(_parts_of(code, known))
-
-
-def _meets(held: Any, one: Criterion) -> bool:
-    if one.operator is Operator.CONTAINS:
-        return as_text(one.value).casefold() in as_text("" if held is None else held).casefold()
-    return same(held, one.value)
-
-
-def _id(value: Any) -> Any:
-    """Ids are numbers, but for those of leads and of older picklists."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 # -- words ----------------------------------------------------------------------------------------
