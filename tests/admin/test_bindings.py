@@ -92,6 +92,17 @@ def test_bindings_from_code_are_listed_with_the_line_they_are_written_in(
     assert b'name="_save"' not in admin_client.get(unescape(address)).content
 
 
+def test_a_binding_that_is_left_to_triggers_says_so(
+    connection: Connection, twins_by_triggers: None, admin_client: Client
+) -> None:
+    address = reverse("admin:xkit_crm_modelbinding_code")
+    for model, is_told in (("Twin", True), ("Ticket", False)):
+        page = admin_client.get(
+            address, {"model": f"products.{model}", "crm_object": "opportunity"}
+        )
+        assert ("by the triggers of the model's table" in text(page)) is is_told
+
+
 def test_the_list_says_what_is_active_silent_off_and_broken(
     connection: Connection, admin_client: Client
 ) -> None:

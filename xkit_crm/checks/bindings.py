@@ -54,6 +54,9 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
             f"The condition of {binding.origin} can't be asked: {wrong}.",
             "Correct that rule.",
         )
+    if binding.by_triggers and (untold := _untold(binding.model)):
+        why, hint = untold
+        yield error("E011", f"{binding.origin} leaves its rows to triggers, but {why}.", hint)
     if _database(binding.model) != router.db_for_write(Invocation):
         yield warning(
             "W003",
@@ -64,12 +67,29 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
         )
 
 
+def _untold(model: type[models.Model]) -> tuple[str, str] | None:
+    """Why triggers tell of nothing that the product saves, and what to do about it."""
+    from xkit_crm.conf import settings
+    from xkit_crm.sync.triggers import has_triggers
+
+    label = model._meta.label
+    if connections[_database(model)].vendor != "postgresql":
+        return f"{label} is not stored in PostgreSQL", "Leave out by_triggers."
+    if not has_triggers(model):
+        hint = "Add triggers = capture_triggers(...) to its Meta, and run makemigrations."
+        return f"{label} has none", hint
+    if settings.DELIVERY == "immediate":
+        return "with DELIVERY = 'immediate' nobody looks what they marked", "Run a worker."
+    return None
+
+
 def _not_captured_set_wise(model: type[models.Model]) -> Iterator[CheckMessage]:
     """Bulk operations go past Django's own hooks, so they fire by the model's manager only."""
+    from xkit_crm.sync.bindings import are_told_by_triggers
     from xkit_crm.sync.querysets import SyncedQuerySet
 
-    if model.__module__.startswith("django."):
-        return  # whose managers nobody can change
+    if model.__module__.startswith("django.") or are_told_by_triggers(model):
+        return  # whose managers nobody can change; whose triggers see everything
     if not isinstance(model._default_manager.get_queryset(), SyncedQuerySet):
         yield warning(
             "W018",

@@ -44,6 +44,8 @@ class Binding:
     is_synced: Callable[[Any], bool] | None = None
     #: The watched columns whose change may change that.
     decisive: frozenset[str] = frozenset()
+    #: Whether it is left to the model's triggers to tell of its rows.
+    by_triggers: bool = False
 
     @property
     def events(self) -> dict[str, str]:
@@ -88,6 +90,7 @@ def compiled(
     also_read: Sequence[str] = (),
     watch: Sequence[str] | None = None,
     watch_all: bool = False,
+    by_triggers: bool = False,
 ) -> Binding:
     """One binding, with what it watches: the columns behind its paths, its condition and the paths
     in `also_read`. Raises `ConfigurationError` where the condition is no list of rules, or where a
@@ -124,6 +127,7 @@ def compiled(
         rules=rules,
         is_synced=(lambda row: all(check(row) for check in checks)) if checks else None,
         decisive=frozenset(decisive).intersection(watched),
+        by_triggers=by_triggers,
     )
 
 

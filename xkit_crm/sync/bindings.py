@@ -38,6 +38,9 @@ class ModelSync:
 
     With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
+
+    With `by_triggers` nothing is captured as the product saves: the model's triggers mark the row
+    (`triggers.capture_triggers`), and the worker tells of it a moment later. A save costs less.
     """
 
     crm_object: ClassVar[str] = ""
@@ -47,6 +50,7 @@ class ModelSync:
     payload: ClassVar[Mapping[str, str]] = {}
     watch: ClassVar[Sequence[str] | None] = None
     condition: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    by_triggers: ClassVar[bool] = False
 
     def is_synced(self, instance: Any) -> bool:
         """Whether the row is synced at all, besides what `condition` says."""
@@ -146,6 +150,12 @@ def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     return found
 
 
+def are_told_by_triggers(cls: type[models.Model]) -> bool:
+    """Whether rows of this class are left to their triggers, by any of its bindings: where one is
+    captured, they take the row for told of."""
+    return any(binding.by_triggers for binding in bindings_for(cls))
+
+
 def _bindings_of(model: type[models.Model]) -> tuple[Binding, ...]:
     """Those of this very model. Code goes before the admin, so that nothing fires twice."""
     from_code = _bindings.get(model, ())
@@ -204,6 +214,7 @@ def _from_class(model: type[models.Model], sync_class: type[ModelSync]) -> Bindi
         is_synced=sync.is_synced if decides else None,
         watch=sync.watch,
         watch_all=bool(computed),
+        by_triggers=sync.by_triggers,
     )
 
 

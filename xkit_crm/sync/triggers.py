@@ -3,8 +3,9 @@
 A product puts `capture_triggers()` into a model's `Meta.triggers`. Whoever writes a row then, be it
 psql, raw SQL or another service, leaves a mark at their commit, unless the capture told of that
 very write in the same transaction. The worker and the sweep call `take_in`, which compares what is
-marked with what was last told and puts what differs into the outbox. Needs the extra `triggers`
-(django-pgtrigger); without it, and on other databases, nothing here does or costs anything.
+marked with what was last told and puts what differs into the outbox. A binding `by_triggers` has
+no other capture. Needs the extra `triggers` (django-pgtrigger); without it, and on other databases,
+nothing here does or costs anything.
 """
 
 from __future__ import annotations
@@ -83,6 +84,22 @@ def capture_triggers(*fields: str) -> list[pgtrigger.Trigger]:
         Marking(name="xkit_mark", operation=pgtrigger.Insert | pgtrigger.Delete),
         Marking(name="xkit_mark_update", operation=pgtrigger.Update),
     ]
+
+
+def has_triggers(model: type[models.Model]) -> bool:
+    """Whether the model's own `Meta` has them."""
+    opts: Any = model._meta.concrete_model._meta  # type: ignore[union-attr]
+    return any(one.name == "xkit_mark" for one in getattr(opts, "triggers", ()))
+
+
+def mark_now() -> None:
+    """Have marked what this transaction has written so far, as its commit would: for tests, whose
+    transactions end without one."""
+    database = connections[router.db_for_write(MarkedRow)]
+    if _in_use and database.vendor == "postgresql" and database.in_atomic_block:
+        with database.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 # -- what the database does -----------------------------------------------------------------------

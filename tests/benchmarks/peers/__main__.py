@@ -27,7 +27,7 @@ def saver(peer: str, crm: str) -> Save:
     """What saves one new row of a name, and has the peer send it after commit."""
     from django.db import transaction
 
-    from tests.benchmarks.peers.models import Hooked, Tasked
+    from tests.benchmarks.peers.models import Hooked, Marked, Tasked
     from tests.benchmarks.peers.tasks import deferred, deliver, values_of
     from tests.products.models import Twin
 
@@ -50,12 +50,16 @@ def saver(peer: str, crm: str) -> Save:
     def ours(name: str) -> None:
         Twin(connection_id="org-0", title=name).save()
 
+    def by_triggers(name: str) -> None:
+        Marked(connection_id="org-0", title=name).save()
+
     def plain(name: str) -> None:
         Tasked(connection_id="org-0", title=name).save()
 
     return {
         "plain": plain,
         "xkit_crm": ours,
+        "xkit_crm, by triggers": by_triggers,
         "celery": celery,
         "webhook": webhook,
         "procrastinate": procrastinate,
@@ -104,15 +108,33 @@ def steady(peer: str, crm: str, seconds: float) -> dict[str, float]:
     return steadily(saver(peer, crm), seconds)
 
 
+def _mark() -> None:
+    """Leave the rows of `Marked` to triggers."""
+    import xkit_crm
+    from tests.benchmarks.peers.models import Marked
+    from tests.products.crm import TwinSync
+    from xkit_crm.sync.triggers import capture_triggers
+
+    class ByTriggers(TwinSync):
+        by_triggers = True
+
+    xkit_crm.register(Marked)(ByTriggers)
+    for trigger in capture_triggers("title", "amount", "email", "connection_id"):
+        trigger.install(Marked)
+
+
 def saving(crm: str, rounds: int) -> list[dict[str, Any]]:
     """One new row saved, by each, in shuffled order."""
     from django.db import connection, transaction
 
     from tests.benchmarks.measuring import compare
+    from xkit_crm.models import MarkedRow
 
     peers = ["plain", "xkit_crm", "celery", "webhook"]
     if connection.vendor == "postgresql":
         peers.append("procrastinate")
+        _mark()
+        peers.insert(2, "xkit_crm, by triggers")
     saves = {peer: saver(peer, crm) for peer in peers}
     variants: Any = {
         peer: lambda number, save=save: save(f"Deal {number}") for peer, save in saves.items()
@@ -134,6 +156,10 @@ def saving(crm: str, rounds: int) -> list[dict[str, Any]]:
         {"how": "a transaction each", "who": f.name, "us": f.microseconds, "ratio": f.ratio}
         for f in compare(variants, rounds=rounds)
     ]
+    if connection.vendor == "postgresql":
+        marks = MarkedRow.objects.filter(model="peers.marked")
+        assert marks.count() >= 2 * rounds  # not for nothing
+        marks.delete()
     return found
 
 

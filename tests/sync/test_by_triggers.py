@@ -1,0 +1,139 @@
+"""A binding by triggers: nothing is captured as the product saves, and everything is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+from django.test.utils import CaptureQueriesContext
+
+import xkit_crm
+from tests.delivery.conftest import held, names
+from tests.products.models import Plain, Twin
+from xkit_crm.checks.bindings import check_bindings
+from xkit_crm.delivery.worker import Worker
+from xkit_crm.models import Connection, Invocation, MarkedRow
+from xkit_crm.sync import triggers
+from xkit_crm.testing import deliver
+
+
+@pytest.fixture
+def marked(twins_by_triggers: None, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The table has the triggers, as a product's migration gives them."""
+    pytest.importorskip("pgtrigger")
+    monkeypatch.setattr(triggers, "_in_use", False)
+    before = list(database.execute_wrappers)
+    with ExitStack() as stack:
+        for trigger in triggers.capture_triggers("title", "amount", "email", "connection_id"):
+            stack.enter_context(trigger.install(Twin))
+        yield
+    database.execute_wrappers[:] = before
+
+
+def twin(title: str) -> Twin:
+    return Twin.objects.create(connection_id="acme", title=title)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("marked")
+class TestWhatIsTold:
+    def test_a_save_is_the_products_own_query_and_nothing_else(self, sandbox: Connection) -> None:
+        row = twin("First")
+        with CaptureQueriesContext(database) as queries:
+            row.title = "Second"
+            row.save()
+        assert len(queries) == 1
+        assert not Invocation.objects.exists()
+
+    def test_a_row_is_made_changed_and_deleted_in_the_crm(self, sandbox: Connection) -> None:
+        row = twin("First")
+        Worker().run_once()
+        assert names() == ["First"]
+        row.title = "Second"
+        row.save()
+        Worker().run_once()
+        assert names() == ["Second"]
+        row.delete()
+        Worker().run_once()
+        assert not held()
+        slugs = Invocation.objects.order_by("id").values_list("event__slug", flat=True)
+        assert list(slugs) == ["deal_created", "deal_updated", "deal_deleted"]
+
+    def test_several_saves_before_the_worker_looks_are_one(self, sandbox: Connection) -> None:
+        row = twin("First")
+        for title in ("Second", "Third"):
+            row.title = title
+            row.save()
+        Worker().run_once()
+        assert names() == ["Third"]
+        assert Invocation.objects.count() == 1
+
+    def test_what_was_rolled_back_is_not_told(self, sandbox: Connection) -> None:
+        with transaction.atomic():
+            twin("Never")
+            transaction.set_rollback(True)
+        Worker().run_once()
+        assert not held()
+
+    def test_what_goes_past_save_is_told_too(self, sandbox: Connection) -> None:
+        Twin.objects.bulk_create(Twin(connection_id="acme", title=str(n)) for n in range(3))
+        Worker().run_once()
+        Twin.objects.update(title="All")
+        Worker().run_once()
+        assert names() == ["All"] * 3
+
+    def test_what_is_muted_is_not_told(self, sandbox: Connection) -> None:
+        with xkit_crm.muted():
+            twin("Silent")
+        Worker().run_once()
+        assert not held()
+        assert not MarkedRow.objects.exists()
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+@pytest.mark.usefixtures("marked")
+def test_a_products_tests_need_no_commit(sandbox: Connection) -> None:
+    twin("First")
+    deliver()
+    assert names() == ["First"]
+
+
+# -- what is wrong with one -----------------------------------------------------------------------
+
+
+def mistakes() -> list[str]:
+    return [found.msg for found in check_bindings() if str(found.id).endswith("E011")]
+
+
+@pytest.mark.usefixtures("twins_by_triggers")
+def test_another_database_has_no_triggers() -> None:
+    if database.vendor == "postgresql":
+        pytest.skip("needs another database than PostgreSQL")
+    (said,) = mistakes()
+    assert "products.Twin is not stored in PostgreSQL" in said
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("twins_by_triggers")
+def test_a_model_without_triggers_would_be_told_by_nobody(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pgtrigger")
+    settings.XKIT_CRM = {**getattr(settings, "XKIT_CRM", {}), "DELIVERY": "worker"}
+    (said,) = mistakes()
+    assert "products.Twin has none" in said
+    monkeypatch.setattr(Twin._meta, "triggers", triggers.capture_triggers(), raising=False)
+    assert not mistakes()
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "DELIVERY": "immediate"}
+    (said,) = mistakes()
+    assert "nobody looks" in said
+
+
+def test_triggers_that_are_no_capture_of_ours_are_none() -> None:
+    assert not triggers.has_triggers(Plain)
