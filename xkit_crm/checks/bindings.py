@@ -54,7 +54,7 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
             f"The condition of {binding.origin} can't be asked: {wrong}.",
             "Correct that rule.",
         )
-    if binding.by_triggers and (untold := _untold(binding.model)):
+    if untold := _untold(binding):
         why, hint = untold
         yield error("E011", f"{binding.origin} leaves its rows to triggers, but {why}.", hint)
     if _database(binding.model) != router.db_for_write(Invocation):
@@ -67,19 +67,23 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
         )
 
 
-def _untold(model: type[models.Model]) -> tuple[str, str] | None:
-    """Why triggers tell of nothing that the product saves, and what to do about it."""
+def _untold(binding: Binding) -> tuple[str, str] | None:
+    """Why triggers wouldn't tell of all that the product saves, and what to do about it."""
     from xkit_crm.conf import settings
-    from xkit_crm.sync.triggers import has_triggers
+    from xkit_crm.sync import triggers
+    from xkit_crm.sync.bindings import are_told_by_triggers
 
-    label = model._meta.label
-    if connections[_database(model)].vendor != "postgresql":
-        return f"{label} is not stored in PostgreSQL", "Leave out by_triggers."
-    if not has_triggers(model):
+    model, label = binding.model, binding.model._meta.label
+    if not (binding.by_triggers and are_told_by_triggers(model)):
+        return None
+    if not triggers.are_on(model):
         hint = "Add triggers = capture_triggers(...) to its Meta, and run makemigrations."
         return f"{label} has none", hint
+    if left_out := triggers.left_out(model, binding.watched):
+        hint = "Name them to capture_triggers(), and run makemigrations."
+        return f"those of {label} leave out {', '.join(left_out)}", hint
     if settings.DELIVERY == "immediate":
-        return "with DELIVERY = 'immediate' nobody looks what they marked", "Run a worker."
+        return "with DELIVERY = 'immediate' nobody looks at what they marked", "Run a worker."
     return None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from django.db import models, router
+from django.db import connections, models, router
 
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.sync.binding import MOMENTS as MOMENTS  # where those who ask for bindings look
@@ -40,7 +40,8 @@ class ModelSync:
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
 
     With `by_triggers` nothing is captured as the product saves: the model's triggers mark the row
-    (`triggers.capture_triggers`), and the worker tells of it a moment later. A save costs less.
+    (`triggers.capture_triggers`), and the worker tells of it a moment later. A save costs less. On
+    other databases than PostgreSQL it is captured as ever.
     """
 
     crm_object: ClassVar[str] = ""
@@ -152,8 +153,10 @@ def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
 
 def are_told_by_triggers(cls: type[models.Model]) -> bool:
     """Whether rows of this class are left to their triggers, by any of its bindings: where one is
-    captured, they take the row for told of."""
-    return any(binding.by_triggers for binding in bindings_for(cls))
+    captured, they take the row for told of. Only PostgreSQL has them."""
+    if not any(binding.by_triggers for binding in bindings_for(cls)):
+        return False
+    return connections[router.db_for_write(cls)].vendor == "postgresql"
 
 
 def _bindings_of(model: type[models.Model]) -> tuple[Binding, ...]:

@@ -68,6 +68,7 @@ def capture_triggers(*fields: str) -> list[pgtrigger.Trigger]:
     _use()
 
     class Marking(pgtrigger.Trigger):
+        marks = fields
         when = pgtrigger.After
         timing = pgtrigger.Deferred
 
@@ -86,10 +87,21 @@ def capture_triggers(*fields: str) -> list[pgtrigger.Trigger]:
     ]
 
 
-def has_triggers(model: type[models.Model]) -> bool:
-    """Whether the model's own `Meta` has them."""
+def are_on(model: type[models.Model]) -> bool:
+    """Whether the model's `Meta` has them."""
+    return bool(_of(model))
+
+
+def left_out(model: type[models.Model], columns: Collection[str]) -> list[str]:
+    """Which of these columns may change without being marked, by attribute name."""
+    named = {field for one in _of(model) for field in one.marks}
+    watched = {model._meta.get_field(name).attname for name in named}  # type: ignore[union-attr]
+    return sorted(set(columns) - watched) if named else []
+
+
+def _of(model: type[models.Model]) -> list[Any]:
     opts: Any = model._meta.concrete_model._meta  # type: ignore[union-attr]
-    return any(one.name == "xkit_mark" for one in getattr(opts, "triggers", ()))
+    return [one for one in getattr(opts, "triggers", ()) if hasattr(one, "marks")]
 
 
 def mark_now() -> None:
