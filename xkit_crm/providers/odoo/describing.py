@@ -32,7 +32,7 @@ _NAMES = {
     "phone": RemoteType.PHONE,
     "mobile": RemoteType.PHONE,
 }
-#: What a list of records has to be of to be picked from: tags, and as many as are shown.
+#: What a list of records has to be of to be picked from: tags.
 _TAGS = re.compile(r".*[._](tags?|category)")
 #: Models of Odoo itself.
 _TECHNICAL = re.compile(

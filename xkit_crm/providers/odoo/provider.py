@@ -41,12 +41,12 @@ from xkit_crm.providers.base import (
 )
 from xkit_crm.providers.http import Answer, HTTPProvider, part
 from xkit_crm.providers.odoo.describing import is_described, is_offered, type_of
-from xkit_crm.providers.odoo.values import UNSAYABLE, clause, plain, type_name, written
+from xkit_crm.providers.odoo.values import clause, plain, written
+from xkit_crm.providers.relational import UNSAYABLE, number_of, row_of
 
 _ATTRIBUTES = ("type", "string", "required", "readonly", "selection", "relation", "searchable")
-#: As many tags are shown to be picked from.
+#: How many tags are shown to be picked from.
 _MOST_TAGS = 500
-_MAX_ID = 2**31 - 1
 #: Errors of Python's own that a value which makes no sense ends in. All of them are undone.
 _NONSENSE = re.compile(
     r"builtins\.(Value|Type|Key|Index|Attribute|Assertion|Overflow|Unicode\w*)Error|decimal\..*"
@@ -279,7 +279,7 @@ class OdooProvider(HTTPProvider):
     def get_many(
         self, refs: Sequence[RecordRef], fields: Sequence[str]
     ) -> Sequence[RemoteRecord | XkitError]:
-        remote_object, ids = refs[0].remote_object, [n for n in map(_number, refs) if n]
+        remote_object, ids = refs[0].remote_object, [n for n in map(number_of, refs) if n]
         # To read one that is gone is an error for all; to search for it isn't.
         archived = {"active_test": False}
         found = self._read(remote_object, [["id", "in", ids]], fields, context=archived)
@@ -311,7 +311,7 @@ class OdooProvider(HTTPProvider):
         self, refs: Sequence[RecordRef], do: Callable[[Sequence[int]], Any]
     ) -> list[XkitError | None]:
         """Do it to all, and where that fails since some are gone, to those that are there."""
-        there = {ref for ref in refs if _number(ref)}
+        there = {ref for ref in refs if number_of(ref)}
         try:
             if there:
                 do([_id(ref) for ref in refs if ref in there])
@@ -342,7 +342,7 @@ class OdooProvider(HTTPProvider):
     def run_workflow(
         self, name: str, inputs: Mapping[str, Any], *, key: str, ref: RecordRef | None
     ) -> RecordRef | None:
-        action = _number(RecordRef("ir.actions.server", name))
+        action = number_of(RecordRef("ir.actions.server", name))
         found = self._do(
             "ir.actions.server",
             "search_read",
@@ -353,7 +353,7 @@ class OdooProvider(HTTPProvider):
             raise RejectedByCRM(f"Odoo has no server action {name!r}.")
         model, said = found[0]["model_name"], str(inputs.get("record") or ref or "")
         record = RecordRef(model, said.removeprefix(f"{model}:"))
-        if not _number(record):
+        if not number_of(record):
             raise RejectedByCRM(
                 f"This action is done to a record of {model}, and {said or 'nothing'} is none.",
                 errors=[Problem("record", f"is no record of {model}")],
@@ -409,27 +409,13 @@ class OdooProvider(HTTPProvider):
 
     def _row(self, remote_object: str, values: Mapping[str, Any]) -> dict[str, Any]:
         kinds = self.fields(remote_object)
-        row, problems = {}, []
-        for name, value in values.items():
-            try:
-                row[name] = written(value, kinds.get(name))
-            except UNSAYABLE:
-                # Odoo would say what is wrong with it, but not where.
-                problems.append(Problem(name, f"{value!r} is no {type_name(kinds[name])}"))
-        if problems:
-            raise RejectedByCRM("Odoo can't hold these values.", errors=problems)
-        return row
-
-
-def _number(ref: RecordRef) -> int:
-    """The id; 0 where it is none that a record could have."""
-    text = ref.crm_id
-    found = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
-    return found if found <= _MAX_ID else 0
+        return row_of(
+            values, kinds, lambda name, value: written(value, kinds.get(name)), crm="Odoo"
+        )
 
 
 def _id(ref: RecordRef) -> int:
-    found = _number(ref)
+    found = number_of(ref)
     if not found:
         raise _missing(ref)
     return found

@@ -5,23 +5,17 @@ Nothing is false, moments are in UTC without saying so, and lists of records are
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime
 from typing import Any
 
 from xkit_crm.providers.base import Criterion, Operator, RemoteField, RemoteType
-
-#: What is raised for a value that a field can't have.
-UNSAYABLE = (ValueError, ArithmeticError, TypeError)
-
-
-def type_name(field: RemoteField) -> str:
-    return "id of a record" if field.type is RemoteType.REFERENCE else field.type.value
+from xkit_crm.providers.relational import literally
 
 
 def written(value: Any, field: RemoteField | None) -> Any:
     """As Odoo takes it: nothing is false, a moment is in UTC without saying so, and the records of
-    a list are replaced by a command. Raises one of `UNSAYABLE` for what can't be said so."""
+    a list are replaced by a command. Raises one of `relational.UNSAYABLE` for what can't be said
+    so."""
     if field is not None and field.type is RemoteType.MULTIPICKLIST:
         return [[6, 0, [int(one) for one in _list(value)]]]
     if value is None or field is None:
@@ -81,7 +75,7 @@ def plain(value: Any, field: RemoteField | None) -> Any:
 def clause(one: Criterion, field: RemoteField | None) -> list[Any]:
     """A part of a search domain; a text to look for is no pattern."""
     if one.operator is Operator.CONTAINS:
-        return [one.field, "ilike", re.sub(r"([\\%_])", r"\\\1", str(one.value))]
+        return [one.field, "ilike", literally(str(one.value))]
     value = written(one.value, field)
     if field is not None and field.type is RemoteType.MULTIPICKLIST:
         return [one.field, "in", value[0][2]]

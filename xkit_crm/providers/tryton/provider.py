@@ -31,7 +31,6 @@ from xkit_crm.providers.base import (
     Criterion,
     Draft,
     Edit,
-    Operator,
     RecordRef,
     RemoteField,
     RemoteObject,
@@ -42,16 +41,15 @@ from xkit_crm.providers.base import (
     outcome_of,
 )
 from xkit_crm.providers.http import Answer, HTTPProvider, part, request
-from xkit_crm.providers.tryton.describing import PARTY, TYPES, described, is_contact
+from xkit_crm.providers.relational import UNSAYABLE, number_of, row_of
+from xkit_crm.providers.tryton.describing import PARTY, TYPES, described
 from xkit_crm.providers.tryton.errors import error_of, problems_in
-from xkit_crm.providers.tryton.values import UNSAYABLE, from_tryton, kind_of, to_tryton
+from xkit_crm.providers.tryton.values import clause, from_tryton, to_tryton
 
 #: Models of Tryton itself; but notes are written by people.
 _TECHNICAL = ("ir.", "res.")
 _NOTES = "ir.note"
 
-#: The largest id: a database's integer.
-_MAX_ID = 2**31 - 1
 
 _OPPORTUNITY = "sale.opportunity"
 #: Tryton deletes these once they are cancelled.
@@ -226,7 +224,7 @@ class TrytonProvider(HTTPProvider):
         kinds, special = self.fields(remote_object), self._special(remote_object)
         try:
             domain = [
-                _clause(remote_object, one, kinds.get(one.field), names_model=one.field in special)
+                clause(remote_object, one, kinds.get(one.field), names_model=one.field in special)
                 for one in criteria
             ]
         except UNSAYABLE:
@@ -305,7 +303,7 @@ class TrytonProvider(HTTPProvider):
         remote_object, kept = refs[0].remote_object, self._kept(refs)
         if remote_object == _NOTES:  # only administrators may search them
             return [outcome_of(self._read_note, ref, fields) for ref in refs]
-        ids = [kept.get(number, 0) for number in map(_number, refs)]
+        ids = [kept.get(number, 0) for number in map(number_of, refs)]
         # To read one that is gone is an error for all; to search for it isn't.
         domain = [["id", "in", sorted({*ids} - {0})]]
         found = self._read(remote_object, domain, fields, len(ids), active_test=False)
@@ -313,7 +311,7 @@ class TrytonProvider(HTTPProvider):
         return [known.get(number) or _missing(ref) for number, ref in zip(ids, refs, strict=True)]
 
     def _read_note(self, ref: RecordRef, fields: Sequence[str]) -> RemoteRecord:
-        number = _number(ref)
+        number = number_of(ref)
         try:
             found = self._rpc(f"model.{_NOTES}.read", [number], list(fields)) if number else []
         except RejectedByCRM:
@@ -325,7 +323,7 @@ class TrytonProvider(HTTPProvider):
     def _kept(self, refs: Sequence[RecordRef]) -> dict[int, int]:
         """The party that each of these was merged into. Tryton keeps both, and would write to
         either."""
-        ids = {number for number in map(_number, refs) if number}
+        ids = {number for number in map(number_of, refs) if number}
         kept = {one: one for one in ids}
         seen: set[int] = set()
         while refs[0].remote_object == PARTY and ids - seen:
@@ -367,7 +365,7 @@ class TrytonProvider(HTTPProvider):
         self, refs: Sequence[RecordRef], do: Callable[[Sequence[int]], None]
     ) -> list[XkitError | None]:
         """Do it to all, and where that fails since some are gone, to those that are there."""
-        chosen = [n for n, ref in enumerate(refs) if _number(ref)]
+        chosen = [n for n, ref in enumerate(refs) if number_of(ref)]
         try:
             if chosen:
                 do(chosen)
@@ -415,16 +413,11 @@ class TrytonProvider(HTTPProvider):
 
     def _row(self, remote_object: str, values: Mapping[str, Any]) -> dict[str, Any]:
         kinds, special = self.fields(remote_object), self._special(remote_object)
-        row, problems = {}, []
-        for name, value in values.items():
-            try:
-                row[name] = to_tryton(value, kinds.get(name), names_model=name in special)
-            except UNSAYABLE:
-                # Tryton would say what is wrong with it, but not where.
-                problems.append(Problem(name, f"{value!r} is no {kind_of(kinds[name])}"))
-        if problems:
-            raise RejectedByCRM("Tryton can't hold these values.", errors=problems)
-        return row
+
+        def said(name: str, value: Any) -> Any:
+            return to_tryton(value, kinds.get(name), names_model=name in special)
+
+        return row_of(values, kinds, said, crm="Tryton")
 
     # -- workflows ----------------------------------------------------------------------------
 
@@ -448,7 +441,7 @@ class TrytonProvider(HTTPProvider):
             raise RejectedByCRM(f"Tryton has no workflow {name!r}.")
         said = str(inputs.get(_RECORD.name) or ref or "")
         chosen = RecordRef(_OPPORTUNITY, said.removeprefix(f"{_OPPORTUNITY}:"))
-        if not _number(chosen):
+        if not number_of(chosen):
             raise RejectedByCRM(
                 "This is done to an opportunity, and there is none.",
                 errors=[Problem(_RECORD.name, "is needed")],
@@ -495,27 +488,5 @@ def _is_technical(name: str) -> bool:
     return ".reporting." in name or (name.startswith(_TECHNICAL) and name != _NOTES)
 
 
-def _number(ref: RecordRef) -> int:
-    """The id; 0 where it is none that a record could have."""
-    text = ref.crm_id
-    found = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else 0
-    return found if found <= _MAX_ID else 0
-
-
 def _missing(ref: RecordRef) -> RemoteRecordNotFound:
     return RemoteRecordNotFound(f"Tryton has no record {ref}.")
-
-
-def _clause(
-    remote_object: str, one: Criterion, field: RemoteField | None, *, names_model: bool
-) -> list[Any]:
-    """A part of a search domain; a text to look for is no pattern."""
-    if one.operator is Operator.CONTAINS:
-        text = re.sub(r"([\\%_])", r"\\\1", str(one.value))
-        how, value = "ilike", f"%{text}%"
-    else:
-        how, value = "=", to_tryton(one.value, field, names_model=names_model)
-    if is_contact(remote_object, one.field):
-        # A party's own field shows the first of its contacts, and can't be searched.
-        return ["contact_mechanisms", "where", [["type", "=", one.field], ["value", how, value]]]
-    return [one.field, how, value]

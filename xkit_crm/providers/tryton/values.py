@@ -6,21 +6,17 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from xkit_crm.providers.base import RemoteField, RemoteType
+from xkit_crm.providers.base import Criterion, Operator, RemoteField, RemoteType
+from xkit_crm.providers.relational import literally
+from xkit_crm.providers.tryton.describing import is_contact
 
-#: What is raised for a value that a field can't have.
-UNSAYABLE = (ValueError, ArithmeticError, TypeError)
 #: Of a moment.
 _PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
 
-def kind_of(field: RemoteField) -> str:
-    return "id of a record" if field.type is RemoteType.REFERENCE else field.type.value
-
-
 def to_tryton(value: Any, field: RemoteField | None, *, names_model: bool = False) -> Any:
     """As Tryton wants it. `names_model`: a reference says the model as well. Raises one of
-    `UNSAYABLE` for what can't be said so."""
+    `relational.UNSAYABLE` for what can't be said so."""
     if value is None or field is None:
         return value
     match field.type:
@@ -88,3 +84,17 @@ def _as_number(number: Decimal) -> int | float | str:
     if number == number.to_integral_value():
         return int(number)
     return float(number) if Decimal(repr(float(number))) == number else str(number)
+
+
+def clause(
+    remote_object: str, one: Criterion, field: RemoteField | None, *, names_model: bool
+) -> list[Any]:
+    """A part of a search domain; a text to look for is no pattern."""
+    if one.operator is Operator.CONTAINS:
+        how, value = "ilike", f"%{literally(str(one.value))}%"
+    else:
+        how, value = "=", to_tryton(one.value, field, names_model=names_model)
+    if is_contact(remote_object, one.field):
+        # A party's own field shows the first of its contacts, and can't be searched.
+        return ["contact_mechanisms", "where", [["type", "=", one.field], ["value", how, value]]]
+    return [one.field, how, value]
