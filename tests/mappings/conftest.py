@@ -8,6 +8,8 @@ from typing import Any
 from xkit_crm import mappings
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org
 
+NAME = {"field": "Name", "kind": "direct", "key": "name"}
+
 
 def decide(document: mappings.Document, event: str, **changes: Any) -> mappings.Document:
     """The document, with another decision for an event of opportunities."""

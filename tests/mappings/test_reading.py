@@ -9,6 +9,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
+from tests.mappings.conftest import NAME
 from xkit_crm import catalogue, mappings
 from xkit_crm.models import (
     Connection,
@@ -18,7 +19,6 @@ from xkit_crm.models import (
 )
 
 pytestmark = pytest.mark.django_db
-NAME = {"field": "Name", "kind": "direct", "key": "name"}
 
 
 def test_what_is_in_force_is_read_from_the_rows(sandbox: Connection) -> None:

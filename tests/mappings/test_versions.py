@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from tests.factories import DealFactory
-from tests.mappings.conftest import decide
+from tests.mappings.conftest import NAME, decide
 from tests.products.models import Customer
 from xkit_crm import mappings
 from xkit_crm.connections import propose_mapping
@@ -27,7 +27,6 @@ from xkit_crm.providers.sandbox.models import Field
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
-NAME = {"field": "Name", "kind": "direct", "key": "name"}
 
 
 def test_a_document_that_is_put_in_force_is_carried_out_and_kept_as_a_version(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,7 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
 from tests.delivery.conftest import held, names
+from tests.products.crm import TwinSync
 from tests.products.models import Twin
+from tests.sync.marking import installed
 from xkit_crm.checks.bindings import check_bindings
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.models import Connection, Invocation, MarkedRow
@@ -25,13 +26,8 @@ from xkit_crm.testing import deliver
 def marked(twins_by_triggers: None, db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The table has the triggers, as a product's migration gives them."""
     pytest.importorskip("pgtrigger")
-    monkeypatch.setattr(triggers, "_in_use", False)
-    before = list(database.execute_wrappers)
-    with ExitStack() as stack:
-        for trigger in triggers.capture_triggers("title", "amount", "email", "connection_id"):
-            stack.enter_context(trigger.install(Twin))
+    with installed(Twin, fields=("title", "amount", "email", "connection_id"), patch=monkeypatch):
         yield
-    database.execute_wrappers[:] = before
 
 
 def twin(title: str) -> Twin:
@@ -142,3 +138,20 @@ def test_what_would_never_be_told_is_found(settings: Any, monkeypatch: pytest.Mo
     settings.XKIT_CRM = {**settings.XKIT_CRM, "DELIVERY": "immediate"}
     (said,) = mistakes()
     assert "nobody looks" in said
+
+
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("twins_by_triggers")
+def test_so_is_what_another_binding_of_the_model_would_never_hear(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are left to the triggers, whichever says so."""
+    pytest.importorskip("pgtrigger")
+    settings.XKIT_CRM = {**getattr(settings, "XKIT_CRM", {}), "DELIVERY": "worker"}
+    marked = triggers.capture_triggers("title", "email", "amount")
+    monkeypatch.setattr(Twin._meta, "triggers", marked, raising=False)
+    told = {"crm_object": "contact", "payload": {"name": "stage"}}
+    xkit_crm.register(Twin)(type("Beside", (TwinSync,), told))
+    (said,) = mistakes()
+    assert "Beside" in said
+    assert "leave out stage" in said

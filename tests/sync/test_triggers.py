@@ -16,6 +16,7 @@ import xkit_crm
 from tests.delivery.conftest import held, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal, Plain
+from tests.sync.marking import installed
 from xkit_crm.delivery.backends import turns
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.worker import Worker
@@ -57,14 +58,8 @@ def events() -> list[str]:
 @pytest.fixture(autouse=True)
 def marked(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Deals and an unbound model have the triggers, as a product's migration gives them."""
-    monkeypatch.setattr(triggers, "_in_use", False)
-    before = list(database.execute_wrappers)
-    with ExitStack() as stack:
-        for trigger in triggers.capture_triggers():
-            for model in (Deal, Plain):
-                stack.enter_context(trigger.install(model))
+    with installed(Deal, Plain, patch=monkeypatch):
         yield
-    database.execute_wrappers[:] = before
 
 
 @pytest.fixture

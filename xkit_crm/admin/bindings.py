@@ -266,6 +266,7 @@ def _shown(binding: Binding | None) -> dict[str, Any]:
         return {}
     return {
         "binding": binding,
+        "by_triggers": bindings.are_told_by_triggers(binding.model),
         "model_label": f"{readable.model_name(binding.model)} ({binding.model._meta.label})",
         "payload": [(key, binding.paths.get(key, "")) for key, _getter in binding.payload],
     }

@@ -56,7 +56,7 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
         )
     if untold := _untold(binding):
         why, hint = untold
-        yield error("E011", f"{binding.origin} leaves its rows to triggers, but {why}.", hint)
+        yield error("E011", f"The rows of {binding.origin} are left to triggers, but {why}.", hint)
     if _database(binding.model) != router.db_for_write(Invocation):
         yield warning(
             "W003",
@@ -74,7 +74,7 @@ def _untold(binding: Binding) -> tuple[str, str] | None:
     from xkit_crm.sync.bindings import are_told_by_triggers
 
     model, label = binding.model, binding.model._meta.label
-    if not (binding.by_triggers and are_told_by_triggers(model)):
+    if not are_told_by_triggers(model):
         return None
     if not triggers.are_on(model):
         hint = "Add triggers = capture_triggers(...) to its Meta, and run makemigrations."

@@ -68,6 +68,7 @@ class ModelSync:
 _bindings: dict[type[models.Model], tuple[Binding, ...]] = {}
 _from_rows: dict[type[models.Model], tuple[Binding, ...]] = {}
 _by_class: dict[type[models.Model], tuple[Binding, ...]] = {}
+_captured: dict[type[models.Model], tuple[Binding, ...]] = {}
 _rows_stamp: object = None
 _rows_looked_at = 0.0
 
@@ -95,7 +96,7 @@ def unregister(*models_: type[models.Model]) -> None:
                 f"{model._meta.label} is not registered.",
                 hint="Bindings made in the admin are switched off there.",
             )
-    _by_class.clear()
+    _forget_classes()
 
 
 def registered() -> tuple[Binding, ...]:
@@ -151,12 +152,26 @@ def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     return found
 
 
+def captured_for(cls: type[models.Model]) -> tuple[Binding, ...]:
+    """The bindings that a save or delete of such a row is captured for: all, or none where triggers
+    tell of its rows."""
+    found = _captured.get(cls)
+    if found is None:
+        found = _captured[cls] = () if are_told_by_triggers(cls) else bindings_for(cls)
+    return found
+
+
 def are_told_by_triggers(cls: type[models.Model]) -> bool:
     """Whether rows of this class are left to their triggers, by any of its bindings: where one is
     captured, they take the row for told of. Only PostgreSQL has them."""
     if not any(binding.by_triggers for binding in bindings_for(cls)):
         return False
     return connections[router.db_for_write(cls)].vendor == "postgresql"
+
+
+def _forget_classes() -> None:
+    _by_class.clear()
+    _captured.clear()
 
 
 def _bindings_of(model: type[models.Model]) -> tuple[Binding, ...]:
@@ -181,7 +196,7 @@ def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding)
 
     others = tuple(b for b in table.get(binding.model, ()) if b.crm_object != binding.crm_object)
     table[binding.model] = (*others, binding)
-    _by_class.clear()
+    _forget_classes()
     capture.install(binding.model)
 
 
@@ -256,7 +271,7 @@ def load_rows() -> None:
             _add(loaded, made)
     # All at once, so that no save meanwhile finds a model unbound.
     _from_rows, _rows_stamp, _rows_looked_at = loaded, stamp, time.monotonic()
-    _by_class.clear()
+    _forget_classes()
 
 
 def refresh_rows_if_stale(*, interval: float | None) -> None:

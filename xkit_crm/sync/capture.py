@@ -28,7 +28,7 @@ from django.db import connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
 from xkit_crm.sync import firing, gathering, scopes, snapshots
-from xkit_crm.sync.bindings import Binding, are_told_by_triggers, bindings_for
+from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.gathering import Deletes
 from xkit_crm.sync.snapshots import SNAPSHOT, UNCOMMITTED, Watch, watch_of
 
@@ -186,12 +186,10 @@ def _before_delete(
     origin: object = None,
     **_: object,
 ) -> None:
-    if are_told_by_triggers(sender):
-        return
     deletes = Deletes.of(using)
     # Deleting a row of an inherited model sends the signal for its parents too, each with the
     # bindings of its own table.
-    for binding in bindings_for(sender):
+    for binding in captured_for(sender):
         if binding.model._meta.concrete_model is not sender._meta.concrete_model:
             continue
         if binding.on_delete and not _muted.get():

@@ -17,7 +17,7 @@ from django.db import models
 from django.db.models.fields.files import FieldFile
 
 from xkit_crm.sync import scopes
-from xkit_crm.sync.bindings import Binding, are_told_by_triggers, bindings_for
+from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.scopes import Scope
 
 
@@ -87,12 +87,12 @@ _watches: dict[type[models.Model], Watch] = {}
 
 
 def watch_of(cls: type[models.Model]) -> Watch | None:
-    """What is watched of a class's rows; None where nothing is bound to it, or triggers watch."""
-    bindings = bindings_for(cls)
+    """What is watched of a class's rows; None where nothing is captured."""
+    bindings = captured_for(cls)
     found = _watches.get(cls)
     if found is not None and found.bindings is bindings:
         return found
-    if not bindings or are_told_by_triggers(cls):
+    if not bindings:
         return None
     pk = cls._meta.pk
     watched = {name for binding in bindings for name in binding.watched} | {pk.attname}
