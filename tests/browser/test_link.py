@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from example_project.documents.models import Workspace
 from tests.browser.link import (
@@ -178,3 +178,42 @@ def test_one_change_after_another_is_no_other_tab(page: Page, workspace: Workspa
     go_to(frame, "Document Updated")
     for label in ("Amount", "Document Name"):
         expect(row(frame, label).get_by_label("Written")).to_have_value("when_empty")
+
+
+def test_an_option_that_was_pressed_is_taken_though_typing_renews_the_list(
+    page: Page, workspace: Workspace
+) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    picker = row(frame, "Document Status").locator(".picker")
+    field = picker.get_by_role("combobox")
+    held: list[Route] = []
+    page.route("**/*q=stage*", lambda route: held.append(route))
+    field.click()
+    picker.get_by_role("option", name="Stage").first.hover()
+    with page.expect_request("**/*q=stage*"):
+        field.fill("stage")
+    page.mouse.down()
+    with page.expect_response("**/*q=stage*"):
+        held.pop().continue_()
+    page.wait_for_timeout(50)
+    page.mouse.up()
+    expect(row(frame, "Document Status").get_by_label("as")).to_be_visible()
+
+
+def test_a_renewed_form_listens_as_soon_as_it_is_there(page: Page, workspace: Workspace) -> None:
+    simple(workspace)
+    frame = opened(page, workspace)
+    go_to(frame, "Create Opportunity")
+    frame.locator("body").evaluate("""() => document.addEventListener(
+        "htmx:afterSwap",
+        () => setTimeout(() => {
+            const field = document.querySelector("[role=combobox]");
+            field.focus();
+            field.click();
+        }),
+        { once: true },
+    )""")
+    row(frame, "Document Status").get_by_label("don’t send it").check()
+    expect(frame.locator("[role=listbox] [role=option]").first).to_be_visible()

@@ -7,6 +7,8 @@
   htmx.config.historyCacheSize = 0;
   htmx.config.refreshOnHistoryMiss = true;
   htmx.config.scrollIntoViewOnBoost = false;
+  // What is shown listens at once, not 20 ms later.
+  htmx.config.defaultSettleDelay = 0;
 
   // -- the page around --------------------------------------------------------------------------
 
@@ -92,14 +94,16 @@
     if (box && !box.contains(event.relatedTarget)) close(box);
   });
 
-  document.addEventListener("mousedown", (event) => {
-    if (event.target.closest("[role=listbox]")) event.preventDefault();
-  });
-
-  document.addEventListener("click", (event) => {
-    const option = event.target.closest("[role=option]");
-    if (option && option.getAttribute("aria-disabled") !== "true") choose(option.closest(".picker"), option);
-  });
+  // An option is taken when it is pressed: until it is let go, typing may have renewed the list.
+  // Who can't press clicks.
+  function take(event) {
+    if (!event.target.closest("[role=listbox]")) return;
+    event.preventDefault();
+    const option = event.target.closest("[role=option]:not([aria-disabled=true])");
+    if (option && event.button === 0) choose(option.closest(".picker"), option);
+  }
+  document.addEventListener("mousedown", take);
+  document.addEventListener("click", take);
 
   document.addEventListener("keydown", (event) => {
     const box = event.target.closest?.(".picker");
@@ -161,14 +165,10 @@
     const state = typed && form.querySelector("#event-state");
     const part = state ? "#event-state" : `#${form.id}`;
     const messages = state ? [...form.querySelectorAll("[data-problems]")] : [];
-    // The form that takes its place is busy too, until it listens.
-    const stayBusy = () => document.getElementById(form.id)?.setAttribute("aria-busy", "true");
-    document.addEventListener("htmx:afterSwap", stayBusy);
     await htmx.ajax("POST", form.getAttribute("action"), {
       source: form, target: part, select: part, swap: "outerHTML",
       selectOOB: messages.map((one) => `#${one.id}`).join(),
     });
-    document.removeEventListener("htmx:afterSwap", stayBusy);
     saving = false;
     const next = changed;
     changed = null;
