@@ -38,7 +38,7 @@ def busy(workspace: Workspace) -> None:
     rejected = {"status": "pending", "outcome": "failed", "code": "rate_limited"}
     TallyFactory.create(connection_id="globex", at=now, count=3, **rejected)
     later = now + timedelta(minutes=5)
-    Lane.objects.filter(pk="acme").update(paused_until=later, failures=7)
+    Lane.objects.filter(pk="acme").update(paused_until=later, failures=7, call_seconds=0.42)
 
 
 def test_it_is_in_nobodys_way(operator: Page, busy: None) -> None:
@@ -63,6 +63,7 @@ def test_an_operator_finds_who_is_in_trouble_and_why(operator: Page, busy: None)
     expect(operator.get_by_role("row", name="globex")).to_have_count(0)
     row.get_by_role("link").click()
     expect(operator.get_by_role("heading", level=1)).to_have_text("Overview of acme")
+    expect(operator.get_by_role("row", name="The last call took")).to_contain_text("420 ms")
     operator.get_by_role("link", name="1h").click()
     expect(operator.get_by_role("link", name="1h")).to_have_attribute("aria-current", "true")
     operator.get_by_text("As a table").first.click()

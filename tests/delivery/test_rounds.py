@@ -113,6 +113,19 @@ def test_calls_of_a_slow_crm_are_written_down_as_they_come(
 
 
 @pytest.mark.usefixtures("one")
+def test_how_fast_the_crm_was_is_known_in_the_next_turn(customer: Customer) -> None:
+    save(customer, 1)
+    deliver()
+    save(customer, 3)
+    deliver()
+    assert OneByOne.seen[1:] == [
+        ["succeeded", "running", "running", "running"],
+        ["succeeded", "running", "running", "running"],
+        ["succeeded", "running", "running", "running"],
+    ]
+
+
+@pytest.mark.usefixtures("one")
 def test_after_a_429_the_rest_of_a_round_waits_as_if_nobody_had_looked(
     customer: Customer,
     crm: CRMControl,  # noqa: F811

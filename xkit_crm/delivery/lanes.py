@@ -47,8 +47,6 @@ class Hold:
     found: statements.Found | None = None
     #: Until when the lane is to be left alone once it is given back.
     paused_until: datetime | None = None
-    #: How long the last call took.
-    call_seconds: float | None = None
 
     def __bool__(self) -> bool:
         return self.until is not None and timezone.now() < self.until

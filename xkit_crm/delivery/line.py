@@ -116,7 +116,7 @@ class Line:
     def calls_in(self, seconds: float) -> int:
         """How many calls are made in that time, if the CRM is as fast as it was last; 1 at
         least, and no more where that is not known yet."""
-        last = self.hold.call_seconds
+        last = self.hold.gauge.call_seconds
         return 1 if last is None else max(int(seconds / max(last, 0.001)), 1)
 
     def fields(self, decision: Decision) -> dict[str, RemoteField]:
@@ -210,7 +210,7 @@ class Line:
                 raise TypeError(f"{count} items and {len(answers)} answers")
         except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too
             answers = [raised] * count
-        self.hold.call_seconds = time.monotonic() - began
+        self.hold.gauge.call_seconds = time.monotonic() - began
         self._count(before)
         self._note(answers)
         return answers

@@ -9,7 +9,7 @@ between two calls.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 from xkit_crm.providers.base import Limits, Usage
@@ -31,10 +31,11 @@ class Gauge:
     quota_resets_at: datetime | None = None
     #: Calls in a row that found the CRM unavailable.
     failures: int = 0
+    call_seconds: float | None = None
 
 
 #: The gauge's parts, by the names of the lane's columns.
-COLUMNS = ("tokens", "tokens_at", "quota", "quota_left", "quota_resets_at", "failures")
+COLUMNS = tuple(field.name for field in fields(Gauge))
 
 
 def wait(gauge: Gauge, limits: Limits, *, reserve: int, now: datetime, calls: int = 1) -> timedelta:

@@ -336,6 +336,7 @@ class Migration(migrations.Migration):
                 ('quota', models.PositiveIntegerField(blank=True, null=True, verbose_name='daily quota')),
                 ('quota_left', models.PositiveIntegerField(blank=True, null=True, verbose_name='daily quota left')),
                 ('quota_resets_at', models.DateTimeField(blank=True, null=True, verbose_name='quota renewed')),
+                ('call_seconds', models.FloatField(blank=True, null=True, verbose_name='seconds of the last call')),
             ],
             options={
                 'verbose_name': 'lane',

@@ -47,6 +47,7 @@ class Lane(models.Model):
     quota = models.PositiveIntegerField(_("daily quota"), null=True, blank=True)
     quota_left = models.PositiveIntegerField(_("daily quota left"), null=True, blank=True)
     quota_resets_at = models.DateTimeField(_("quota renewed"), null=True, blank=True)
+    call_seconds = models.FloatField(_("seconds of the last call"), null=True, blank=True)
 
     objects: ClassVar[LaneQuerySet] = LaneQuerySet.as_manager()  # type: ignore[assignment]
 

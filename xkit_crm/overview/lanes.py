@@ -64,6 +64,8 @@ class LaneNow:
     quota_left: int | None
     quota: int | None
     quota_resets_at: datetime | None
+    #: How long the last one took; None: there was none yet.
+    call_seconds: float | None
 
     @property
     def is_late(self) -> bool:
@@ -222,4 +224,5 @@ def _lane(connection: Any, waits: waiting.Amount, overdue_since: datetime | None
         quota_left=gauge.quota_left,
         quota=gauge.quota,
         quota_resets_at=gauge.quota_resets_at,
+        call_seconds=gauge.call_seconds,
     )

@@ -70,7 +70,7 @@ def _server() -> psycopg.Connection[tuple[object, ...]]:
 def lanes(scene: Scene, count: int, *, batch: int = 200) -> list[str]:
     """Begin anew with this many connected customers; gives their connections' ids."""
     import xkit_crm
-    from xkit_crm.models import Connection
+    from xkit_crm.models import Connection, Lane
 
     empty(scene)
     provider = "loopback" if batch > 1 else "loopback-single"
@@ -79,6 +79,8 @@ def lanes(scene: Scene, count: int, *, batch: int = 200) -> list[str]:
     for name in names:
         if there.get(name) != provider:
             xkit_crm.connect(name, provider=provider, credentials=scene.crm.credentials(name))
+    # A customer's lane is made once, long before.
+    Lane.objects.bulk_create([Lane(connection_id=name) for name in names])
     scene.crm.forget()
     return names
 
