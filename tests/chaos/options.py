@@ -25,6 +25,8 @@ class Options:
     pace: float = 2.0
     #: "worker", "celery" or "mixed".
     engine: str = "worker"
+    #: "signals": by `save()` and the querysets; "triggers": by those of the table alone.
+    capture: str = "signals"
     #: "shared": a database of its own on the server of the environment, whose connections are cut;
     #: "own": a server of its own, which is restarted without a shutdown.
     database: str = "shared"
@@ -48,7 +50,8 @@ class Options:
             f"python -m tests.chaos --seed {self.seed} --changes {self.changes} "
             f"--kills {self.kills} --workers {self.workers} --threads {self.threads} "
             f"--writers {self.writers} --connections {self.connections} --lease {self.lease:g} "
-            f"--pace {self.pace:g} --engine {self.engine} --database {self.database}"
+            f"--pace {self.pace:g} --engine {self.engine} --capture {self.capture} "
+            f"--database {self.database}"
         )
 
 
@@ -69,6 +72,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--lease", type=float, default=usual.lease)
     parser.add_argument("--pace", type=float, default=usual.pace, help="seconds between kills")
     parser.add_argument("--engine", choices=["worker", "celery", "mixed"], default=usual.engine)
+    parser.add_argument("--capture", choices=["signals", "triggers"], default=usual.capture)
     parser.add_argument("--database", choices=["shared", "own"], default=usual.database)
     parser.add_argument("--deadline", type=float, default=usual.deadline)
     parser.add_argument("--keep", action="store_true", help="keep the database and the logs")

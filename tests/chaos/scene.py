@@ -22,7 +22,7 @@ from tests.crm.control import CRMControl
 from tests.crm.state import POISON
 from tests.objects import OBJECTS
 from tests.products.models import Customer, Deal
-from xkit_crm.models import Invocation, Lane
+from xkit_crm.models import Invocation, Lane, MarkedRow
 from xkit_crm.models.invocation import InvocationStatus
 
 #: Rows that all writers share.
@@ -35,6 +35,11 @@ def prepare(options: Options, crm: CRMControl) -> None:
     """The tables, the customers with their connections, and the rows that writers share."""
     call_command("migrate", verbosity=0)
     xkit_crm.define(OBJECTS)
+    if options.capture == "triggers":
+        from tests.chaos.crm import TRIGGERS
+
+        for trigger in TRIGGERS:
+            trigger.install(Deal)
     for number in range(options.connections):
         org = f"org-{number}"
         # One of them has a CRM that takes a record a call: its calls are made in rounds.
@@ -86,7 +91,7 @@ def settle(
 
 def _left() -> str:
     """What is not done yet; empty where all is."""
-    waiting = Invocation.objects.filter(status__in=_WAITING).count()
+    waiting = Invocation.objects.filter(status__in=_WAITING).count() + MarkedRow.objects.count()
     held = Lane.objects.exclude(holder="").count() if not waiting else 0
     return f"{waiting} waiting" if waiting else f"{held} lanes held" if held else ""
 
@@ -121,7 +126,7 @@ def judge(
     """Print what happened and what is wrong; gives whether nothing is."""
     written = journal.read(conductor.writers.journals)
     evidence = verdict.Evidence(written, crm.records(), crm.journal())
-    found = [*wrong, *verdict.violations(evidence)]
+    found = [*wrong, *verdict.violations(evidence, capture=options.capture)]
     counts, delays = crm.counts(), conductor.delays
     states = dict(Invocation.objects.order_by().values_list("status").annotate(Count("pk")))
     logs = [place.log for place in chain(conductor.workers.places, conductor.writers.places)]

@@ -12,6 +12,9 @@ from tests.settings import *  # noqa: F403
 DATABASES = {"default": database(os.environ.get("XKIT_DATABASE_NAME", "xkit_chaos"))}
 DATABASE_ROUTERS = []
 
+if os.environ.get("XKIT_CHAOS_CAPTURE") == "triggers":
+    INSTALLED_APPS = [*INSTALLED_APPS, "tests.chaos"]  # noqa: F405
+
 XKIT_CRM = {
     "DELIVERY": os.environ.get("XKIT_CHAOS_DELIVERY", "worker"),
     "PROVIDERS": PROVIDERS,

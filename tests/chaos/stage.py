@@ -74,6 +74,7 @@ def _environment(options: Options, database: Postgres) -> dict[str, str]:
         **database.environment,
         "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
         "XKIT_DATABASE": "postgresql",
+        "XKIT_CHAOS_CAPTURE": options.capture,
         "XKIT_CHAOS_LEASE": str(options.lease),
         "XKIT_CHAOS_DELIVERY": "worker" if options.engine == "worker" else "celery",
         "XKIT_CHAOS_REDIS": redis_url(),

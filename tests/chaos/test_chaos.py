@@ -52,6 +52,12 @@ def test_nothing_is_lost_doubled_or_out_of_order_whatever_is_killed(seed: str, e
     proof("tests.chaos", "--seed", seed, "--engine", engine, "--changes", "1500", "--kills", "10")
 
 
+def test_nor_where_rows_are_left_to_the_triggers_of_their_table(engine: str) -> None:
+    need(find_spec("pgtrigger") is not None, "django-pgtrigger")
+    options = ("--engine", engine, "--changes", "1000", "--kills", "7")
+    proof("tests.chaos", "--seed", SEEDS[0], "--capture", "triggers", *options)
+
+
 def test_a_worker_may_die_at_any_point() -> None:
     proof("tests.chaos.points", "--seed", SEEDS[0], "--stride", "5")
 
