@@ -220,6 +220,28 @@ def rebound(sync: type[xkit_crm.ModelSync]) -> Iterator[None]:
 # -- the ways in which Django saves ---------------------------------------------------------------
 
 
+def test_what_update_fields_leaves_out_is_told_as_the_database_has_it(deal: Deal) -> None:
+    title = deal.title
+    deal.title, deal.views = "not saved", 7
+    deal.save(update_fields=["views"])
+    mine, theirs = Deal.objects.get(), Deal.objects.get()
+    theirs.title = "theirs"
+    theirs.save()
+    mine.views = 8
+    mine.save(update_fields=["views"])
+    told = [(payload["name"], payload["views"]) for _, payload in fired()]
+    assert told == [(title, 7), ("theirs", 7), ("theirs", 8)]
+
+
+def test_a_relation_that_update_fields_leaves_out_is_the_one_that_is_stored(deal: Deal) -> None:
+    deal.owner = User.objects.create(username="grace", email="grace@example.com")
+    deal.views = 7
+    deal.save(update_fields=["views"])
+    ((_, payload),) = fired()
+    assert payload["owner_email"] is None
+    assert deal.owner.username == "grace"
+
+
 def test_update_fields_fires_only_for_what_it_writes(deal: Deal) -> None:
     deal.title, deal.note = "Renamed", "noted"
     deal.save(update_fields=["note"])

@@ -141,8 +141,10 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
                 _load_expressions(self, watch)
                 fired_for = changed if updated else None
                 moment = "on_update" if updated else "on_create"
-                for binding, slug in watch.fired(moment, fired_for, began):
-                    capture(binding, slug, self, using=using)
+                if fired := watch.fired(moment, fired_for, began):
+                    row = snapshots.as_written(self, watch, update_fields, using=using)
+                    for binding, slug in fired:
+                        capture(binding, slug, row, using=using)
         except BaseException:
             snapshots.forget(self)
             raise

@@ -149,6 +149,30 @@ def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model
     return was
 
 
+def as_written(
+    instance: models.Model, watch: Watch, written: Any, *, using: str
+) -> models.Model:
+    """The row as the database has it after a save that wrote these fields (None: all of them).
+
+    What such a save leaves out may be otherwise in memory: not saved yet, or long since changed by
+    somebody else. That costs one query, in which nobody can be writing the row.
+    """
+    left_out = {
+        name
+        for name, field_name in zip(watch.names, watch.field_names, strict=True)
+        if written is not None and not {name, field_name} & {*written, instance._meta.pk.attname}
+    }
+    if not left_out:
+        return instance
+    row = type(instance)._base_manager.using(using).filter(pk=instance.pk)
+    there = row.values(*left_out).get()
+    values = instance.__dict__
+    differing = {
+        name: value for name, value in there.items() if values.get(name, _NOT_LOADED) != value
+    }
+    return as_it_was(instance, differing) if differing else instance
+
+
 def before(instance: models.Model, watch: Watch, names: Collection[str]) -> dict[str, Any]:
     """What the database has of these watched columns, as far as it is known."""
     known = _known(instance.__dict__)
