@@ -149,9 +149,7 @@ def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model
     return was
 
 
-def as_written(
-    instance: models.Model, watch: Watch, written: Any, *, using: str
-) -> models.Model:
+def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str) -> models.Model:
     """The row as the database has it after a save that wrote these fields (None: all of them).
 
     What such a save leaves out may be otherwise in memory: not saved yet, or long since changed by
