@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -240,6 +240,22 @@ def test_a_save_whose_savepoint_is_rolled_back_hides_no_raw_write(delivered: Dea
     assert marks() == [str(delivered.pk)]
 
 
+def test_a_savepoint_that_is_rolled_back_hides_no_raw_write_before_it(
+    delivered: Deal, customer: Customer
+) -> None:
+    other = DealFactory.create(customer=customer, title="Other")
+    with transaction.atomic():
+        other.title = "Saved before"
+        other.save()
+        delivered.title = "Saved"
+        delivered.save()
+        rename(delivered, "Renamed")
+        savepoint = transaction.savepoint()
+        rename(delivered, "Never")
+        transaction.savepoint_rollback(savepoint)
+    assert str(delivered.pk) in marks()
+
+
 def test_an_older_invocation_of_the_row_hides_no_raw_write(delivered: Deal) -> None:
     delivered.title = "Saved"
     delivered.save()
@@ -370,8 +386,8 @@ def test_two_that_look_at_once_tell_everything_once(
         insert(customer, f"Deal {number}")
     with transaction.atomic():
         assert triggers.take_in(limit=2) == 2
-        assert elsewhere(triggers.take_in) == 2
-    assert triggers.take_in() == 0
+        assert elsewhere(triggers.take_in) == 0
+    assert triggers.take_in() == 2
     drain("acme")
     assert sorted(names()) == [f"Deal {number}" for number in range(4)]
 
@@ -382,6 +398,72 @@ def test_two_that_look_at_once_tell_of_a_deletion_once(delivered: Deal) -> None:
         assert triggers.take_in() == 1
         assert elsewhere(triggers.take_in) == 0
     assert events() == ["deal_deleted"]
+
+
+@contextmanager
+def once_read(table: str, step: Any) -> Iterator[None]:
+    """Take the step elsewhere right after this table was first read for the marked rows."""
+    done = []
+
+    def wrap(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if not done and f'FROM "{table}"' in sql and '"object_pk" IN' in sql:
+            done.append(elsewhere(step))
+        return result
+
+    with database.execute_wrapper(wrap):
+        yield
+    assert done
+
+
+READ = ["xkit_crm_recordlink", "xkit_crm_invocation"]
+
+
+@pytest.mark.parametrize("table", READ)
+def test_what_is_delivered_while_it_is_looked_is_not_overlooked(
+    delivered: Deal, table: str
+) -> None:
+    rename(delivered, "Second")
+    triggers.take_in()
+    rename(delivered, "First")
+    with once_read(table, lambda: drain("acme")):
+        triggers.take_in()
+    Worker().run_once()
+    assert names() == ["First"]
+
+
+@pytest.mark.parametrize("table", READ)
+def test_a_row_that_goes_while_it_is_created_is_deleted(
+    sandbox: Connection, customer: Customer, table: str
+) -> None:
+    insert(customer, "Short")
+    triggers.take_in()
+    sql("DELETE FROM products_deal")
+    with once_read(table, lambda: drain("acme")):
+        triggers.take_in()
+    Worker().run_once()
+    assert not held()
+
+
+@pytest.mark.parametrize("table", READ)
+def test_a_row_that_goes_and_comes_back_while_it_is_looked_is_there_in_the_end(
+    delivered: Deal, table: str
+) -> None:
+    def come_back() -> bool:
+        sql(
+            "INSERT INTO products_deal (id, customer_id, title, tags, views, note, modified_at) "
+            "VALUES (%s, %s, 'First', '[]', 0, '', now())",
+            delivered.pk,
+            delivered.customer_id,
+        )
+        triggers.take_in()
+        return True
+
+    sql("DELETE FROM products_deal")
+    with once_read(table, come_back):
+        triggers.take_in()
+    Worker().run_once()
+    assert names() == ["First"]
 
 
 def test_a_row_that_somebody_is_writing_is_left_and_told_later(delivered: Deal) -> None:

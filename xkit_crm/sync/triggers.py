@@ -132,7 +132,8 @@ def _function(model: type[models.Model]) -> str:
     """The body of the trigger function, run for each row at the commit.
 
     An invocation counts where it was captured in this transaction (savepoints included, each of
-    which has an id of its own) and by a later command than the row as it is now.
+    which has an id of its own) and by a later command than the row as it is now. Which command that
+    was can't be told where the row was written once more in a savepoint that was rolled back.
     """
     opts: Any = model._meta.concrete_model._meta  # type: ignore[union-attr]
     column = getattr(opts.pk, "column", None)
@@ -147,8 +148,9 @@ def _function(model: type[models.Model]) -> str:
         f"(SELECT id FROM {types} "  # noqa: S608 - names of our own and the model's only
         f"WHERE app_label = '{opts.app_label}' AND model = '{opts.model_name}')"
     )
-    # How far an invocation's transaction id is from ours, as 32 bits go round.
-    apart = "((i.xmin::text::bigint - own) & 4294967295)"
+    # How far a transaction id is from ours, as 32 bits go round: an invocation's, and that of who
+    # has written the row since.
+    apart, since = (f"(({xid} - own) & 4294967295)" for xid in ("i.xmin::text::bigint", "over"))
     told = f"""
         SELECT FROM {invocations} i
         WHERE i.content_type_id = {content_type} AND i.object_pk = row_pk
@@ -165,6 +167,7 @@ def _function(model: type[models.Model]) -> str:
             own CONSTANT bigint := pg_current_xact_id()::text::bigint;
             row_pk text;
             written bigint;
+            over bigint;
             told boolean;
         BEGIN
             IF TG_OP = 'DELETE' THEN
@@ -172,11 +175,17 @@ def _function(model: type[models.Model]) -> str:
                 told := EXISTS ({told} AND i.event_id IN {deletes});
             ELSE
                 row_pk := NEW.{pk}::text;
-                SELECT cmin::text::bigint INTO written FROM {table} WHERE {pk} = NEW.{pk};
+                SELECT cmin::text::bigint, xmax::text::bigint INTO written, over
+                FROM {table} WHERE {pk} = NEW.{pk};
                 IF NOT FOUND THEN
                     RETURN NULL;
                 END IF;
                 told := EXISTS ({told} AND i.cmin::text::bigint > written);
+                IF told AND over <> 0 AND {since} < 2147483648
+                    AND own + {since} < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                THEN
+                    told := pg_xact_status((own + {since})::text::xid8) IS DISTINCT FROM 'aborted';
+                END IF;
             END IF;
             IF TG_OP = 'UPDATE' AND OLD.{pk} <> NEW.{pk} THEN
                 {insert} OLD.{pk}::text);
@@ -241,8 +250,8 @@ def _set_quiet(database: BaseDatabaseWrapper, value: str) -> None:
 def take_in(limit: int = LIMIT) -> int:
     """Tell of what is marked and differs from what was told; gives how many marks are done with.
 
-    A mark goes in the transaction in which what it gave rise to is put into the outbox. Those that
-    another process has in hand, and rows that somebody is writing, are left for the next time. One
+    A mark goes in the transaction in which what it gave rise to is put into the outbox. All are
+    left to another process that is at it, and rows that somebody is writing for the next time. One
     query where nothing is marked, none where no model has triggers.
     """
     home = router.db_for_write(MarkedRow)
@@ -254,7 +263,9 @@ def take_in(limit: int = LIMIT) -> int:
     catalogue.refresh_if_stale()
     bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
     with transaction.atomic(using=home):
-        batch = list(marks.order_by("id").select_for_update(skip_locked=True)[:limit])
+        if not _is_alone(home):
+            return 0
+        batch = list(marks.order_by("id")[:limit])
         by_model: dict[str, set[str]] = {}
         for mark in batch:
             by_model.setdefault(mark.model, set()).add(mark.object_pk)
@@ -266,6 +277,15 @@ def take_in(limit: int = LIMIT) -> int:
         done = [mark.pk for mark in batch if (mark.model, mark.object_pk) not in left]
         marks.filter(pk__in=done).delete()
     return len(done)
+
+
+def _is_alone(using: str) -> bool:
+    """Whether nobody else takes in until this transaction ends. What two would tell of a row that
+    goes and comes back could be put into the outbox in the wrong order: one that is gone can't be
+    locked."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtext(%s))", [MarkedRow._meta.db_table])
+        return bool(cursor.fetchone()[0])
 
 
 def take_in_for(seconds: float = SECONDS) -> int:
@@ -395,14 +415,16 @@ class _Telling:
         walking.read_all(self.binding, row, self.updates)
 
     def read(self, there: Collection[str], gone: Collection[str]) -> None:
-        """What was last told of these rows, in three queries."""
+        """What was last told of these rows, in three queries: first what is under way, so that what
+        is delivered in between is seen twice and not overlooked."""
         content_type = ContentType.objects.get_for_model(self.binding.model)
         of_rows = {"content_type": content_type, "object_pk__in": {*there, *gone}}
-        for link in RecordLink.objects.filter(**of_rows, crm_object_id=self.crm_object_id):
-            self.said[link.object_pk, link.connection_id] = _Said(dict(link.delivered), True)
         invocations = Invocation.objects.filter(**of_rows, event__crm_object_id=self.crm_object_id)
         columns = ("object_pk", "connection_id", "status", "event__type", "payload", "folded")
-        for values in invocations.open().order_by("id").values_list(*columns):
+        under_way = list(invocations.open().order_by("id").values_list(*columns))
+        for link in RecordLink.objects.filter(**of_rows, crm_object_id=self.crm_object_id):
+            self.said[link.object_pk, link.connection_id] = _Said(dict(link.delivered), True)
+        for values in under_way:
             self._hear(*values, is_open=True)
         unknown = set(there) - {pk for pk, _ in self.said}
         last = invocations.filter(object_pk__in=unknown).order_by(
