@@ -72,6 +72,31 @@ def test_a_lane_whose_worker_died_is_taken_over_when_its_lease_ran_out(
     assert names() == ["Sales"]
 
 
+def test_a_lane_is_kept_where_what_was_in_hand_can_not_be_taken_up(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, time_machine: Any
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def fail(*args: object, **options: object) -> None:
+        raise failing.pop()
+
+    failing: list[BaseException] = [DatabaseError("canceling statement due to timeout"), Died()]
+    time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
+    waiting()
+    with monkeypatch.context() as patch:
+        patch.setattr(SandboxProvider, "create", fail)
+        patch.setattr(lanes, "_take_up", fail)
+        with pytest.raises(DatabaseError):
+            drain("acme")
+    assert states() == ["running"]
+    assert deliver() == 0
+    time_machine.move_to("2026-01-01T00:01:01Z", tick=False)
+    assert lanes.with_work() == ["acme"]
+    assert deliver() == 1
+    assert names() == ["Sales"]
+
+
 def test_a_worker_that_lost_its_lease_starts_nothing_more(
     sandbox: Connection, monkeypatch: pytest.MonkeyPatch, time_machine: Any
 ) -> None:

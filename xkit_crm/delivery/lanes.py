@@ -86,12 +86,13 @@ def held(connection_id: str) -> Iterator[Hold]:
         with heartbeat.renewing(hold):
             yield hold
     except BaseException:
-        # What it had in hand is nobody's now, and the next one must not overlook it.
+        # What it had in hand is nobody's now, and the next one must not overlook it. Where that
+        # can't be written down the lane isn't given back: who takes it after the lease sees to it.
         if is_mine(connection_id):
             _take_up(connection_id)
-        raise
-    finally:
         _give_back(hold)
+        raise
+    _give_back(hold)
 
 
 def _give_back(hold: Hold) -> None:
