@@ -18,6 +18,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm.delivery.drain import drain
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import Access, Draft, RecordRef
 from xkit_crm.sync.digests import digest, fingerprint
 from xkit_crm.testing import deliver
@@ -94,6 +95,22 @@ def test_a_thousand_new_records_are_five_calls_of_two_hundred(
     assert calls(crm) == [("create", 200)] * 5
     assert titles(crm) == [f"Deal {n}" for n in range(1000)]
     assert RecordLink.objects.count() == 1000
+
+
+def test_what_is_urgent_waits_for_no_call_of_others_that_are_not(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+) -> None:
+    (linked,) = save(customer, 1)
+    deliver()
+    save(customer, 600, "Old")
+    Invocation.objects.filter(status="pending").update(priority=Priority.BACKGROUND)
+    save(customer, 1, "New")
+    edit([linked], "Renamed")
+    deliver()
+    sizes = [("create", 200), ("update", 1), ("create", 200), ("create", 200), ("create", 1)]
+    assert calls(crm)[1:] == sizes
+    assert titles(crm)[1] == "New 0"
 
 
 def test_a_thousand_changed_and_deleted_records_are_five_calls_each(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from tests.delivery.conftest import Misbehave, act, create, held, names, only, s
 from tests.factories import DealFactory
 from tests.products.models import Customer
 from xkit_crm import signals
+from xkit_crm.exceptions import RejectedByCRM
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.providers.base import Edit, RecordRef
 from xkit_crm.providers.sandbox.models import Change, Flow, Request
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +98,31 @@ def test_a_field_written_only_while_empty_leaves_what_a_person_wrote(sandbox: Co
     assert held()[0]["Name"] == "Sales"
     assert held()[0]["Description"] == "new"
     assert held()[0]["StageName"] == "Prospecting"
+
+
+def test_one_that_writes_nothing_hides_not_which_one_the_crm_refuses(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_all(self: SandboxProvider, edits: Sequence[Edit]) -> list[None]:
+        for edit in edits:
+            refuse(self, edit.ref, edit.values)
+        return [None] * len(edits)
+
+    def refuse(self: SandboxProvider, ref: RecordRef, values: Mapping[str, Any]) -> None:
+        if values["Amount"] == 13:
+            raise RejectedByCRM("That is an unlucky number.")
+
+    monkeypatch.setattr(SandboxProvider, "batch_size", 10)
+    monkeypatch.setattr(SandboxProvider, "update_many", refuse_all)
+    monkeypatch.setattr(SandboxProvider, "update", refuse)
+    deals = [DealFactory.create(customer=customer, amount=amount) for amount in (1, None, None)]
+    deliver()
+    written = {"field": "Amount", "kind": "direct", "key": "amount", "mode": "when_empty"}
+    act("deal_updated", transformations=[written])
+    for deal, deal.amount in zip(deals, (4, 5, 13), strict=True):
+        deal.save()
+    deliver()
+    assert states()[3:] == ["succeeded", "succeeded", "failed"]
 
 
 def test_an_event_that_the_customer_does_nothing_on_is_skipped(sandbox: Connection) -> None:

@@ -104,18 +104,26 @@ def _requests(call: Sequence[Try]) -> int:
 
 
 def _calls(ready: Iterable[Try], line: Line) -> Iterator[list[Try]]:
-    """Those that go to the CRM together, each record once, in the order of the first of each."""
+    """Those that go to the CRM together, each record once, in the order of the first of each: what
+    is urgent takes those along that fit into its call, and no more of them."""
     alike: defaultdict[tuple[Any, ...], list[Try]] = defaultdict(list)
     seen: Counter[RecordRef] = Counter()
+    place: dict[Try, int] = {}
     for this in ready:
+        place[this] = len(place)
         together = this.operation in _TOGETHER
         name = this.ref.remote_object if this.ref else this.target
         turn = seen[this.ref] if this.ref else 0
         if this.ref:
             seen[this.ref] += 1
         alike[turn, this.operation, name if together else this.invocation.pk].append(this)
-    for _, group in sorted(alike.items(), key=lambda item: item[0][0]):
-        yield from chunks(group, line.provider.batch_size)
+    calls = [
+        (turn, place[call[0]], call)
+        for (turn, *_), group in alike.items()
+        for call in chunks(group, line.provider.batch_size)
+    ]
+    for *_, call in sorted(calls, key=lambda item: item[:2]):
+        yield call
 
 
 def _rounds(calls: Iterable[list[Try]], line: Line) -> Iterator[list[list[Try]]]:
@@ -157,8 +165,7 @@ def _perform(line: Line, call: list[Try]) -> None:
 
 def _write(line: Line, call: list[Try]) -> None:
     """Create, update or delete them in one call; one that spoils it for all fails alone."""
-    if call[0].operation == ActionType.CREATE:
-        call = _not_made_before(line, call)
+    call = _not_done_yet(line, call)
     if not call:
         return
     answers = _send(line, call)
@@ -183,6 +190,17 @@ def _write(line: Line, call: list[Try]) -> None:
             guarded(this, partial(reraise, answer))
         else:
             this.wrote = answer or this.ref
+
+
+def _not_done_yet(line: Line, call: list[Try]) -> list[Try]:
+    """Those that need a call: not what was made already, nor an update that writes nothing."""
+    if call[0].operation == ActionType.CREATE:
+        return _not_made_before(line, call)
+    if call[0].operation == ActionType.DELETE:
+        return call
+    for this in call:
+        this.wrote = None if this.sent else this.ref
+    return [this for this in call if this.sent]
 
 
 def _put_back(call: Sequence[Try]) -> None:
@@ -214,15 +232,10 @@ def _send(line: Line, call: Sequence[Try]) -> list[Any]:
         if count > 1:
             return line.ask(count, lambda: provider.delete_many(refs))
         return [line.one(lambda: provider.delete(refs[0]))]
-    # An update that writes nothing needs no call.
-    edits = [Edit(this.known_ref, this.sent) for this in call if this.sent]
-    if not edits:
-        return [None] * count
-    if len(edits) > 1:
-        found = iter(line.ask(len(edits), lambda: provider.update_many(edits)))
-    else:
-        found = iter([line.one(lambda: provider.update(edits[0].ref, edits[0].values))])
-    return [next(found) if this.sent else None for this in call]
+    edits = [Edit(this.known_ref, this.sent or {}) for this in call]
+    if count > 1:
+        return line.ask(count, lambda: provider.update_many(edits))
+    return [line.one(lambda: provider.update(edits[0].ref, edits[0].values))]
 
 
 def _may_be_about_one(raised: Exception) -> bool:
