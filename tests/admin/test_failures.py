@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from tests.factories import InvocationFactory
-from xkit_crm.delivery import failures
+from xkit_crm.delivery import explaining, failures
 from xkit_crm.models import Connection, EventAction, Invocation
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +61,20 @@ def test_a_cause_says_how_many_what_and_what_to_do(
     assert escape("The CRM's own validation refused it.") in told
     action = EventAction.objects.get(event__slug="deal_created")
     assert reverse("admin:xkit_crm_eventaction_change", args=[action.pk]) in told
+
+
+def test_of_what_is_unknown_nobody_is_told_to_replay_it_unseen(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    fail(sandbox, "value too large", status="unknown")
+    told = shown(admin_client)
+    assert escape(str(explaining.DECIDE)) in told
+    assert "Shorten it." not in told
+    assert not [door for door in doors(told) if "replay" in door]
+    fail(sandbox, "value too large")
+    told = shown(admin_client)
+    assert escape(str(explaining.DECIDE)) in told
+    assert "Shorten it." in told
 
 
 def test_its_doors_lead_to_those_of_the_cause_and_no_others(

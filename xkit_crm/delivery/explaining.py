@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from xkit_crm.conf import settings
 from xkit_crm.delivery import pausing
@@ -26,6 +26,11 @@ from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
 
 #: What is due for so long, and nobody works anywhere: nobody seems to look.
 UNSEEN = timedelta(minutes=1)
+#: What a person does about one that is unknown.
+DECIDE = gettext_lazy(
+    "Look in the CRM. If it is not there, replay it. If it is, link the row to the record, then "
+    "skip it."
+)
 #: How many others that come first are counted.
 COUNTED = 1_000
 
@@ -93,10 +98,7 @@ def _in_trouble(invocation: Invocation, status: InvocationStatus) -> Explanation
             _("May have been written: somebody has to decide"),
             _("Nobody can tell whether the CRM carried it out, and it can't be asked."),
             next=_("Nothing by itself. What comes for the same record waits behind it."),
-            to_do=_(
-                "Look in the CRM. If it is not there, replay it. If it is, link the row to the "
-                "record, then skip it."
-            ),
+            to_do=str(DECIDE),
         )
     return Explanation(
         _(class_of(invocation.error_code).meaning),

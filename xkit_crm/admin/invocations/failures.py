@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from xkit_crm.admin.base import XkitAdmin
 from xkit_crm.admin.invocations.asking import IN_TROUBLE
-from xkit_crm.delivery import failures
+from xkit_crm.delivery import explaining, failures
 from xkit_crm.delivery.failures import Group
 from xkit_crm.delivery.log import Asked
 from xkit_crm.exceptions import class_of
@@ -43,6 +43,9 @@ class Shown:
 
     @property
     def to_do(self) -> str:
+        """Of those that failed; empty where all are unknown."""
+        if self.group.unknown == self.group.count:
+            return ""
         return self.group.hint or _(class_of(self.group.cause.code).remedy)
 
     @cached_property
@@ -82,6 +85,7 @@ class FailuresPage(XkitAdmin):
             groups=_shown(groups),
             more=len(report.groups) - len(groups),
             newest=failures.NEWEST,
+            decide=explaining.DECIDE,
             connection_id=connection_id,
             can_operate=self.has_operate_permission(request),
             list_url=reverse("admin:xkit_crm_invocation_changelist"),
