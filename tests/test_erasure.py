@@ -21,7 +21,7 @@ from xkit_crm.exceptions import (
     UnknownRecord,
 )
 from xkit_crm.mapping.erased import ERASED
-from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.models import Attempt, Connection, Invocation, MarkedRow, RecordLink
 from xkit_crm.sync.digests import FORGOTTEN
 from xkit_crm.testing import deliver
 
@@ -228,6 +228,18 @@ def test_nothing_is_erased_while_something_waits_to_be_sent(ada: Deal) -> None:
     deliver()
     assert held()[0]["Name"] == "A new name"
     assert xkit_crm.erase(ada).invocations == 3
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+def test_nothing_is_erased_while_the_row_is_marked(ada: Deal, cancel: bool) -> None:
+    record_id = RecordLink.objects.get().record_id
+    MarkedRow.objects.create(model="products.deal", object_pk=str(ada.pk))
+    MarkedRow.objects.create(model="products.deal", object_pk="0")
+    with pytest.raises(InProgress, match="1 written, and not looked at yet") as raised:
+        xkit_crm.erase(ada, cancel=cancel)
+    assert raised.value.retry_after == 1
+    with pytest.raises(InProgress, match="1 written, and not looked at yet"):
+        xkit_crm.erase_record("acme", record_id, cancel=cancel)
 
 
 def test_what_waits_is_cancelled_where_that_is_wanted(ada: Deal) -> None:

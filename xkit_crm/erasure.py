@@ -14,6 +14,7 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -22,7 +23,14 @@ from xkit_crm import signals
 from xkit_crm.delivery import tallies
 from xkit_crm.exceptions import ConfigurationError, InProgress
 from xkit_crm.mapping.erased import ERASED, erased
-from xkit_crm.models import Attempt, Connection, EventDefinition, Invocation, RecordLink
+from xkit_crm.models import (
+    Attempt,
+    Connection,
+    EventDefinition,
+    Invocation,
+    MarkedRow,
+    RecordLink,
+)
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.base import RecordRef
@@ -58,8 +66,9 @@ def erase(
 
     Of a row that is deleted by now, give `Model(pk=...)`. Deletes that wait still go out, without
     their payload. Creates and updates that wait hold what is to be sent, so nothing is erased
-    while there are any, unless `cancel`: then they are skipped for good. With `dry_run` it is only
-    counted. Doing it again erases what came since.
+    while there are any, unless `cancel`: then they are skipped for good. Nor is anything while
+    triggers have marked the row and no worker has looked at it. With `dry_run` it is only counted.
+    Doing it again erases what came since.
 
     Raises `ConfigurationError` for a row without a primary key, and `InProgress` for what waits,
     is being sent, or may have been written by a try whose outcome isn't known.
@@ -69,14 +78,14 @@ def erase(
             f"This {instance._meta.verbose_name} has no primary key, so nothing is known of it.",
             hint="Of a row that is deleted, give Model(pk=...) with the key that it had.",
         )
-    row = Q(
-        content_type__in=content_types_of(type(instance)),
-        # As the database has it: a row named by "007" is row 7.
-        object_pk=str(instance._meta.pk.to_python(instance.pk)),
-    )
+    content_types = content_types_of(type(instance))
+    # As the database has it: a row named by "007" is row 7.
+    pk = str(instance._meta.pk.to_python(instance.pk))
+    row = Q(content_type__in=content_types, object_pk=pk)
     if connection is not None:
         row &= Q(connection_id=_id_of(connection))
-    return _erase(_Scope(rows=[row]), cancel=cancel, dry_run=dry_run)
+    marks = [_marks(content_type, pk) for content_type in content_types]
+    return _erase(_Scope(rows=[row], marks=marks), cancel=cancel, dry_run=dry_run)
 
 
 def erase_record(
@@ -94,11 +103,17 @@ def erase_record(
         scope.rows.append(
             Q(connection_id=connection_id, content_type_id=content_type_id, object_pk=pk)
         )
+        scope.marks.append(_marks(ContentType.objects.get_for_id(content_type_id), pk))
     return _erase(scope, cancel=cancel, dry_run=dry_run)
 
 
 def _id_of(connection: Connection | str) -> str:
     return connection.pk if isinstance(connection, Connection) else connection
+
+
+def _marks(content_type: ContentType, pk: str) -> Q:
+    """The marks that triggers have left of this row."""
+    return Q(model=f"{content_type.app_label}.{content_type.model}", object_pk=pk)
 
 
 # -- what it is about -----------------------------------------------------------------------------
@@ -110,6 +125,8 @@ class _Scope:
 
     rows: list[Q] = field(default_factory=list)
     records: dict[str, set[str]] = field(default_factory=dict)
+    #: The same rows, as triggers mark them.
+    marks: list[Q] = field(default_factory=list)
 
     def links(self) -> models.QuerySet[RecordLink]:
         """The links of its rows and to its records."""
@@ -157,7 +174,7 @@ class _Scope:
 def _erase(scope: _Scope, *, cancel: bool, dry_run: bool) -> Erasure:
     scope.complete()
     ids = scope.invocations()
-    _require_settled(ids, cancel=cancel)
+    _require_settled(scope, ids, cancel=cancel)
     cancelled = _cancel(ids, dry_run=dry_run)
     deletes = _strip_deletes(ids, dry_run=dry_run)
     invocations = attempts = 0
@@ -185,9 +202,15 @@ def _open(ids: list[int]) -> Iterator[models.QuerySet[Invocation]]:
         )
 
 
-def _require_settled(ids: list[int], *, cancel: bool) -> None:
+def _require_settled(scope: _Scope, ids: list[int], *, cancel: bool) -> None:
     """Raise `InProgress` for what can't be erased now, before anything is."""
-    counts = {"being sent": 0, "of unknown outcome": 0, "waiting to be sent": 0}
+    marks = MarkedRow.objects.filter(reduce(or_, scope.marks)).count() if scope.marks else 0
+    counts = {
+        "written, and not looked at yet": marks,
+        "being sent": 0,
+        "of unknown outcome": 0,
+        "waiting to be sent": 0,
+    }
     for some in _open(ids):
         for status, kind, doubtful in some.values_list("status", "event__type", "doubtful"):
             if status == InvocationStatus.RUNNING:
@@ -202,7 +225,7 @@ def _require_settled(ids: list[int], *, cancel: bool) -> None:
             f"Its log can't be erased yet: {told}.",
             hint="Let them be carried out, or cancel what waits to be sent (cancel=True, --cancel),"
             " then erase.",
-            retry_after=1 if counts["being sent"] else None,
+            retry_after=1 if marks or counts["being sent"] else None,
         )
 
 
