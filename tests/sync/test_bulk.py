@@ -52,6 +52,16 @@ def test_several_changes_of_a_row_are_one_event_with_the_last_payload(deal: Deal
     assert names() == ["three"]
 
 
+def test_so_are_changes_in_transactions_of_their_own(deal: Deal) -> None:
+    with xkit_crm.bulk():
+        for title in ("one", "two", "three"):
+            Deal.objects.update_or_create(pk=deal.pk, defaults={"title": title})
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            rename(deal, "never")
+            _ = 1 / 0
+    assert names() == ["three"]
+
+
 def test_a_row_s_events_keep_their_order(customer: Customer) -> None:
     with xkit_crm.bulk():
         deal = DealFactory.create(customer=customer, title="new")

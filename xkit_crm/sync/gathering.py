@@ -62,14 +62,7 @@ class Gather:
     def add(self, what: Captured | _Unlinked) -> None:
         """Keep it. Where the record's last event says the same with an older payload, and to the
         same connections, this one takes its place."""
-        scope = scopes.current(self.using)
-        if isinstance(what, Captured):
-            place = self._last.get(what.row.key)
-            if place is not None and _replaces(what, scope, self._items[place]):
-                self._items[place] = _Item(what, scope)
-                return
-            self._last[what.row.key] = len(self._items)
-        self._items.append(_Item(what, scope))
+        _put(self._items, self._last, _Item(what, scopes.current(self.using)), in_scope=True)
 
     @property
     def is_full(self) -> bool:
@@ -84,9 +77,14 @@ class Gather:
         if not all(item.is_within(savepoints) for item in items):
             return
         self._items, self._last = [], {}
+        # None of them can be taken back by itself any more.
+        last: dict[str, int] = {}
+        held: list[_Item] = []
+        for item in items:
+            _put(held, last, item, in_scope=False)
         unlinked: dict[tuple[int, str], list[str]] = {}
         captured = []
-        for item in items:
+        for item in held:
             if isinstance(item.what, Captured):
                 captured.append(item.what)
             else:
@@ -102,12 +100,25 @@ class Gather:
                 ).delete()
 
 
-def _replaces(new: Captured, scope: Scope | None, item: _Item) -> bool:
-    old = item.what
+def _put(items: list[_Item], last: dict[str, int], item: _Item, *, in_scope: bool) -> None:
+    """Add it, or have it take the place of the record's last event; `last` says where that is.
+    `in_scope`: what was captured outside of a savepoint counts again when that is rolled back."""
+    if isinstance(item.what, Captured):
+        place = last.get(item.what.row.key)
+        if place is not None and _replaces(item, items[place], in_scope=in_scope):
+            items[place] = item
+            return
+        last[item.what.row.key] = len(items)
+    items.append(item)
+
+
+def _replaces(item: _Item, before: _Item, *, in_scope: bool) -> bool:
+    """Whether it says the same with a newer payload."""
+    new, old = item.what, before.what
     return (
-        isinstance(old, Captured)
-        # What was captured outside of a savepoint counts again when that is rolled back.
-        and item.scope is scope
+        isinstance(new, Captured)
+        and isinstance(old, Captured)
+        and (before.scope is item.scope or not in_scope)
         and new.event_id == old.event_id
         and new.error is None
         and old.error is None
