@@ -16,6 +16,7 @@ from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import outcomes
+from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.replay import replay
 from xkit_crm.exceptions import CRMUnauthorized, Problem, RejectedByCRM, UnknownRecord
 from xkit_crm.models import Attempt, Connection, Invocation, MappingVersion, RecordLink
@@ -423,6 +424,21 @@ def test_what_is_taken_back_with_the_next_call_is_stored_by_itself(
     assert not broken
     assert names() == ["Sales", "Pear"]
     assert "lease ran out" not in caplog.text
+
+
+def test_excused_tries_are_counted_however_long_a_crm_is_down(
+    sandbox: Connection, misbehave: Misbehave, time_machine: Any
+) -> None:
+    time_machine.move_to("2026-01-01T00:00:00Z", tick=False)
+    misbehave("rate_limit", operation="create", retry_after=7)
+    create(wait=False)
+    Invocation.objects.update(tries=32767, forgiven=32767)
+    drain("acme")
+    assert (only().status, only().tries, only().forgiven) == ("pending", 32768, 32768)
+    time_machine.move_to("2026-01-01T00:00:08Z", tick=False)
+    drain("acme")
+    assert only().status == "succeeded"
+    assert list(Attempt.objects.values_list("number", flat=True)) == [32768, 32769]
 
 
 @pytest.mark.postgresql

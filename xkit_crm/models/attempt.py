@@ -22,7 +22,7 @@ class Attempt(models.Model):
     invocation = models.ForeignKey(
         Invocation, models.CASCADE, related_name="attempts", verbose_name=_("invocation")
     )
-    number = models.PositiveSmallIntegerField(_("number"))
+    number = models.PositiveIntegerField(_("number"))
     operation = models.CharField(_("operation"), max_length=20)
     target = models.CharField(
         _("target"),

@@ -137,7 +137,7 @@ class Invocation(models.Model):
         db_default=Priority.NORMAL,
     )
     due_at = models.DateTimeField(_("due"), default=timezone.now)
-    tries = models.PositiveSmallIntegerField(_("tries"), default=0, db_default=0)
+    tries = models.PositiveIntegerField(_("tries"), default=0, db_default=0)
     #: How often a person had it carried out again.
     replays = models.PositiveSmallIntegerField(
         _("replays"), default=0, db_default=0, editable=False
@@ -146,7 +146,7 @@ class Invocation(models.Model):
     renew = models.BooleanField(default=False, db_default=False, editable=False)
     #: Tries that don't count towards MAX_ATTEMPTS: those before the last replay, and those that
     #: were no fault of its own.
-    forgiven = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
+    forgiven = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     #: Whether the engine tries again by itself; an HTTP caller who waits does so themselves.
     retry = models.BooleanField(_("retry"), default=True, db_default=True)
     #: An earlier try may have written: the CRM is asked before it is tried again.
