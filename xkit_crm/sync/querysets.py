@@ -26,6 +26,8 @@ _Row = TypeVar("_Row", bound=models.Model)
 
 #: Rows that are read again and described at a time.
 CHUNK = 1000
+#: Rows that one UPDATE names, where each key is a parameter of its own.
+_UPDATED_AT_ONCE = 10_000
 #: Rows whose unique values stand in one condition; SQLite allows no deeper ones.
 _CONDITIONS = 200
 
@@ -68,11 +70,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
         self._for_write = True
         with transaction.atomic(using=self.db, savepoint=False):
             before = self._locked(names)
-            rows = self._quiet()
-            if connections[self.db].vendor == "postgresql":
-                # Others may have committed rows since that match too.
-                rows = rows.filter(_among(self.model, before, using=self.db))
-            updated = super(SyncedQuerySet, rows).update(**kwargs)
+            updated = self._update_locked(list(before), kwargs)
             scopes.current(self.db)  # rows that are loaded from here on may be rolled back
             self._fire_updated(watch, names, before)
         self._result_cache = None
@@ -152,6 +150,23 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             rows = rows.select_for_update(no_key=features.has_select_for_no_key_update)
         values = rows.order_by("pk").values_list("pk", *names)
         return {pk: tuple(others) for pk, *others in values}
+
+    def _update_locked(self, pks: Sequence[Any], values: Mapping[str, Any]) -> int:
+        """Update these rows; others may have committed some since that match too."""
+        database = connections[self.db]
+        if not database.features.has_select_for_update:
+            # Nobody else writes while this transaction is open.
+            return super(SyncedQuerySet, self._quiet()).update(**values)
+        most = max(len(pks), 1)  # none are updated too, so that Django looks at the values
+        size = most if database.vendor == "postgresql" else _UPDATED_AT_ONCE
+        updated = 0
+        for begin in range(0, most, size):
+            rows = self._quiet()
+            # They matched; after the first chunk some may not, where a condition is about others.
+            rows.query.clear_where()
+            chunk = _among(self.model, pks[begin : begin + size], using=self.db)
+            updated += super(SyncedQuerySet, rows.filter(chunk)).update(**values)
+        return updated
 
     def _fire_updated(
         self, watch: Watch, names: Sequence[str], before: Mapping[Any, tuple[Any, ...]]
