@@ -20,6 +20,7 @@ from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.providers.sandbox.records import update_record
+from xkit_crm.sync import echo
 from xkit_crm.sync.digests import fingerprints
 from xkit_crm.sync.echo import ours, written_to
 from xkit_crm.testing import deliver
@@ -202,6 +203,35 @@ def test_a_record_that_nobody_knows_may_be_the_one_that_is_being_made(
     Invocation.objects.update(status="running")
     with pytest.raises(InProgress):
         xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Sales contract"})
+
+
+def test_a_write_that_ends_while_it_is_looked_for_is_no_news(
+    synced: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = echo._require_settled
+
+    def ends_before(*args: Any) -> None:
+        synced.title = "Just written"
+        synced.save()
+        deliver()
+        looked(*args)
+
+    monkeypatch.setattr(echo, "_require_settled", ends_before)
+    assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Just written"}) == {}
+
+
+def test_a_create_that_ends_while_it_is_looked_for_is_no_news(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = echo._require_settled
+
+    def ends_before(*args: Any) -> None:
+        DealFactory.create(customer=customer, title="Just made")
+        deliver()
+        looked(*args)
+
+    monkeypatch.setattr(echo, "_require_settled", ends_before)
+    assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Just made"}) == {}
 
 
 def test_ours_is_what_we_last_wrote_and_what_nobody_filled() -> None:

@@ -71,7 +71,8 @@ def changes_from_crm(
     if not links and not Connection.objects.filter(pk=connection_id).exists():
         raise UnknownConnection(f"There is no connection {connection_id!r}.")
     _require_settled(connection_id, record_id, links)
-    written = _written(links)
+    # Read again: a write that was under way may have ended before it was looked for.
+    written = _written(_links(connection_id, record_id))
     return {field: value for field, value in values.items() if _news(field, value, written)}
 
 
