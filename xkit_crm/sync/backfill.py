@@ -19,7 +19,7 @@ from typing import Any
 
 from django.db import models
 
-from xkit_crm import catalogue, signals
+from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import backends, outbox
 from xkit_crm.exceptions import ConfigurationError, Problem, RejectedByCRM
 from xkit_crm.invoking import find_connection, require_enabled
@@ -362,13 +362,13 @@ class _Run:
         links: list[RecordLink] = []
         with walking.writing(binding) as (theirs, home):
             rows = walking.locked(binding, pks, using=theirs)
+            steps = self._still_free(steps)
             standing = self._standing(rows)
             self.relations.fetch(rows, self._read)
             for row in rows:
                 step = steps[str(row.pk)]
                 known = self._passed_over(row, standing) or self._not_ours(row)
-                prepare = self._create if step.record is None else self._link
-                done[str(row.pk)] = known or prepare(row, step, captured, links)
+                done[str(row.pk)] = known or self._prepared(row, step, captured, links)
             RecordLink.objects.bulk_create(links, batch_size=outbox.CHUNK)
             for link in links:
                 signals.send_on_commit(
@@ -378,6 +378,27 @@ class _Run:
             if lanes:
                 backends.poke_on_commit(lanes, using=home)
         return done
+
+    def _still_free(self, steps: Mapping[str, _Step]) -> Mapping[str, _Step]:
+        """The same, without the records that another row was linked to meanwhile. Whoever else
+        looks for one that is free waits from here on."""
+        if all(step.record is None for step in steps.values()):
+            return steps
+        # After the rows, as a save does that captures its event for the connection.
+        mappings.lock(self.plan.connection)
+        return self._without_taken(dict(steps))
+
+    def _prepared(
+        self,
+        row: models.Model,
+        step: _Step,
+        captured: list[outbox.Captured],
+        links: list[RecordLink],
+    ) -> _Step:
+        if not step.writes:
+            return step
+        prepare = self._create if step.record is None else self._link
+        return prepare(row, step, captured, links)
 
     def _create(
         self,
