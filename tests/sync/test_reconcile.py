@@ -23,6 +23,7 @@ from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
+from xkit_crm.sync import reconcile_deep as deep_reconciling
 from xkit_crm.sync.drift import ChangedBy
 from xkit_crm.sync.findings import ReconcileResult, State
 from xkit_crm.sync.reconcile import reconcile
@@ -305,6 +306,28 @@ def test_a_record_that_is_gone_in_the_crm_is_told_and_made_again_only_when_asked
     drain("acme")
     assert sorted(names()) == ["First", "Second"]
     assert xkit_crm.links(first).get().record_id != link.record_id
+
+
+@pytest.mark.parametrize("repaired", [True, False])
+def test_a_link_that_somebody_changed_meanwhile_is_left_to_them(
+    delivered: list[Deal], monkeypatch: pytest.MonkeyPatch, repaired: bool
+) -> None:
+    first, _ = delivered
+    org, link = Org.objects.get(slug="acme"), xkit_crm.links(first).get()
+    records.delete_record(org, RecordRef.parse(link.record_id))
+    other = str(records.create_record(org, "Opportunity", {"Name": "First"}).ref)
+    put_right = deep_reconciling._Run._put_right
+
+    def after_a_person(self: Any, *args: Any) -> None:
+        xkit_crm.link(first, "acme", other) if repaired else link.delete()
+        put_right(self, *args)
+
+    monkeypatch.setattr(deep_reconciling._Run, "_put_right", after_a_person)
+    result, _ = deep(fix=True, create=True)
+    assert (result.queued, result.unsettled) == ({}, 1)
+    kept = [link.record_id for link in xkit_crm.links(first)]
+    assert kept == ([other] if repaired else [])
+    assert not Invocation.objects.exists()
 
 
 def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Connection) -> None:

@@ -322,23 +322,26 @@ class _Run:
         """Queue updates of what drifted, and make what is gone again, from the rows as they are."""
         if not drifted and not gone:
             return
-        links = {pair.link.object_pk: pair.link for pair in (*drifted, *gone)}
-        is_gone = {pair.link.object_pk for pair in gone}
+        lost = {pair.link.object_pk: pair.link for pair in gone}
         captured: list[outbox.Captured] = []
         queued: Counter[str] = Counter()
         unlinked: list[int] = []
         with walking.writing(self.binding) as (theirs, home):
             pks = [pair.row.pk for pair in (*drifted, *gone)]
-            for row in walking.locked(self.binding, pks, using=theirs):
+            rows = walking.locked(self.binding, pks, using=theirs)
+            as_read = _as_read(lost.values())
+            for row in rows:
                 named = walking.row_of(self.binding, row)
-                side = self.creates if named.pk in is_gone else self.updates
+                if named.pk in lost and lost[named.pk] not in as_read:
+                    continue  # somebody has linked the row to another record, or unlinked it
+                side = self.creates if named.pk in lost else self.updates
                 if side is None or side.does_nothing or not self._goes_there(row):
                     continue
                 payload, problems = walking.payload_of(self.binding, side.event, row)
                 if problems:
                     continue  # it is reported as invalid by the next run
-                if named.pk in is_gone:
-                    unlinked.append(links[named.pk].pk)
+                if named.pk in lost:
+                    unlinked.append(lost[named.pk].pk)
                 captured.append(
                     outbox.Captured(side.event.id, payload, [self.connection.pk], named)
                 )
@@ -348,6 +351,15 @@ class _Run:
             if lanes:
                 backends.poke_on_commit(lanes, using=home)
         self.queued += queued
+
+
+def _as_read(links: Iterable[RecordLink]) -> set[RecordLink]:
+    """Those of the links that still lead to the same record, locked so that they go on to."""
+    known = {link.pk: link.record_id for link in links}
+    if not known:
+        return set()
+    found = RecordLink.objects.filter(pk__in=known).order_by("pk").select_for_update()
+    return {link for link in found if link.record_id == known[link.pk]}
 
 
 def _read_many(
