@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.rate import Gauge, spend, wait
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.base import Limits, Usage
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NONE = timedelta()
@@ -233,6 +235,42 @@ def test_a_quota_that_is_used_up_and_says_not_when_it_is_renewed_is_asked_again_
     gauge = Gauge()
     quota(gauge, 0, resets=None)
     assert wait(gauge, Limits(), reserve=0, now=NOW) == rate.QUOTA_PAUSE
+
+
+ODD: tuple[Any, ...] = (-3, 2**31, 10**30, 2.5, "12", "many", True, math.inf, math.nan, [])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_a_crm_says_is_left_the_lane_is_given_back(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, odd: Any
+) -> None:
+    told = SandboxProvider.create
+
+    def create(self: SandboxProvider, *args: Any, **named: Any) -> Any:
+        self.usage.left = self.usage.quota = self.usage.quota_left = odd
+        return told(self, *args, **named)
+
+    monkeypatch.setattr(SandboxProvider, "create", create)
+    xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "Sales"}, wait=False)
+    drain("acme")
+    assert states() == ["succeeded"]
+    assert Lane.objects.get(pk="acme").holder == ""
+
+
+@pytest.mark.parametrize(("said", "left"), [(-3, 0), (2.5, 2), (10**30, 2**31 - 1), ("12", 12)])
+def test_a_quota_is_taken_for_the_nearest_that_can_be_kept(said: Any, left: int) -> None:
+    gauge = Gauge()
+    quota(gauge, said, of=said)
+    assert gauge.quota_left == left
+
+
+def test_what_is_no_number_says_nothing_of_the_quota() -> None:
+    gauge = Gauge()
+    quota(gauge, 5)
+    for odd in ("many", math.nan, math.inf, []):
+        paid(gauge, Limits(), at=0, left=odd, quota=odd, quota_left=odd)
+    assert (gauge.tokens, gauge.quota, gauge.quota_left) == (None, 100, 5)
 
 
 @given(st.integers(1, 200), st.integers(0, 100), st.integers(0, 200))

@@ -16,6 +16,8 @@ from xkit_crm.providers.base import Limits, Usage
 
 #: So few calls left may not be enough for what is begun next.
 SCARCE = 3
+#: The largest number that a lane's column holds on every database.
+MOST = 2**31 - 1
 #: When a quota is taken to be renewed where the CRM didn't say.
 QUOTA_PAUSE = timedelta(hours=1)
 
@@ -72,16 +74,26 @@ def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: dat
     gauge.tokens = None if tokens is None else tokens - requests
     gauge.tokens_at = max(now, gauge.tokens_at or now)
     # Others call the same CRM with the same account: it knows better.
-    if usage.left is not None:
+    if (left := _kept(usage.left)) is not None:
         known = limits.calls is not None
-        left = float(usage.left)
-        gauge.tokens = min(gauge.tokens or 0.0, left) if known else left
-        if usage.left < SCARCE or not known:
+        gauge.tokens = min(gauge.tokens or 0.0, float(left)) if known else float(left)
+        if left < SCARCE or not known:
             # What is left has to last until the CRM counts anew.
             gauge.tokens_at = max(now, usage.resets_at or now)
-    if usage.quota_left is not None:
-        gauge.quota, gauge.quota_left = usage.quota or gauge.quota, usage.quota_left
+    if (quota_left := _kept(usage.quota_left)) is not None:
+        gauge.quota, gauge.quota_left = _kept(usage.quota) or gauge.quota, quota_left
         gauge.quota_resets_at = usage.quota_resets_at or now + QUOTA_PAUSE
+
+
+def _kept(said: object) -> int | None:
+    """What a provider says is left, as the lane's columns hold it; None where it is no number.
+
+    A CRM may count below nothing, and a provider hand on what it was told as it is.
+    """
+    try:
+        return min(max(int(said), 0), MOST)  # type: ignore[call-overload,no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def burst(limits: Limits) -> float:
