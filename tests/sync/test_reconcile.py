@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 import xkit_crm
 from tests.delivery.conftest import act, held, names
 from tests.factories import CustomerFactory, DealFactory
+from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Twin
+from tests.sync.test_capture import rebound
 from xkit_crm import exceptions
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Connection, Invocation, RecordLink
@@ -97,6 +99,22 @@ def test_a_queryset_update_of_many_rows_is_found(delivered: list[Deal]) -> None:
     with xkit_crm.muted():
         Deal.objects.update(amount=99)
     assert run().queued == {"deal_updated": 2}
+
+
+def test_a_number_that_the_database_spells_otherwise_was_delivered(
+    sandbox: Connection, customer: Customer
+) -> None:
+    class Large(DealSync):
+        def get_amount(self, deal: Deal) -> float:
+            return 2e16
+
+    with rebound(Large):
+        deal = DealFactory.create(customer=customer)
+        drain("acme")
+        deal.views += 1
+        deal.save()
+        drain("acme")
+        assert run().counts == {State.IN_STEP: 1}
 
 
 def test_what_is_on_its_way_is_not_queued_again(delivered: list[Deal]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from xkit_crm.mapping.sameness import normal
@@ -22,9 +23,21 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 
 
 def digest(value: Any) -> str:
-    """16 hex digits that equal values have in common; `value` is JSON."""
-    text = _encode(value)
+    """16 hex digits that equal values have in common; `value` is JSON. A whole number is the same
+    with a point and without: databases give 1e16 back as an integer."""
+    text = _encode(_without_points(value))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _without_points(value: Any) -> Any:
+    if isinstance(value, float):
+        # By its digits, as databases read it, not by the bits: of 1e23 they differ.
+        return int(Decimal(float.__repr__(value))) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {key: _without_points(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_points(entry) for entry in value]
+    return value
 
 
 def digests(values: Mapping[str, Any]) -> dict[str, str]:
