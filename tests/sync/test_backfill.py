@@ -474,6 +474,25 @@ def test_two_runs_at_once_share_the_rows_and_double_none(
     assert sum(result.counts.get(Outcome.CREATED, 0) for result in results) == 60
 
 
+def test_a_row_that_another_run_has_linked_meanwhile_is_linked_already(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows(customer, "Sales")
+    remote("Sales")
+    search = backfilling._Run._one_search
+
+    def and_is_overtaken(self: Any, *args: Any) -> Any:
+        found = search(self, *args)
+        monkeypatch.setattr(backfilling._Run, "_one_search", search)
+        assert run().counts == {Outcome.LINKED: 1}
+        return found
+
+    monkeypatch.setattr(backfilling._Run, "_one_search", and_is_overtaken)
+    result = run()
+    assert result.counts == {Outcome.ALREADY_LINKED: 1}
+    assert not result.findings
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_runs_at_once_never_link_two_rows_to_one_record(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import enum
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from xkit_crm import catalogue, mappings, signals
@@ -336,18 +337,21 @@ class _Run:
         wanted = {pk: str(step.record.ref) for pk, step in steps.items() if step.record is not None}
         if not wanted:
             return steps
-        taken = set(
-            RecordLink.objects.filter(
-                connection_id=self.plan.connection.pk, record_id__in=set(wanted.values())
-            )
-            .order_by()
-            .values_list("record_id", flat=True)
+        content_type = ContentType.objects.get_for_model(self.plan.binding.model)
+        taken: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+        links = RecordLink.objects.filter(
+            connection_id=self.plan.connection.pk, record_id__in=set(wanted.values())
         )
+        columns = ("record_id", "content_type_id", "object_pk")
+        for record_id, content_type_id, object_pk in links.order_by().values_list(*columns):
+            taken[record_id].add((content_type_id, object_pk))
         for pk, record_id in wanted.items():
-            if record_id in taken or record_id in self.claimed:
+            if taken[record_id] == {(content_type.pk, pk)}:
+                steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
+            elif taken[record_id] or record_id in self.claimed:
                 detail = f"{record_id} is linked to another row already"
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
-            taken.add(record_id)
+            taken[record_id].add((content_type.pk, pk))
         if self.dry_run:
             self.claimed.update(wanted.values())
         return steps
