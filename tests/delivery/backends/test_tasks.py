@@ -123,6 +123,20 @@ def test_tasks_that_wait_in_the_database_are_done_by_a_worker_of_their_own(
     assert names() == ["Apple"], said
 
 
+def test_a_backend_of_the_framework_that_is_not_installed_is_found_by_the_checks(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TASKS = {"default": {"BACKEND": "nowhere.DatabaseBackend"}}
+    settings.XKIT_CRM = {"DELIVERY": "tasks"}
+    monkeypatch.delitem(sys.modules, "xkit_crm.delivery.backends.tasks", raising=False)
+    backends._load.cache_clear()
+    try:
+        messages = {message.id: message for message in run_checks(tags=["xkit_crm"])}
+    finally:
+        backends._load.cache_clear()
+    assert "nowhere" in messages["xkit_crm.E004"].msg
+
+
 @pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django brings the framework")
 def test_a_framework_that_is_not_installed_is_an_error_with_the_command(
     settings: Any, monkeypatch: pytest.MonkeyPatch

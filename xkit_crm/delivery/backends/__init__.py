@@ -12,6 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
@@ -36,9 +37,9 @@ NEEDS = {"celery": ("celery",), "tasks": ("django.tasks", "django_tasks")}
 def _load(path: str) -> Poke:
     try:
         found: Poke = import_string(path)
-    except ImportError as error:
+    except (ImportError, ImproperlyConfigured) as error:
         raise ConfigurationError(
-            f"The delivery backend {path!r} can't be imported: {error}.",
+            f"The delivery backend {path!r} can't be imported: {str(error).rstrip('.')}.",
             hint=f'Set XKIT_CRM["DELIVERY"] to one of {", ".join(BUILT_IN)} or to the dotted path '
             "of a function that takes connection ids.",
         ) from error
