@@ -11,6 +11,7 @@ from django.core.checks import run_checks
 import xkit_crm
 from tests.objects import OBJECTS
 from tests.products.models import Deal
+from xkit_crm.checks.bindings import check_definitions
 from xkit_crm.models import Connection, EventAction, EventDefinition, ObjectMapping
 from xkit_crm.sync.bindings import ModelSync
 
@@ -197,6 +198,8 @@ def test_a_payload_key_of_no_event_is_told_with_the_database(definitions: None) 
 @pytest.mark.django_db
 def test_bindings_with_nothing_loaded_are_told_with_the_database() -> None:
     assert "xkit_load" in found(databases=["default"])["xkit_crm.W011"].hint
+    told = [one.msg for one in check_definitions(databases=["default"]) if "W011" in str(one.id)]
+    assert len(told) == len(set(told)) > 0
 
 
 @pytest.mark.django_db

@@ -118,6 +118,15 @@ def test_a_link_is_added_by_the_layer_that_makes_links(
     assert LogEntry.objects.get().object_id == str(link.pk)
 
 
+def test_a_link_is_added_of_a_row_of_a_bound_model_only(
+    sandbox: Connection, admin_client: Client
+) -> None:
+    form = admin_client.get(f"{LINKS}add/").context["adminform"].form
+    offered = {one.model_class() for one in form.fields["content_type"].queryset}
+    assert Deal in offered
+    assert not offered & {Plain, LogEntry, Invocation}
+
+
 def test_a_link_is_changed_in_its_panel_and_not_by_a_form(
     delivered: Deal, admin_client: Client
 ) -> None:

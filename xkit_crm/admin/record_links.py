@@ -47,13 +47,18 @@ class ModelFilter(admin.SimpleListFilter):
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        bound = {binding.model for binding in registered()}
-        found = ContentType.objects.get_for_models(*bound).values()
-        return sorted(((str(c.pk), capfirst(c.name)) for c in found), key=lambda pair: pair[1])
+        found = ((str(c.pk), capfirst(c.name)) for c in _bound())
+        return sorted(found, key=lambda pair: pair[1])
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         chosen = number(str(self.value() or ""))
         return queryset.filter(content_type=chosen) if chosen else queryset
+
+
+def _bound() -> list[ContentType]:
+    """The models whose rows are synced."""
+    bound = {binding.model for binding in registered()}
+    return list(ContentType.objects.get_for_models(*bound).values())
 
 
 class RecordLinkForm(forms.ModelForm):
@@ -104,6 +109,12 @@ class RecordLinkAdmin(CRMRecordsMixin, XkitAdmin):
         if obj is None:
             return ["connection", "crm_object", "content_type", "object_pk", "record_id"]
         return ["row", "record", "connection_", "crm_object", "created_at", "updated_at"]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **named: Any) -> Any:
+        if db_field.name == "content_type":
+            bound = [one.pk for one in _bound()]
+            named["queryset"] = ContentType.objects.filter(pk__in=bound)
+        return super().formfield_for_foreignkey(db_field, request, **named)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return [] if obj is None else self.get_fields(request, obj)

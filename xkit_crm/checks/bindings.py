@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, models, router
 
 from xkit_crm.checks.messages import error, warning
-from xkit_crm.exceptions import XkitError
+from xkit_crm.exceptions import UnknownObject, XkitError
 
 if TYPE_CHECKING:
     from xkit_crm.sync.bindings import Binding
@@ -134,6 +134,8 @@ def misnamed_by(binding: Binding) -> Iterator[CheckMessage]:
             event = catalogue.known_event(binding.crm_object, slug)
         except XkitError as raised:
             yield warning("W011", f"{binding.origin}: {raised.message}", raised.hint)
+            if isinstance(raised, UnknownObject):
+                return  # it has no other event either
             continue
         if event.type != MOMENTS[moment]:
             yield warning(
