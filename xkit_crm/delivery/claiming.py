@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import router, transaction
 from django.db.models import Min, QuerySet
@@ -22,7 +22,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import statements, tallies
 from xkit_crm.delivery.decisions import Decisions
 from xkit_crm.delivery.folding import Stage, Waiting, fold
-from xkit_crm.delivery.rows import update_each
+from xkit_crm.delivery.rows import Change, Fewer, update_each
 from xkit_crm.models import Invocation
 from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
 
@@ -39,6 +39,7 @@ _COLUMNS = (
     "doubtful",
     "due_at",
     "folded",
+    "tries",
 )
 
 
@@ -60,6 +61,17 @@ class _Open(Waiting):
     status: str = ""
     priority: int = Priority.NORMAL
     due_at: Any = None
+    tries: int = 0
+
+
+class _Folded(NamedTuple):
+    """The first open invocation of each record, by record key, once what waits was folded."""
+
+    heads: dict[str, _Open]
+    #: How many were settled by that.
+    settled: int
+    #: Whether others may have changed what was read before.
+    changed: bool
 
 
 def claim(
@@ -80,14 +92,16 @@ def claim(
     is_full = len(chosen) == size
     if not shared:
         return Window(_with_events(chosen), more=is_full)
-    heads, folded = _fold(connection_id, shared, decisions)
+    heads, folded, changed = _fold(connection_id, shared, decisions)
+    if changed:
+        now = timezone.now()  # what others let go meanwhile is due
     if not in_order:
-        window = _read_again([row.pk for row in chosen]) if folded else _with_events(chosen)
+        window = _read_again([row.pk for row in chosen]) if changed else _with_events(chosen)
         return Window(window, folded, more=is_full)
     ready = {row.pk for row in chosen if row.record_key not in shared}
     ready |= {head.id for head in heads.values() if _may_go(head, now)}
     known = {row.pk: row for row in chosen}
-    if folded or not ready <= known.keys():
+    if changed or not ready <= known.keys():
         # Some have more to say now, and a head may be of a lower priority than what follows it.
         window = _read_again(ready)
     else:
@@ -144,25 +158,29 @@ def _with_events(invocations: list[Invocation]) -> list[Invocation]:
     return invocations
 
 
-def _fold(connection_id: str, keys: set[str], decisions: Decisions) -> tuple[dict[str, _Open], int]:
-    """Fold what waits for these records. Gives the first open invocation of each, by record key,
-    and how many were settled by that."""
+def _fold(connection_id: str, keys: set[str], decisions: Decisions) -> _Folded:
+    """Fold what waits for these records."""
     settled = 0
     while True:
         rows = list(_open(connection_id, keys))
         stages = _stages(rows, decisions)
-        done = _write_down(stages, connection_id)
+        try:
+            done = _write_down(stages, connection_id)
+        except Fewer:
+            # Who skips one, or took this lane over, was quicker. It is folded the next time, as it
+            # then is; until then each goes by itself, in order.
+            return _Folded(_heads(connection_id, keys), settled, changed=True)
         settled += done
         # A long queue is folded part by part; what can't be folded stays as it is.
         if len(rows) < GROUP or not done:
             break
     if len(rows) >= GROUP:
-        return {row.record_key: row for row in _heads(connection_id, keys)}, settled
+        return _Folded(_heads(connection_id, keys), settled, changed=bool(settled))
     heads: dict[str, _Open] = {}
     for stage in stages:
         assert isinstance(stage.head, _Open)
         heads.setdefault(stage.head.record_key, stage.head)
-    return heads, settled
+    return _Folded(heads, settled, changed=bool(settled))
 
 
 def _open(connection_id: str, keys: set[str]) -> Iterator[_Open]:
@@ -170,21 +188,21 @@ def _open(connection_id: str, keys: set[str]) -> Iterator[_Open]:
     return _read(rows.order_by("id")[:GROUP])
 
 
-def _heads(connection_id: str, keys: set[str]) -> Iterator[_Open]:
-    """The first open invocation of each record, where there are too many to read them all."""
+def _heads(connection_id: str, keys: set[str]) -> dict[str, _Open]:
+    """The first open invocation of each record, as the database has them now."""
     rows = Invocation.objects.open().filter(connection_id=connection_id, record_key__in=keys)
     firsts = rows.order_by().values("record_key").annotate(first=Min("id")).values("first")
-    return _read(Invocation.objects.filter(pk__in=[row["first"] for row in firsts]))
+    found = _read(Invocation.objects.filter(pk__in=[row["first"] for row in firsts]))
+    return {row.record_key: row for row in found}
 
 
 def _read(rows: QuerySet[Invocation]) -> Iterator[_Open]:
-    for pk, key, event_id, payload, status, priority, doubtful, due_at, folded in rows.values_list(
-        *_COLUMNS
-    ):
+    found = rows.values_list(*_COLUMNS)
+    for pk, key, event_id, payload, status, priority, doubtful, due_at, folded, tries in found:
         free = (
             status == InvocationStatus.PENDING and priority > Priority.WAITED_FOR and not doubtful
         )
-        yield _Open(pk, event_id, payload, free, folded, key, status, priority, due_at)
+        yield _Open(pk, event_id, payload, free, folded, key, status, priority, due_at, tries)
 
 
 def _stages(rows: Iterable[_Open], decisions: Decisions) -> list[Stage]:
@@ -195,20 +213,26 @@ def _stages(rows: Iterable[_Open], decisions: Decisions) -> list[Stage]:
 
 
 def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
-    """Store what was folded; gives how many invocations are settled by it."""
+    """Store what was folded; gives how many invocations are settled by it.
+
+    Raises `Fewer` where any of them isn't as it was read; then nothing is stored, since what
+    joined one that was settled meanwhile would be lost with it.
+    """
     stages = [stage for stage in stages if stage.changed or stage.superseded or stage.skipped]
     if not stages:
         return 0
     now = timezone.now()
-    superseded: list[Any] = []
-    skipped: list[int] = []
-    heads: list[Any] = []
+    heads: list[Change] = []
+    superseded: list[Change] = []
+    skipped: list[Change] = []
     for stage in stages:
-        skipped += [row.id for row in stage.skipped]
-        pending = {"status": InvocationStatus.PENDING}
+        skipped += [
+            (_as_read(row), {"status": InvocationStatus.SKIPPED, "finished_at": now})
+            for row in stage.skipped
+        ]
         superseded += [
             (
-                {"id": row.id, **pending},
+                _as_read(row),
                 {
                     "status": InvocationStatus.SUPERSEDED,
                     "superseded_by_id": stage.head.id,
@@ -224,24 +248,28 @@ def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
         due_at = now if head.due_at == NEVER else head.due_at
         heads.append(
             (
-                {"id": head.id, **pending},
+                _as_read(head),
                 {"folded": stage.steps or None, "priority": priority, "due_at": due_at},
             )
         )
     with transaction.atomic(using=router.db_for_write(Invocation)):
-        joined = update_each(Invocation, superseded)
-        update_each(Invocation, heads)
-        dropped = Invocation.objects.filter(pk__in=skipped, status=InvocationStatus.PENDING).update(
-            status=InvocationStatus.SKIPPED, finished_at=now
-        )
+        for changes in (heads, superseded, skipped):
+            if update_each(Invocation, changes) < len(changes):
+                raise Fewer
         tallies.ended(
             {
-                (connection_id, InvocationStatus.SUPERSEDED): joined,
-                (connection_id, InvocationStatus.SKIPPED): dropped,
+                (connection_id, InvocationStatus.SUPERSEDED): len(superseded),
+                (connection_id, InvocationStatus.SKIPPED): len(skipped),
             }
         )
-        tell_ended([criteria["id"] for criteria, _ in superseded] + skipped)
+        tell_ended([criteria["id"] for criteria, _ in superseded + skipped])
     return len(superseded) + len(skipped)
+
+
+def _as_read(row: Waiting) -> dict[str, Any]:
+    """What finds the row only where nobody has settled or tried it since it was read."""
+    assert isinstance(row, _Open)
+    return {"id": row.id, "status": InvocationStatus.PENDING, "tries": row.tries}
 
 
 def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> int:
