@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +19,10 @@ from django.utils.translation import gettext_lazy
 import xkit_crm
 from tests.objects import OBJECTS
 from xkit_crm import invoking
+from xkit_crm.delivery.drain import take_turn
 from xkit_crm.exceptions import (
     ConnectionNotEnabled,
+    CRMUnavailable,
     IdempotencyMismatch,
     Malformed,
     MappingIncomplete,
@@ -30,8 +34,9 @@ from xkit_crm.exceptions import (
     WrongEventType,
 )
 from xkit_crm.models import Connection, EventAction, Invocation, Lane
-from xkit_crm.models.invocation import Source
+from xkit_crm.models.invocation import Priority, Source
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org, Record
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -209,6 +214,90 @@ def test_a_connection_deleted_while_it_is_waited_for_is_said(
     monkeypatch.setattr(drain, "time", clock)
     with pytest.raises(UnknownConnection, match="deleted meanwhile"):
         create()
+
+
+def put_and_go_away(monkeypatch: pytest.MonkeyPatch, ended: Callable[[], object]) -> Invocation:
+    """The answer for a caller whose wait ends while a worker has it in hand; at this very moment
+    it `ended`."""
+
+    def waiting(invocation: Invocation, **_: object) -> Invocation:
+        Invocation.objects.update(status="running", tries=1)
+        invocation.refresh_from_db()
+        ended()
+        return invocation
+
+    monkeypatch.setattr(invoking, "deliver", waiting)
+    request = invoking.read("acme", "opportunity", "deal_created", {"name": "x"}, None)
+    return invoking.put(request, source=Source.API, retry=False, timeout=0.1)[0]
+
+
+def test_a_caller_who_waits_no_longer_leaves_it_to_the_engine(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert put_and_go_away(monkeypatch, lambda: None).status == "running"
+    left = Invocation.objects.get()
+    assert (left.retry, left.priority) == (True, Priority.NORMAL)
+
+
+def test_what_ends_when_its_caller_has_just_stopped_waiting_is_answered_with_its_end(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended() -> None:
+        Invocation.objects.update(status="failed", error_code="crm_unavailable")
+
+    assert put_and_go_away(monkeypatch, ended).status == "failed"
+    assert not Invocation.objects.get().retry
+
+
+def test_what_another_caller_begins_again_when_its_caller_stops_waiting_is_left_to_the_engine(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_again = invoking.read_again
+
+    def reading(invocation: Invocation) -> Invocation:
+        Invocation.objects.update(status="pending")
+        return read_again(invocation)
+
+    monkeypatch.setattr(invoking, "read_again", reading)
+    ended = partial(Invocation.objects.update, status="failed")
+    assert put_and_go_away(monkeypatch, ended).status == "pending"
+    assert Invocation.objects.get().retry
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_passes_is_tried_again_by_the_engine_once_its_caller_was_answered(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called, answered = threading.Event(), threading.Event()
+    create_record, wait_for = SandboxProvider.create, invoking.deliver
+
+    def failing_late(*_: object, **__: object) -> None:
+        monkeypatch.setattr(SandboxProvider, "create", create_record)
+        called.set()
+        answered.wait(10)
+        raise CRMUnavailable("It did not answer in time.")
+
+    def work() -> None:
+        take_turn("acme")
+        connections.close_all()
+
+    worker = threading.Thread(target=work)
+
+    def second(invocation: Invocation, **named: Any) -> Invocation:
+        worker.start()  # who is quicker than the caller
+        called.wait(10)
+        return wait_for(invocation, **named)
+
+    monkeypatch.setattr(SandboxProvider, "create", failing_late)
+    monkeypatch.setattr(invoking, "deliver", second)
+    request = invoking.read("acme", "opportunity", "deal_created", {"name": "x"}, None)
+    answer, _ = invoking.put(request, source=Source.API, retry=False, timeout=0.1)
+    answered.set()
+    worker.join()
+    assert answer.status == "running"
+    assert Invocation.objects.get().status == "pending"
+    deliver()
+    assert Invocation.objects.get().status == "succeeded"
 
 
 # -- doing it once --------------------------------------------------------------------------------

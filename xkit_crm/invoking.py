@@ -22,7 +22,7 @@ from xkit_crm import catalogue, schema, tracing
 from xkit_crm.conf import settings
 from xkit_crm.delivery import backends, tallies
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
-from xkit_crm.delivery.drain import deliver
+from xkit_crm.delivery.drain import deliver, read_again
 from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
     ConfigurationError,
@@ -261,10 +261,17 @@ def put(
             hint="Ask again in a moment with the same key.",
             retry_after=1,
         )
-    if not invocation.is_final:
-        # The caller waits no longer, so from here on the engine sees to it.
-        Invocation.objects.filter(pk=invocation.pk).update(retry=True, priority=Priority.NORMAL)
+    # The caller waits no longer, so from here on the engine sees to it; unless it has just ended.
+    while not invocation.is_final and not _leave_to_the_engine(invocation):
+        invocation = read_again(invocation)
     return invocation, replayed
+
+
+def _leave_to_the_engine(invocation: Invocation) -> bool:
+    """Have it tried again as if nobody had waited; False where it has come to its end."""
+    going_on = (InvocationStatus.PENDING, InvocationStatus.RUNNING)
+    left = Invocation.objects.filter(pk=invocation.pk, status__in=going_on)
+    return bool(left.update(retry=True, priority=Priority.NORMAL))
 
 
 def _insert_once(

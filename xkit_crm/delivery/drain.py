@@ -90,7 +90,7 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
         with lanes.held(invocation.connection_id) as hold:
             held, came = bool(hold), bool(hold) and _work_up_to(invocation, hold, deadline)
         if not came:
-            invocation = _read_again(invocation)
+            invocation = read_again(invocation)
         # What it waits for behind others of its record may take longer than anybody waits.
         waits = not held or came
         if not waits or not _is_worth_waiting_for(invocation) or time.monotonic() >= deadline:
@@ -101,7 +101,8 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
         pause = min(pause * 1.5, POLL_MAX)
 
 
-def _read_again(invocation: Invocation) -> Invocation:
+def read_again(invocation: Invocation) -> Invocation:
+    """The invocation as it is now; raises `UnknownConnection` where it went with its connection."""
     found = Invocation.objects.select_related("event", "connection").filter(pk=invocation.pk)
     again = found.first()
     if again is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
@@ -27,7 +28,7 @@ from xkit_crm import logs, mappings, signals, tracing
 from xkit_crm.connections import break_off
 from xkit_crm.delivery import tallies
 from xkit_crm.delivery.rows import Change, Fewer, Write, inserting, together, update_each, updating
-from xkit_crm.delivery.trying import CONTENT, Try
+from xkit_crm.delivery.trying import CONTENT, Try, decide
 from xkit_crm.exceptions import (
     CRMError,
 )
@@ -148,6 +149,8 @@ def write_down(tries: Sequence[Try]) -> int:
         if _is_away(raised):
             # Who takes the lane next asks the CRM what was written.
             raise
+        if isinstance(raised, Fewer) and _decided_anew(tries):
+            return write_down(tries)
         if len(tries) > 1:
             return sum(write_down([this]) for this in tries)
         if isinstance(raised, Fewer):
@@ -158,6 +161,17 @@ def write_down(tries: Sequence[Try]) -> int:
     if refused is not None:
         break_off(refused.invocation.connection, refused.refused)
     return len(tries)
+
+
+def _decided_anew(tries: Sequence[Try]) -> bool:
+    """Decide again what becomes of those whose callers have gone away during the try, so that the
+    engine tries them again; says whether there were any."""
+    left = {this.invocation.pk: this for this in tries if this.is_left_to_its_caller}
+    taken = list(Invocation.objects.filter(pk__in=left, retry=True).values_list("pk", flat=True))
+    for pk in taken:
+        left[pk].invocation.retry = True
+        decide(left[pk])
+    return bool(taken)
 
 
 def _store_or_wait(tries: Sequence[Try]) -> None:
@@ -201,11 +215,11 @@ def _transaction() -> transaction.Atomic:
 
 def _settling(tries: Sequence[Try]) -> list[Write]:
     """Everything that is written where invocations get their (next) state, in one transaction."""
-    same = [this for this in tries if this.is_same_event]
-    other = [this for this in tries if not this.is_same_event]
+    alike: defaultdict[tuple[bool, bool], list[Try]] = defaultdict(list)
+    for this in tries:
+        alike[this.is_same_event, this.is_left_to_its_caller].append(this)
     return [
-        _states(same, _CHANGED),
-        _states(other, (*_CHANGED, *CONTENT)),
+        *(_states(some) for some in alike.values()),
         _attempts(tries),
         tallies.tried(tries),
         *_links([this for this in tries if this.outcome == Outcome.SUCCEEDED]),
@@ -244,8 +258,11 @@ def _make_storable(invocation: Invocation) -> None:
     invocation.error_detail = storable(invocation.error_detail)
 
 
-def _states(tries: Sequence[Try], names: Sequence[str]) -> Write:
+def _states(tries: Sequence[Try]) -> Write:
     """What stores the invocations, all of which have to be still as these tries left them."""
+    names = _CHANGED if tries[0].is_same_event else (*_CHANGED, *CONTENT)
+    # Who goes away at this very moment is too late, or it is decided anew.
+    still = {"retry": False} if tries[0].is_left_to_its_caller else {}
     return updating(
         Invocation,
         [
@@ -254,6 +271,7 @@ def _states(tries: Sequence[Try], names: Sequence[str]) -> Write:
                     "id": this.invocation.pk,
                     "status": str(RUNNING if this.begun else PENDING),
                     "tries": this.invocation.tries,
+                    **still,
                 },
                 {name: getattr(this.invocation, name) for name in names} | {"tries": this.number},
             )

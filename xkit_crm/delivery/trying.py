@@ -84,6 +84,11 @@ class Try:
     #: Whether it waits for the customer to decide, and whether that is known of it already.
     held: bool = False
     held_before: bool = False
+    #: Why it failed, and whether the invocation says so already.
+    error: XkitError | None = None
+    told_before: bool = False
+    #: How many tries were forgiven before this one.
+    forgiven: int = 0
     #: The credentials were refused, in these words.
     refused: str = ""
     started: float = field(default_factory=time.monotonic)
@@ -94,6 +99,7 @@ class Try:
 
     def __post_init__(self) -> None:
         self.content = _content(self.invocation)
+        self.forgiven = self.invocation.forgiven
 
     @property
     def is_same_event(self) -> bool:
@@ -118,6 +124,11 @@ class Try:
         if rehearsed:
             return Outcome.REHEARSED if self.outcome == Outcome.SUCCEEDED else self.outcome
         return None if self.operation == "noop" or self.held_before else self.outcome
+
+    @property
+    def is_left_to_its_caller(self) -> bool:
+        """Whether it failed, and not the engine but who waits for it tries again."""
+        return self.error is not None and not self.invocation.retry
 
     @property
     def known_ref(self) -> RecordRef:
@@ -185,22 +196,31 @@ def succeed(this: Try, note: XkitError | None) -> None:
 
 
 def fail(this: Try, error: XkitError) -> None:
-    """It did not: wait for the next try or the customer, give up, or leave it to a person."""
+    """It did not; `decide` says what becomes of it."""
     invocation = this.invocation
-    error = _in_the_products_words(this, error)
-    this.over = True
+    this.over, this.error = True, _in_the_products_words(this, error)
     this.outcome = Outcome.UNKNOWN if error.outcome_unknown else Outcome.FAILED
-    detail = redact(error.as_dict(), _credentials_of(invocation))
-    _hold(this, error, detail)
-    invocation.error_code, invocation.error_detail = error.code, detail
+    code, detail = this.error.code, redact(this.error.as_dict(), _credentials_of(invocation))
+    this.told_before = (invocation.error_code, invocation.error_detail) == (code, detail)
+    invocation.error_code, invocation.error_detail = code, detail
     if isinstance(error, CRMUnauthorized):
         this.refused = detail["message"]
-    if _is_excused(this, error):
-        # No fault of its own: however long it lasts, it is not given up for it.
-        invocation.forgiven += 1
+    invocation.doubtful = invocation.doubtful or error.outcome_unknown
+    decide(this)
+
+
+def decide(this: Try) -> None:
+    """What becomes of one that failed: wait for the next try or the customer, give up, or leave it
+    to a person. It may be decided anew, where its caller has left it to the engine meanwhile."""
+    invocation, error = this.invocation, this.error
+    assert error is not None
+    # It waits until the customer has decided; who waits for an answer does not.
+    this.held = isinstance(error, MappingIncomplete) and invocation.retry
+    this.held_before = this.held and this.told_before
+    # What is no fault of its own: however long it lasts, it is not given up for it.
+    invocation.forgiven = this.forgiven + _is_excused(this, error)
     wait = _wait(this, error)
     once_more = invocation.retry and (wait is not None or bool(this.refused))
-    invocation.doubtful = invocation.doubtful or error.outcome_unknown
     if invocation.doubtful and this.may_double and not (once_more and this.can_be_asked):
         invocation.status = InvocationStatus.UNKNOWN
     elif once_more:
@@ -209,14 +229,6 @@ def fail(this: Try, error: XkitError) -> None:
             invocation.due_at = timezone.now() + (wait or timedelta())
     else:
         invocation.status = InvocationStatus.FAILED
-
-
-def _hold(this: Try, error: XkitError, detail: dict[str, Any]) -> None:
-    """Whether it waits until the customer has decided; who waits for an answer does not."""
-    invocation = this.invocation
-    this.held = isinstance(error, MappingIncomplete) and invocation.retry
-    known = (invocation.error_code, invocation.error_detail)
-    this.held_before = this.held and known == (error.code, detail)
 
 
 def _is_excused(this: Try, error: XkitError) -> bool:
