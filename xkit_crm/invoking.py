@@ -252,7 +252,11 @@ def put(
     if not now_possible:
         backends.poke_on_commit([request.connection.pk], using=using)
         return invocation, replayed
-    invocation = deliver(invocation, timeout=settings.WAIT_TIMEOUT if timeout is None else timeout)
+    invocation = deliver(
+        invocation,
+        timeout=settings.WAIT_TIMEOUT if timeout is None else timeout,
+        inserted=earlier is None and not replayed,
+    )
     # Others may have come while the lane was held here, and found it taken.
     backends.poke_on_commit([request.connection.pk], using=using)
     if replayed and not invocation.is_final:

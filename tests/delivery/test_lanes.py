@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import xkit_crm
-from tests.delivery.conftest import Misbehave, names, states
+from tests.delivery.conftest import Misbehave, create, held, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from xkit_crm import signals
+from xkit_crm import invoking, signals
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
-from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.drain import drain, take_turn
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -134,6 +136,13 @@ def test_what_was_in_hand_when_the_database_failed_is_taken_up_again(
     assert names() == ["Sales"]
 
 
+def made() -> str:
+    """The id of a record that was made in the CRM."""
+    record = create("Apple").record
+    assert record is not None
+    return record.id
+
+
 def failing(*_: object) -> None:
     raise DatabaseError("the connection was lost")
 
@@ -207,3 +216,55 @@ def test_many_threads_carry_each_invocation_out_once(sandbox: Connection) -> Non
         thread.join()
     assert errors == []
     assert names() == expected
+
+
+# -- one that is carried out now ------------------------------------------------------------------
+
+
+def updated(record: str, payload: dict[str, Any], **named: Any) -> Invocation:
+    return xkit_crm.invoke("acme", "opportunity", "deal_updated", payload, record, **named)
+
+
+def test_what_joined_it_since_it_was_read_is_carried_out_with_it(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = made()
+    first = updated(record, {"name": "Pear"}, wait=False, idempotency_key="pear")
+    used_before = invoking._used_before
+
+    def read_early(*args: Any) -> Invocation | None:
+        monkeypatch.setattr(invoking, "_used_before", used_before)
+        found = used_before(*args)
+        # A worker folds, and is told to stop before its first call.
+        updated(record, {"amount": 7}, wait=False)
+        asked = iter([True, False])
+        take_turn("acme", go_on=lambda: next(asked, False))
+        return found
+
+    monkeypatch.setattr(invoking, "_used_before", read_early)
+    answer = updated(record, {"name": "Pear"}, idempotency_key="pear")
+    assert (answer.pk, answer.status) == (first.pk, "succeeded")
+    assert states() == ["succeeded", "succeeded", "superseded"]
+    assert (held()[0]["Name"], held()[0]["Amount"]) == ("Pear", 7)
+
+
+def test_what_joins_it_while_others_are_carried_out_before_it_is_carried_out_with_it(
+    sandbox: Connection,
+) -> None:
+    record = made()
+    ahead = updated(record, {"views": 1}, wait=False)
+    Invocation.objects.filter(pk=ahead.pk).update(tries=1, doubtful=True)  # nothing joins it
+    updated(record, {"name": "Pear"}, wait=False, idempotency_key="pear")
+    updated(record, {"amount": 7}, wait=False)
+    assert updated(record, {"name": "Pear"}, idempotency_key="pear").status == "succeeded"
+    assert states() == ["succeeded", "succeeded", "succeeded", "superseded"]
+    assert (held()[0]["Name"], held()[0]["Amount"]) == ("Pear", 7)
+
+
+def test_one_that_its_caller_has_just_made_is_not_read_again(sandbox: Connection) -> None:
+    made()
+    with CaptureQueriesContext(database) as captured:
+        made()
+    read = [q["sql"] for q in captured if 'FROM "xkit_crm_invocation"' in q["sql"]]
+    # Nothing stands before it, and nothing can have joined it.
+    assert not read

@@ -78,8 +78,9 @@ def _act(line: Line, invocations: Sequence[Invocation]) -> int:
     return rehearse(line, invocations) if line.connection.shadow else carry_out(line, invocations)
 
 
-def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
-    """Carry this one out now, and what waits in front of it for the same record.
+def deliver(invocation: Invocation, *, timeout: float, inserted: bool = False) -> Invocation:
+    """Carry this one out now, and what waits in front of it for the same record. With `inserted`
+    its caller has just made it and waits for it, so that nothing can have joined it.
 
     Waits up to `timeout` seconds where another worker holds the lane or has it in hand. Gives the
     invocation as it then is: perhaps still pending. It stays pending where this thread holds the
@@ -88,7 +89,12 @@ def deliver(invocation: Invocation, *, timeout: float) -> Invocation:
     deadline, pause = time.monotonic() + timeout, POLL
     while True:
         with lanes.held(invocation.connection_id) as hold:
-            held, came = bool(hold), bool(hold) and _work_up_to(invocation, hold, deadline)
+            held, came = bool(hold), False
+            if held:
+                if not inserted:
+                    # Before the lane was held, another worker may have had something join it.
+                    invocation = read_again(invocation)
+                invocation, came = _work_up_to(invocation, hold, deadline)
         if not came:
             invocation = read_again(invocation)
         # What it waits for behind others of its record may take longer than anybody waits.
@@ -113,8 +119,10 @@ def read_again(invocation: Invocation) -> Invocation:
     return again
 
 
-def _work_up_to(invocation: Invocation, hold: lanes.Hold, deadline: float) -> bool:
-    """Whether the invocation's own turn came."""
+def _work_up_to(
+    invocation: Invocation, hold: lanes.Hold, deadline: float
+) -> tuple[Invocation, bool]:
+    """The invocation, and whether its own turn came."""
     line = Line(invocation.connection, hold)
     while not is_first(invocation):
         window = claim(
@@ -122,8 +130,10 @@ def _work_up_to(invocation: Invocation, hold: lanes.Hold, deadline: float) -> bo
         )
         ahead = [row for row in window.invocations if row.pk < invocation.pk]
         if time.monotonic() >= deadline or not (_act(line, ahead) or window.folded):
-            return False
-    return lanes.is_due(invocation) and bool(_act(line, [invocation]))
+            return invocation, False
+        if window.folded:
+            invocation = read_again(invocation)  # it may have been one of those
+    return invocation, lanes.is_due(invocation) and bool(_act(line, [invocation]))
 
 
 def _is_worth_waiting_for(invocation: Invocation) -> bool:
