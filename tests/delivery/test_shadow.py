@@ -8,10 +8,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 import xkit_crm
-from tests.delivery.conftest import act, create, held, names, only, states
+from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
 from xkit_crm.delivery import shadow
+from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.providers.sandbox.models import Request
 from xkit_crm.testing import deliver
@@ -102,6 +103,39 @@ def test_going_live_may_leave_out_what_waits(shadowed: Connection, customer: Cus
     assert shadow.go_live(shadowed, discard=True) == 1
     deliver()
     assert held() == []
+    deal.title = "New"
+    deal.save()
+    deliver()
+    assert names() == ["New"]
+    assert states() == ["skipped", "succeeded"]
+
+
+def test_a_create_that_may_have_been_made_is_not_left_out(
+    sandbox: Connection, customer: Customer, misbehave: Misbehave
+) -> None:
+    misbehave("timeout_after", operation="create")
+    deal = DealFactory.create(customer=customer, title="Old")
+    drain("acme", limit=1)
+    shadow.start(sandbox)
+    DealFactory.create(customer=customer, title="Other")
+    drain("acme")
+    assert shadow.go_live(sandbox, discard=True) == 1
+    deal.title = "New"
+    deal.save()
+    deliver()
+    assert names() == ["New"]
+    assert states() == ["succeeded", "skipped", "succeeded"]
+
+
+def test_a_create_that_may_have_been_made_is_left_out_once_its_row_is_linked(
+    sandbox: Connection, customer: Customer, misbehave: Misbehave
+) -> None:
+    misbehave("timeout_after", operation="create")
+    deal = DealFactory.create(customer=customer, title="Old")
+    drain("acme", limit=1)
+    shadow.start(sandbox)
+    xkit_crm.link(deal, sandbox, "Opportunity:00001")
+    assert shadow.go_live(sandbox, discard=True) == 1
     deal.title = "New"
     deal.save()
     deliver()

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, tallies
+from xkit_crm.delivery.replay import may_be_skipped
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.invocation import NEVER, InvocationStatus
@@ -47,7 +48,8 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
     """Send what waits, in the order it was made, and what comes; gives how many waited.
 
     With `discard` what waits is skipped, and only what comes from now on is sent: a row that was
-    made meanwhile is created in the CRM by its next change.
+    made meanwhile is created in the CRM by its next change. A create that may have been made
+    before, of a row without a link, is sent all the same: skipped, it would be made twice.
     """
     using = router.db_for_write(Invocation)
     now = timezone.now()
@@ -56,16 +58,16 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
     )
     with transaction.atomic(using=using):
         Connection.objects.filter(pk=connection.pk).update(shadow=False, updated_at=now)
+        discarded = 0
         if discard:
-            released = waiting.update(
+            discarded = may_be_skipped(waiting).update(
                 status=InvocationStatus.SKIPPED, finished_at=now, error_detail=_discarded()
             )
-            tallies.ended({(connection.pk, InvocationStatus.SKIPPED): released})
-        else:
-            released = waiting.filter(due_at=NEVER).update(due_at=F("created_at"))
+            tallies.ended({(connection.pk, InvocationStatus.SKIPPED): discarded})
+        released = waiting.filter(due_at=NEVER).update(due_at=F("created_at"))
         backends.poke_on_commit([connection.pk], using=using)
     connection.shadow = False
-    return released
+    return discarded if discard else released
 
 
 def _discarded() -> dict[str, str]:
