@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
@@ -231,6 +231,59 @@ def test_an_answer_that_can_not_be_stored_ends_there_and_holds_up_nobody(
     deliver()
     assert states() == ["unknown", "succeeded"]
     assert Attempt.objects.count() == 2
+
+
+def busy(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """A lock lasts too long for so many of the statements that store what came of tries; the
+    database is well otherwise."""
+    together, left = outcomes.together, [times]
+
+    def cancelling(writes: Any) -> Any:
+        if len(writes) > 1 and left[0]:
+            left[0] -= 1
+            raise OperationalError("canceling statement due to statement timeout")
+        return together(writes)
+
+    monkeypatch.setattr(outcomes, "together", cancelling)
+
+
+def test_what_a_busy_database_stores_at_the_second_try_is_stored(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(monkeypatch, 1)
+    DealFactory.create(customer=customer)
+    take_turn("acme")
+    assert only().status == "succeeded"
+
+
+def test_what_a_busy_database_does_not_store_is_taken_up_and_the_crm_is_asked(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(monkeypatch, 2)
+    deal = DealFactory.create(customer=customer, title="Apple")
+    with pytest.raises(OperationalError):
+        take_turn("acme")
+    assert (only().status, only().doubtful) == ("pending", True)
+    deliver()
+    assert only().status == "succeeded"
+    assert names() == ["Apple"]
+    assert xkit_crm.links(deal).get().record_id == "Opportunity:00001"
+
+
+def test_of_a_batch_a_busy_database_loses_nothing(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(monkeypatch, 4)  # all at once, and then the first by itself
+    titles = ["First", "Second", "Third"]
+    for title in titles:
+        DealFactory.create(customer=customer, title=title)
+    with pytest.raises(OperationalError):
+        take_turn("acme")
+    assert states() == ["pending"] * 3
+    deliver()
+    assert states() == ["succeeded"] * 3
+    assert names() == titles
+    assert RecordLink.objects.count() == 3
 
 
 def test_a_record_that_was_written_and_can_not_be_read_back_is_written(

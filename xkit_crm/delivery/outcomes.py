@@ -139,7 +139,8 @@ def write_down(tries: Sequence[Try]) -> int:
     """Store what became of them, in one transaction; gives how many there were.
 
     Where something in them can't be stored, or somebody else has taken some of them up, each is
-    stored by itself.
+    stored by itself. Raises where the database doesn't get to it: who takes the lane next asks the
+    CRM what was written.
     """
     if not tries:
         return 0
@@ -147,12 +148,14 @@ def write_down(tries: Sequence[Try]) -> int:
         _store_or_wait(tries)
     except (Fewer, DatabaseError, TypeError, ValueError) as raised:
         if _is_away(raised):
-            # Who takes the lane next asks the CRM what was written.
             raise
         if isinstance(raised, Fewer) and _decided_anew(tries):
             return write_down(tries)
         if len(tries) > 1:
             return sum(write_down([this]) for this in tries)
+        if isinstance(raised, OperationalError):
+            # Nothing is wrong with it: a lock or a limit for statements was in the way.
+            raise
         if isinstance(raised, Fewer):
             _store_beside(tries[0])
         else:
