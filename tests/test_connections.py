@@ -13,10 +13,12 @@ from django.db import DatabaseError, connections
 import xkit_crm
 from tests.objects import OBJECTS
 from xkit_crm import signals
-from xkit_crm.connections import propose_mapping, set_status
+from xkit_crm.connections import authorise, propose_mapping, set_status
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized
 from xkit_crm.models import Connection, EventAction, ObjectMapping
 from xkit_crm.models.connection import ConnectionStatus
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.base import Provider
 from xkit_crm.providers.sandbox.standard import ensure_org
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +48,74 @@ def test_connecting_again_keeps_what_the_customer_decided(sandbox: Connection) -
     assert (again.status, again.status_reason, again.context) == ("enabled", "", "workspace-1")
     assert EventAction.objects.get(event__slug="deal_deleted").action == "noop"
     assert EventAction.objects.get(event__slug="deal_created").action == "create"
+
+
+def while_the_crm_is_asked(monkeypatch: pytest.MonkeyPatch, step: Callable[[], object]) -> None:
+    """Have this happen once while the CRM says what objects it has."""
+
+    def asking(adapter: Provider) -> Any:
+        monkeypatch.undo()
+        step()
+        return descriptions.objects(adapter)
+
+    monkeypatch.setattr("xkit_crm.connections.descriptions.objects", asking)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shadow": True},
+        {"quota_reserve": 30},
+        {"mapping_version": 7},
+        {"credentials_cipher": "refreshed"},
+    ],
+    ids=lambda changes: "".join(changes),
+)
+def test_authorising_undoes_nothing_that_was_changed_while_the_crm_was_asked(
+    sandbox: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+) -> None:
+    set_status(sandbox, ConnectionStatus.ERRORED, "401")
+    rows = Connection.objects.filter(pk="acme")
+    while_the_crm_is_asked(monkeypatch, lambda: rows.update(**changes))
+    authorise("acme", provider="sandbox", context="workspace-1")
+    assert rows.values(*changes).get() == changes
+    assert rows.get().status == "enabled"
+
+
+def test_new_credentials_hold_whatever_is_changed_while_the_crm_is_asked(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = Connection.objects.filter(pk="acme")
+    changes = {"credentials_cipher": "refreshed", "context": "workspace-2", "shadow": True}
+    while_the_crm_is_asked(monkeypatch, lambda: rows.update(**changes))
+    xkit_crm.connect("acme", provider="sandbox", credentials={"note": "new"})
+    found = rows.get()
+    assert found.credentials == {"note": "new"}
+    assert (found.context, found.shadow) == ("workspace-2", True)
+
+
+def test_a_connection_that_another_makes_while_the_crm_is_asked_is_authorised_as_it_is(
+    definitions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def making() -> None:
+        xkit_crm.connect("acme", provider="sandbox", context="workspace-1")
+        Connection.objects.update(shadow=True)
+
+    while_the_crm_is_asked(monkeypatch, making)
+    xkit_crm.connect("acme", provider="sandbox")
+    made = Connection.objects.get()
+    assert (made.context, made.shadow, made.status) == ("workspace-1", True, "enabled")
+
+
+def test_a_connection_that_is_deleted_while_the_crm_is_asked_is_made_anew(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_the_crm_is_asked(monkeypatch, lambda: Connection.objects.get().delete())
+    xkit_crm.connect("acme", provider="sandbox", context="workspace-2")
+    assert Connection.objects.get().context == "workspace-2"
+    assert ObjectMapping.objects.exists()
 
 
 def test_an_object_that_the_customer_opted_out_of_stays_so(sandbox: Connection) -> None:

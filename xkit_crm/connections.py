@@ -66,10 +66,14 @@ def _authorise(
 ) -> Connection:
     provider_class(provider)
     using = router.db_for_write(Connection)
+    rows = Connection.objects.using(using).filter(pk=id)
+    names = ["provider", "status", "status_reason", "updated_at"]
+    names += ["context"] if context else []
+    names += ["credentials_cipher"] if credentials is not None else []
 
     def make() -> Connection:
-        connection = Connection.objects.filter(pk=id).first() or Connection(pk=id)
-        old_status = connection.status
+        connection = rows.first() or Connection(pk=id)
+        is_new, old_status = connection._state.adding, connection.status
         connection.provider, connection.context = provider, context or connection.context
         if credentials is not None:
             connection.credentials = credentials
@@ -78,8 +82,11 @@ def _authorise(
         adapter = provider_for(connection)
         descriptions.forget(adapter)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
+        if not is_new and not rows.exists():
+            return make()  # it was deleted meanwhile
         with transaction.atomic(using=using):
-            connection.save()
+            # What was changed while the CRM was asked stays, but for what this is about.
+            connection.save(force_insert=is_new, update_fields=None if is_new else names)
             if propose:
                 propose_mapping(connection, adapter)
             _announce(connection, old_status, using=using)
