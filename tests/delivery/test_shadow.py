@@ -11,9 +11,10 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from xkit_crm.delivery import shadow
+from xkit_crm.delivery import claiming, shadow
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Attempt, Connection, Invocation
+from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
+from xkit_crm.models.invocation import NEVER
 from xkit_crm.providers.sandbox.models import Request
 from xkit_crm.testing import deliver
 
@@ -83,6 +84,29 @@ def test_going_live_sends_what_waits_in_its_order(shadowed: Connection, customer
     deliver()
     assert names() == ["First, renamed", "Second"]
     assert states() == ["succeeded", "succeeded", "superseded"]
+
+
+def test_going_live_overlooks_nothing_that_is_put_off_at_that_moment(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    record_id = RecordLink.objects.get().record_id
+    shadow.start(sandbox)
+    deal.title = "Rehearsed"
+    deal.save()
+    deliver()
+    put_off = claiming._put_off
+
+    def after_going_live(*args: Any) -> int:
+        monkeypatch.setattr(claiming, "_put_off", put_off)
+        shadow.go_live(sandbox)
+        return put_off(*args)
+
+    monkeypatch.setattr(claiming, "_put_off", after_going_live)
+    xkit_crm.invoke("acme", "opportunity", "deal_updated", {"amount": 7}, record_id)
+    assert claiming._put_off is put_off
+    assert not Invocation.objects.filter(status="pending", due_at=NEVER).exists()
 
 
 def test_rehearsing_uses_up_no_tries(

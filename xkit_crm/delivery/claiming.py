@@ -276,13 +276,15 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> i
     """What stands behind one that can't go yet is looked at again when that one is due; gives how
     many do."""
     later = []
+    # A person decides on an unknown one, and lets the others go (`lanes.release`), as does who goes
+    # live, perhaps at this very moment.
+    longest = now + settings.RETRY_MAX
     for row in rows:
         head = heads.get(row.record_key)
         if head is None or head.id == row.pk or _may_go(head, now):
             continue
         waits = head.status == InvocationStatus.PENDING
-        # A person decides on an unknown one, and lets the others go (`lanes.release`).
-        due_at = head.due_at if waits else now + settings.RETRY_MAX
+        due_at = min(head.due_at, longest) if waits else longest
         later.append(({"id": row.pk, "status": InvocationStatus.PENDING}, {"due_at": due_at}))
     return update_each(Invocation, later)
 
