@@ -93,6 +93,19 @@ def test_a_watched_change_costs_one_query(deal: Deal, django_assert_num_queries)
         deal.save()
 
 
+def test_what_update_fields_leaves_out_costs_one_query_where_it_fires(
+    deal: Deal, django_assert_num_queries
+) -> None:
+    deal.customer  # noqa: B018 - loaded already
+    deal.title = "warm"
+    deal.save()
+    deal.title = "changed"
+    with django_assert_num_queries(3):
+        deal.save(update_fields=["title"])
+    with django_assert_num_queries(1):
+        deal.save(update_fields=["note"])
+
+
 def test_a_model_without_binding_costs_nothing(django_assert_num_queries) -> None:
     with django_assert_num_queries(1):
         plain = Plain.objects.create(title="x")
