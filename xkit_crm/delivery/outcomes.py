@@ -26,19 +26,17 @@ from django.utils import timezone
 
 from xkit_crm import logs, mappings, signals, tracing
 from xkit_crm.connections import break_off
-from xkit_crm.delivery import tallies
-from xkit_crm.delivery.rows import Change, Fewer, Write, inserting, together, update_each, updating
+from xkit_crm.delivery import linking, tallies
+from xkit_crm.delivery.rows import Fewer, Write, inserting, together, update_each, updating
 from xkit_crm.delivery.trying import CONTENT, Try, decide
 from xkit_crm.exceptions import (
     CRMError,
 )
 from xkit_crm.models import Attempt, Connection, Invocation, Lane, RecordLink
 from xkit_crm.models.attempt import Outcome
-from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers.base import MAX_RECORD_ID
 from xkit_crm.schema import storable
-from xkit_crm.sync.digests import digests, fingerprints
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +200,7 @@ def _store(tries: Sequence[Try], *, then: Sequence[Try] = (), holder: str = "") 
     """
     for this in tries:
         _make_storable(this.invocation)
-    held, ended = [this for this in tries if this.held], _ended(tries)
+    held, ended = [this for this in tries if this.held], linking.ended(tries)
     # Mostly it is one statement, which needs no transaction around it.
     with _transaction() if held or ended else nullcontext():
         _look_again_where_decided(held)
@@ -225,7 +223,7 @@ def _settling(tries: Sequence[Try]) -> list[Write]:
         *(_states(some) for some in alike.values()),
         _attempts(tries),
         tallies.tried(tries),
-        *_links([this for this in tries if this.outcome == Outcome.SUCCEEDED]),
+        *linking.links(tries),
     ]
 
 
@@ -248,7 +246,7 @@ def _note_stored(tries: Sequence[Try]) -> None:
     for this in told:
         _log(this)
     tracing.tried(told)
-    _tell_of_links([this for this in tries if this.outcome == Outcome.SUCCEEDED])
+    linking.tell(tries)
     _tell(tries)
 
 
@@ -296,10 +294,9 @@ def _store_beside(this: Try) -> None:
     with _transaction():
         if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
             return  # it never left, or its connection was deleted meanwhile
-        wrote = [this] if this.outcome == Outcome.SUCCEEDED else []
-        RecordLink.objects.filter(pk__in=_ended(wrote)).delete()
-        together([_attempts([this]), tallies.tried([this], settled=False), *_links(wrote)])
-    _tell_of_links(wrote)
+        RecordLink.objects.filter(pk__in=linking.ended([this])).delete()
+        together([_attempts([this]), tallies.tried([this], settled=False), *linking.links([this])])
+    linking.tell([this])
 
 
 def _store_as_failed(this: Try, raised: Exception) -> None:
@@ -407,106 +404,6 @@ def _tell(tries: Sequence[Try]) -> None:
             signals.send_on_commit(
                 signals.invocation_finished, Invocation, using=using, invocation=this.invocation
             )
-
-
-# -- record links ---------------------------------------------------------------------------------
-
-
-# Each local row stands for the record that was written, until the row is deleted; and what was
-# written to it is known again later.
-
-
-def _ended(tries: Sequence[Try]) -> list[int]:
-    """The links of rows that were deleted."""
-    return [
-        this.link.pk
-        for this in tries
-        if this.link is not None
-        and this.outcome == Outcome.SUCCEEDED
-        and this.invocation.event.type == EventType.DELETE
-        and _is_about_a_row(this.invocation)
-    ]
-
-
-def _links(tries: Sequence[Try]) -> tuple[Write, Write]:
-    """What writes the links, those that there are and new ones."""
-    known = [
-        _learned(this, this.link)
-        for this in tries
-        if this.link is not None and this.wrote is not None and not _deletes(this)
-    ]
-    new = [
-        {
-            **this.invocation.link_key,
-            "record_id": str(this.wrote),
-            "delivered": _delivered(this),
-            "written": _written(this),
-            "created_at": this.invocation.finished_at,
-            "updated_at": this.invocation.finished_at,
-        }
-        for this in tries
-        if _is_new(this)
-    ]
-    # Where somebody linked a row at this very moment, theirs holds.
-    return updating(RecordLink, known), inserting(RecordLink, new, ignore=True)
-
-
-def _deletes(this: Try) -> bool:
-    return this.invocation.event.type == EventType.DELETE
-
-
-def _is_about_a_row(invocation: Invocation) -> bool:
-    return bool(invocation.object_pk) and invocation.content_type_id is not None
-
-
-def _is_new(this: Try) -> bool:
-    """Whether the row gets a link by it."""
-    is_written = this.wrote is not None and this.link is None and not _deletes(this)
-    return is_written and _is_about_a_row(this.invocation)
-
-
-def _tell_of_links(tries: Sequence[Try]) -> None:
-    """Tell the product of rows that stand for a record now, where it listens."""
-    if not signals.record_linked.has_listeners(RecordLink):
-        return
-    using = router.db_for_write(RecordLink)
-    for this in tries:
-        if not _is_new(this):
-            continue
-        # Another one's, from this very moment, is told of by them.
-        mine = {"record_id": str(this.wrote), "created_at": this.invocation.finished_at}
-        link = RecordLink.objects.filter(**this.invocation.link_key, **mine).first()
-        if link is not None:
-            signals.send_on_commit(
-                signals.record_linked, RecordLink, using=using, link=link, created=True
-            )
-
-
-def _learned(this: Try, link: RecordLink) -> Change:
-    """What is known of the record, unless the row was linked to another one meanwhile."""
-    return (
-        {"id": link.pk, "record_id": link.record_id},
-        {
-            "delivered": {**link.delivered, **_delivered(this)},
-            "written": {**link.written, **_written(this)},
-            "updated_at": timezone.now(),
-        },
-    )
-
-
-def _delivered(this: Try) -> dict[str, str]:
-    """A digest of each payload key that has reached the CRM."""
-    invocation = this.invocation
-    payload = dict(invocation.payload)
-    for step in invocation.folded or ():
-        payload |= step["payload"]
-    return digests(payload)
-
-
-def _written(this: Try) -> dict[str, str]:
-    """A fingerprint of each remote field that was written, as the CRM has it if that is known."""
-    sent = this.sent or {}
-    return fingerprints({name: this.as_written.get(name, value) for name, value in sent.items()})
 
 
 def _seconds(value: float) -> timedelta:

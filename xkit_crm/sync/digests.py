@@ -1,6 +1,6 @@
 """Digests: short names of values, to tell later whether one is still what it was.
 
-`delivery/outcomes.py` keeps them on record links; reconciling and echo recognition compare with
+`delivery/linking.py` keeps them on record links; reconciling and echo recognition compare with
 them. Kept instead of the values, so that a link holds no personal data.
 """
 

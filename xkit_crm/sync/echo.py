@@ -3,7 +3,7 @@
 A product that applies a CRM's changes to its models asks `changes_from_crm` what is news, and
 saves inside `applying`, so that nothing bounces. `capture.py` asks `without_origin` before it
 fires; the pipeline asks `ours` for protected fields. Digests of what was last written are kept on
-record links by `delivery/outcomes.py`.
+record links by `delivery/linking.py`.
 """
 
 from __future__ import annotations
