@@ -102,6 +102,16 @@ class FakeCRM(ABC):
         """For `XKIT_CRM["PROVIDER_OPTIONS"][<slug>]`."""
         return {"base_url": self.url}
 
+    def signing_in(self, authorize: str, token: str) -> Mapping[str, Any]:
+        """What a provider that signs in here is told: the page and the door for tokens, by their
+        paths, and its client."""
+        return {
+            "authorize_url": f"{self.url}{authorize}",
+            "token_url": f"{self.url}{token}",
+            "client_id": "a-client",
+            "client_secret": "a-client-secret",
+        }
+
     @property
     def credentials(self) -> Mapping[str, Any]:
         """For `xkit_crm.connect`."""

@@ -42,13 +42,8 @@ class DynamicsFake(FakeCRM):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {
-            "base_url": self.url,
-            "authorize_url": f"{self.url}/organizations/oauth2/v2.0/authorize",
-            "token_url": f"{self.url}/organizations/oauth2/v2.0/token",
-            "client_id": "a-client",
-            "client_secret": "a-client-secret",
-        }
+        doors = "/organizations/oauth2/v2.0"
+        return {"base_url": self.url, **self.signing_in(f"{doors}/authorize", f"{doors}/token")}
 
     @property
     def signed_in(self) -> Mapping[str, Any]:

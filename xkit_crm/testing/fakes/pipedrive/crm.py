@@ -43,13 +43,7 @@ class PipedriveFake(FakeCRM):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {
-            "base_url": self.url,
-            "authorize_url": f"{self.url}/oauth/authorize",
-            "token_url": f"{self.url}/oauth/token",
-            "client_id": "a-client",
-            "client_secret": "a-client-secret",
-        }
+        return {"base_url": self.url, **self.signing_in("/oauth/authorize", "/oauth/token")}
 
     @property
     def signed_in(self) -> Mapping[str, Any]:

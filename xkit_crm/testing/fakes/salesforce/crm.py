@@ -39,13 +39,8 @@ class SalesforceFake(FakeCRM):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {
-            "base_url": self.url,
-            "authorize_url": f"{self.url}/services/oauth2/authorize",
-            "token_url": f"{self.url}/services/oauth2/token",
-            "client_id": "a-client",
-            "client_secret": "a-client-secret",
-        }
+        doors = "/services/oauth2"
+        return {"base_url": self.url, **self.signing_in(f"{doors}/authorize", f"{doors}/token")}
 
     @property
     def credentials(self) -> Mapping[str, Any]:

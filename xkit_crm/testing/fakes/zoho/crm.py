@@ -32,12 +32,7 @@ class ZohoFake(FakeCRM):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        return {
-            "authorize_url": f"{self.url}/oauth/v2/auth",
-            "token_url": f"{self.url}/oauth/v2/token",
-            "client_id": "a-client",
-            "client_secret": "a-client-secret",
-        }
+        return self.signing_in("/oauth/v2/auth", "/oauth/v2/token")
 
     @property
     def credentials(self) -> Mapping[str, Any]:
