@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
-from tests.products.models import Customer
+from tests.products.models import Customer, Deal
 from xkit_crm.delivery import claiming, shadow
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
@@ -134,34 +134,36 @@ def test_going_live_may_leave_out_what_waits(shadowed: Connection, customer: Cus
     assert states() == ["skipped", "succeeded"]
 
 
-def test_a_create_that_may_have_been_made_is_not_left_out(
-    sandbox: Connection, customer: Customer, misbehave: Misbehave
-) -> None:
+@pytest.fixture
+def in_doubt(sandbox: Connection, customer: Customer, misbehave: Misbehave) -> Deal:
+    """A row that may have been created when shadow mode began."""
     misbehave("timeout_after", operation="create")
-    deal = DealFactory.create(customer=customer, title="Old")
+    deal: Deal = DealFactory.create(customer=customer, title="Old")
     drain("acme", limit=1)
     shadow.start(sandbox)
+    return deal
+
+
+def test_a_create_that_may_have_been_made_is_not_left_out(
+    sandbox: Connection, customer: Customer, in_doubt: Deal
+) -> None:
     DealFactory.create(customer=customer, title="Other")
     drain("acme")
     assert shadow.go_live(sandbox, discard=True) == 1
-    deal.title = "New"
-    deal.save()
+    in_doubt.title = "New"
+    in_doubt.save()
     deliver()
     assert names() == ["New"]
     assert states() == ["succeeded", "skipped", "succeeded"]
 
 
 def test_a_create_that_may_have_been_made_is_left_out_once_its_row_is_linked(
-    sandbox: Connection, customer: Customer, misbehave: Misbehave
+    sandbox: Connection, in_doubt: Deal
 ) -> None:
-    misbehave("timeout_after", operation="create")
-    deal = DealFactory.create(customer=customer, title="Old")
-    drain("acme", limit=1)
-    shadow.start(sandbox)
-    xkit_crm.link(deal, sandbox, "Opportunity:00001")
+    xkit_crm.link(in_doubt, sandbox, "Opportunity:00001")
     assert shadow.go_live(sandbox, discard=True) == 1
-    deal.title = "New"
-    deal.save()
+    in_doubt.title = "New"
+    in_doubt.save()
     deliver()
     assert names() == ["New"]
     assert states() == ["skipped", "succeeded"]

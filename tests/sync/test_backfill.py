@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -27,7 +24,6 @@ from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
 from xkit_crm.signals import record_linked
-from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
 
 pytestmark = pytest.mark.django_db
@@ -448,77 +444,3 @@ def test_a_customer_who_wants_nothing_is_left_alone(
     rows(customer, "Sales")
     with pytest.raises(exceptions.MappingIncomplete, match="does nothing"):
         run()
-
-
-@pytest.mark.postgresql
-@pytest.mark.django_db(transaction=True)
-def test_two_runs_at_once_share_the_rows_and_double_none(
-    sandbox: Connection, customer: Customer
-) -> None:
-    rows(customer, *(f"Deal {number}" for number in range(60)))
-    both = threading.Barrier(2)
-    results: list[BackfillResult] = []
-
-    def one() -> None:
-        both.wait(20)
-        results.append(run(match=[], batch_size=3))
-        database.close()
-
-    threads = [threading.Thread(target=one) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    created = Invocation.objects.values_list("object_pk", flat=True)
-    assert len(created) == len(set(created)) == 60
-    assert sum(result.counts.get(Outcome.CREATED, 0) for result in results) == 60
-
-
-def test_a_row_that_another_run_has_linked_meanwhile_is_linked_already(
-    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows(customer, "Sales")
-    remote("Sales")
-    search = backfilling._Run._one_search
-
-    def and_is_overtaken(self: Any, *args: Any) -> Any:
-        found = search(self, *args)
-        monkeypatch.setattr(backfilling._Run, "_one_search", search)
-        assert run().counts == {Outcome.LINKED: 1}
-        return found
-
-    monkeypatch.setattr(backfilling._Run, "_one_search", and_is_overtaken)
-    result = run()
-    assert result.counts == {Outcome.ALREADY_LINKED: 1}
-    assert not result.findings
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_runs_at_once_never_link_two_rows_to_one_record(
-    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    same = rows(customer, "Sales", "Sales")
-    record_id = remote("Sales")
-    both = threading.Barrier(2)
-    results: list[BackfillResult] = []
-    written = backfilling._Run._written
-
-    def when_both_have_looked(self: Any, *args: Any) -> Any:
-        with suppress(threading.BrokenBarrierError):  # one that begins again is alone
-            both.wait(20)
-        both.abort()
-        return written(self, *args)
-
-    def one(row: Deal) -> None:
-        results.append(backfill(Deal.objects.filter(pk=row.pk), "acme", match=BY_NAME))
-        database.close()
-
-    monkeypatch.setattr(backfilling._Run, "_written", when_both_have_looked)
-    threads = [threading.Thread(target=one, args=[row]) for row in same]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert RecordLink.objects.get().record_id == record_id
-    outcomes = sum((Counter(result.counts) for result in results), Counter())
-    assert outcomes == {Outcome.LINKED: 1, Outcome.AMBIGUOUS: 1}
