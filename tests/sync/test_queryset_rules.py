@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.db import connection as database
-from django.db import transaction
+from django.db import connections, transaction
 
 import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
@@ -222,35 +223,74 @@ def test_rows_in_another_database_are_told_of_once_they_are_committed(
     assert [p for _, p in fired()] == [{"name": "a"}, {"name": "b"}]
 
 
-@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite lets nobody write meanwhile")
-@pytest.mark.django_db(transaction=True)
-def test_a_row_that_comes_to_match_meanwhile_is_not_updated_unseen(
-    deals: list[Deal], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import threading
+def once_locked(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]) -> None:
+    """Have another connection do something once rows are locked, without capturing it."""
+    original = xkit_crm.SyncedQuerySet._locked
 
-    from django.db import connections
-
-    def insert() -> None:
+    def work() -> None:
         try:
             with xkit_crm.muted():
-                DealFactory.create(customer=deals[0].customer, title="late")
+                meanwhile()
         finally:
             connections.close_all()
 
-    original = xkit_crm.SyncedQuerySet._locked
-
     def then_another_comes(self: Any, *args: Any) -> Any:
         found = original(self, *args)
-        thread = threading.Thread(target=insert)
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         return found
 
     monkeypatch.setattr(xkit_crm.SyncedQuerySet, "_locked", then_another_comes)
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite lets nobody write meanwhile")
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_comes_to_match_meanwhile_is_not_updated_unseen(
+    deals: list[Deal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = deals[0].customer
+    once_locked(monkeypatch, lambda: DealFactory.create(customer=customer, title="late"))
     assert Deal.synced.update(title="new") == 3
     assert len(fired()) == 3
     assert Deal.objects.filter(title="late").count() == 1
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite lets nobody write meanwhile")
+@pytest.mark.django_db(transaction=True)
+def test_nor_is_one_that_bulk_update_was_given(
+    deals: list[Deal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = Deal.objects.filter(pk=deals[1].pk)
+    once_locked(monkeypatch, lambda: second.update(title="2"))
+    for deal in deals:
+        deal.title += "!"
+    assert Deal.synced.exclude(title="two").bulk_update(deals, ["title"]) == 2
+    assert names() == ["one!", "three!"]
+    assert second.get().title == "2"
+
+
+def test_a_row_that_bulk_update_did_not_reach_fires_when_it_is_saved(deals: list[Deal]) -> None:
+    for deal in deals:
+        deal.title += "!"
+    Deal.synced.exclude(title="two").bulk_update(deals, ["title"])
+    for deal in deals:
+        deal.save()
+    assert names() == ["one!", "three!", "two!"]
+
+
+def test_nor_is_it_taken_for_written_where_nobody_looked(deals: list[Deal]) -> None:
+    deals[1].title = "2"
+    with xkit_crm.muted():
+        Deal.synced.exclude(title="two").bulk_update(deals, ["title"])
+    deals[1].save()
+    assert names() == ["2"]
+
+
+def test_bulk_update_knows_rows_by_keys_of_any_spelling(deals: list[Deal]) -> None:
+    given = Deal(pk=str(deals[0].pk), title="by text")
+    assert Deal.synced.bulk_update([given], ["title"]) == 1
+    assert names() == ["by text"]
 
 
 def test_rows_that_take_several_updates_are_all_those_that_matched_before_the_first(

@@ -88,23 +88,31 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             return super(SyncedQuerySet, self._quiet()).bulk_update(objs, fields, batch_size)
         self._for_write = True
         written = set(names)
+        fires = not capture.is_muted() and watch.fired("on_update", written, watch.conditional)
+        # A condition may leave some out; where nobody looks, it could be any of them.
+        unreached: Sequence[_Row] = objs if capture.is_muted() and self.query.where else ()
         try:
             with transaction.atomic(using=self.db, savepoint=False):
                 before: dict[Any, tuple[Any, ...]] = {}
-                if not capture.is_muted() and watch.fired("on_update", written, watch.conditional):
+                if fires:
                     for chunk in _chunks(objs):
                         given = _among(self.model, [obj.pk for obj in chunk], using=self.db)
                         before |= self.filter(given)._locked(names)
+                    to_key = self.model._meta.pk.to_python
+                    unreached = [obj for obj in objs if to_key(obj.pk) not in before]
+                    objs = tuple(obj for obj in objs if to_key(obj.pk) in before)
                 updated = super(SyncedQuerySet, self._quiet()).bulk_update(objs, fields, batch_size)
                 self._fire_updated(watch, names, before)
         except BaseException:
-            for obj in objs:
+            for obj in (*objs, *unreached):
                 snapshots.forget(obj)
             raise
         for obj in objs:
             # What the database computed is not known here: its next save fires.
             known = written.difference(snapshots.computed(obj, names))
             snapshots.remember(obj, watch, known)
+        for obj in unreached:
+            snapshots.forget(obj)
         snapshots.hold_until_commit(objs, using=self.db)
         return updated
 
