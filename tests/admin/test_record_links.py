@@ -92,19 +92,21 @@ def test_a_link_whose_row_is_gone_can_still_be_unlinked(
     assert not RecordLink.objects.exists()
 
 
+def adding(deal: Deal, record_id: str) -> dict[str, object]:
+    """What the form for a new link is filled in with."""
+    return {
+        "connection": "acme",
+        "crm_object": CRMObject.objects.get(slug="opportunity").pk,
+        "content_type": ContentType.objects.get_for_model(Deal).pk,
+        "object_pk": deal.pk,
+        "record_id": record_id,
+    }
+
+
 def test_a_link_is_added_by_the_layer_that_makes_links(
     sandbox: Connection, deal: Deal, admin_client: Client
 ) -> None:
     theirs = records.create_record(Org.objects.get(slug="acme"), "Opportunity", {"Name": "x"}).ref
-    content_type = ContentType.objects.get_for_model(Deal)
-    crm_object = CRMObject.objects.get(slug="opportunity")
-    form = {
-        "connection": "acme",
-        "crm_object": crm_object.pk,
-        "content_type": content_type.pk,
-        "object_pk": deal.pk,
-        "record_id": str(theirs),
-    }
     told: list[bool] = []
 
     def on_linked(created: bool, **_: object) -> None:
@@ -112,10 +114,29 @@ def test_a_link_is_added_by_the_layer_that_makes_links(
 
     record_linked.connect(on_linked)
     with TestCase.captureOnCommitCallbacks(execute=True):
-        admin_client.post(f"{LINKS}add/", form)
+        admin_client.post(f"{LINKS}add/", adding(deal, f" {theirs} "))
     link = RecordLink.objects.get()
     assert (link.record_id, link.object_pk, told) == (str(theirs), str(deal.pk), [True])
     assert LogEntry.objects.get().object_id == str(link.pk)
+
+
+@pytest.mark.parametrize(
+    ("record_id", "told"),
+    [
+        ("Opportunity:00099", "doesn't exist in the CRM"),
+        ("Contact:00001", "Opportunity"),
+        ("Opportunity:00001", "is linked to deal"),
+    ],
+)
+def test_a_link_is_added_to_a_free_record_of_the_customer_s_only(
+    record_id: str, told: str, delivered: Deal, admin_client: Client
+) -> None:
+    with xkit_crm.muted():
+        deal = DealFactory.create(customer=delivered.customer)
+    page = admin_client.post(f"{LINKS}add/", adding(deal, record_id))
+    (error,) = page.context["adminform"].form.errors["record_id"]
+    assert told in error
+    assert RecordLink.objects.count() == 1
 
 
 def test_a_link_is_added_of_a_row_of_a_bound_model_only(

@@ -23,7 +23,7 @@ from xkit_crm.admin.crm_records import CRMRecordsMixin, Note
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import ObjectMapping, RecordLink
 from xkit_crm.permissions import OPERATE
-from xkit_crm.providers.base import RecordRef
+from xkit_crm.sync import existing
 from xkit_crm.sync.bindings import registered
 from xkit_crm.sync.links import link as link_row
 
@@ -62,25 +62,36 @@ def _bound() -> list[ContentType]:
 
 
 class RecordLinkForm(forms.ModelForm):
-    def clean_record_id(self) -> str:
-        try:
-            return str(RecordRef.parse(self.cleaned_data["record_id"]))
-        except XkitError as error:
-            raise forms.ValidationError(str(error)) from error
+    """Asks the CRM for the record: a link to none would fail each write of its row."""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         content_type, pk = cleaned.get("content_type"), cleaned.get("object_pk")
         model = content_type.model_class() if content_type else None
-        if model is not None and pk and not self._there_is(model, pk):
+        if model is None or not pk:
+            return cleaned
+        row = self._row(model, pk)
+        if row is None:
             self.add_error("object_pk", _("There is no such row."))
+        elif not self.errors:
+            self._look_for_record(row, cleaned)
         return cleaned
 
-    def _there_is(self, model: type[Model], pk: str) -> bool:
+    def _row(self, model: type[Model], pk: str) -> Model | None:
         try:
-            return bool(model._base_manager.filter(pk=pk).exists())
+            found: Model | None = model._base_manager.filter(pk=pk).first()
         except (TypeError, ValueError, ValidationError):
-            return False
+            return None
+        return found
+
+    def _look_for_record(self, row: Model, cleaned: dict[str, Any]) -> None:
+        slug = cleaned["crm_object"].slug
+        try:
+            cleaned["record_id"] = existing.free_record(
+                row, cleaned["connection"], cleaned["record_id"], crm_object=slug
+            )
+        except XkitError as error:
+            self.add_error("record_id", str(error))
 
 
 @admin.register(RecordLink)

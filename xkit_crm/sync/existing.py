@@ -117,10 +117,10 @@ def find(connection: Connection, crm_object: str, text: str) -> list[Existing]:
     ]
 
 
-def link_existing(
+def free_record(
     instance: models.Model, connection: Connection, record_id: str, *, crm_object: str
-) -> RecordLink:
-    """Link the row to a record that the customer has, in place of the one that it had.
+) -> str:
+    """The id, as the CRM spells it, of a record of the customer's that the row may be linked to.
 
     Raises what `find` raises, `UnknownRecord` for an id that is none or of another object's
     record, `RemoteRecordNotFound` where there is no such record, and `AlreadyLinked` where another
@@ -128,8 +128,18 @@ def link_existing(
     """
     asker = _Asker(connection, crm_object)
     ref = record_of(record_id.strip(), crm_object, asker.remote_object)
-    # As the CRM spells it: the same record may be known by several ids.
+    # The same record may be known by several ids.
     known = str(asker.get(ref, asker.features()).ref)
+    _require_free(instance, connection, known)
+    return known
+
+
+def link_existing(
+    instance: models.Model, connection: Connection, record_id: str, *, crm_object: str
+) -> RecordLink:
+    """Link the row to a record that the customer has, in place of the one that it had. Raises what
+    `free_record` raises."""
+    known = free_record(instance, connection, record_id, crm_object=crm_object)
     with transaction.atomic(using=router.db_for_write(RecordLink)):
         mappings.lock(connection)  # so that no two rows are linked to it at the same moment
         _require_free(instance, connection, known)
