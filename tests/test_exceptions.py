@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from xkit_crm.exceptions import Problem, XkitError, class_of, explained_codes
+from xkit_crm.exceptions import (
+    Problem,
+    RateLimited,
+    XkitError,
+    class_of,
+    explained_codes,
+    from_dict,
+)
 
 ERRORS = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -39,3 +47,21 @@ def test_what_has_no_words_of_its_own_is_told_in_general_ones() -> None:
 )
 def test_a_problem_says_once_where_it_is(path: str, error: str, told: str) -> None:
     assert str(Problem(path, error)) == told
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (2.5, 2.5),
+        (0, 0),
+        (-3, 0),
+        (1e300, 86_400),
+        (10**400, 86_400),
+        (float("inf"), 86_400),
+        (float("nan"), None),
+        ("soon", None),
+    ],
+)
+def test_nobody_is_left_alone_for_longer_than_can_be_waited(said: Any, meant: float | None) -> None:
+    assert RateLimited("Slow down.", retry_after=said).retry_after == meant
+    assert from_dict({"code": "rate_limited", "retry_after": said}).retry_after == meant

@@ -34,6 +34,17 @@ class Problem:
         return self.path == path or self.path.startswith((f"{path}.", f"{path}["))
 
 
+#: Seconds that nobody is left alone longer for, whatever they ask for.
+LONGEST_WAIT = 24 * 60 * 60.0
+
+
+def _bearable(seconds: object) -> float | None:
+    """So many seconds, if they are any: a CRM may say whatever it likes."""
+    if not isinstance(seconds, int | float) or seconds != seconds:  # NaN is not even itself
+        return None
+    return min(max(seconds, 0), LONGEST_WAIT)
+
+
 class XkitError(Exception):
     """The root of the tree.
 
@@ -63,7 +74,7 @@ class XkitError(Exception):
         self.message = str(message)
         self.hint = str(self.default_hint if hint is None else hint)
         self.errors = tuple(errors)
-        self.retry_after = retry_after
+        self.retry_after = _bearable(retry_after)
         #: The CRM may or may not have carried the request out.
         self.outcome_unknown = outcome_unknown
 
@@ -258,6 +269,16 @@ class LinkTokenInvalid(XkitError):
     status = 401
 
 
+class DatabaseUnavailable(XkitError):
+    """A database of the product's was away or busy before anything was sent."""
+
+    code = "database_unavailable"
+    status = 503
+    retryable = True
+    meaning = _("A database of the product's was away, or too busy; nothing was sent.")
+    remedy = _("Nothing, while it waits: it goes on by itself. Replay what failed.")
+
+
 # -- the CRM said no, or said nothing --------------------------------------------------------------
 
 
@@ -348,7 +369,6 @@ def from_dict(body: dict[str, Any], *, status: int | None = None) -> XkitError:
     code = str(body.get("code", ""))
     fallback: type[XkitError] = CRMError if status and status >= 500 else XkitError
     kind = next((cls for cls in _subclasses(XkitError) if cls.code == code), fallback)
-    retry_after = body.get("retry_after")
     return kind(
         str(body.get("message") or code or "Unknown error."),
         hint=str(body.get("hint") or ""),
@@ -357,6 +377,6 @@ def from_dict(body: dict[str, Any], *, status: int | None = None) -> XkitError:
             for problem in body.get("errors") or ()
             if isinstance(problem, dict)
         ],
-        retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+        retry_after=body.get("retry_after"),
         outcome_unknown=body.get("outcome") == "unknown",
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
@@ -13,7 +15,14 @@ from tests.products.models import Customer, Deal
 from xkit_crm import mappings, signals
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.replay import replay
-from xkit_crm.exceptions import CRMUnauthorized, RejectedByCRM, UnknownRecord
+from xkit_crm.exceptions import (
+    CRMError,
+    CRMUnauthorized,
+    CRMUnavailable,
+    RateLimited,
+    RejectedByCRM,
+    UnknownRecord,
+)
 from xkit_crm.models import Attempt, Connection, Invocation, MappingVersion, RecordLink
 from xkit_crm.providers.base import Draft
 from xkit_crm.providers.sandbox.models import Flow, Request
@@ -396,3 +405,58 @@ def test_a_mapping_that_was_never_put_in_force_is_no_version(
     deliver()
 
     assert only().mapping_version is None
+
+
+def test_a_database_that_is_busy_while_it_is_prepared_is_waited_for(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DealFactory.create(customer=customer)
+
+    def busy(*_: object) -> None:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("xkit_crm.delivery.decisions._decision", busy)
+        drain("acme", limit=1)
+    assert (only().status, only().error_code) == ("pending", "database_unavailable")
+    Invocation.objects.update(due_at=timezone.now())
+    deliver()
+    assert states() == ["succeeded"]
+
+
+def test_an_adapter_that_can_not_be_made_breaks_the_connection_and_says_why(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DealFactory.create(customer=customer)
+
+    def failing(self: SandboxProvider, access: Any) -> None:
+        raise KeyError("domain")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SandboxProvider, "__init__", failing)
+        deliver()
+    assert states() == ["pending"]
+    assert Connection.objects.get().status == "errored"
+    assert "KeyError" in only().error_detail["message"]
+
+
+@pytest.mark.parametrize("seconds", [1e300, 1e12])
+@pytest.mark.parametrize("kind", [RateLimited, CRMUnavailable])
+def test_a_crm_that_asks_for_any_pause_gets_one(
+    sandbox: Connection,
+    customer: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[CRMError],
+    seconds: float,
+) -> None:
+    DealFactory.create(customer=customer)
+    calls: list[int] = []
+
+    def create_many(self: SandboxProvider, *_: object) -> None:
+        calls.append(1)
+        raise kind("Later.", retry_after=seconds)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", create_many)
+    deliver()
+    deliver()
+    assert (states(), len(calls)) == (["pending"], 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import threading
@@ -369,6 +370,50 @@ def test_a_thread_that_dies_of_a_provider_takes_no_lane_with_it(
     worker, thread = working(threads=1)
     try:
         until(lambda: states() == ["succeeded"], 5)
+    finally:
+        worker.stop()
+        thread.join(10)
+
+
+def test_nor_does_one_whose_provider_cancels_what_it_awaits(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_many = SandboxProvider.create_many
+    cancelled = [asyncio.CancelledError()]
+
+    def cancelling(self: SandboxProvider, *args: Any) -> Any:
+        if cancelled:
+            raise cancelled.pop()
+        return create_many(self, *args)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", cancelling)
+    put("First")
+    worker, thread = working(threads=1)
+    try:
+        until(lambda: states() != ["pending"], 5)
+        put("Second")
+        until(lambda: states()[1] == "succeeded", 5)
+    finally:
+        worker.stop()
+        thread.join(10)
+
+
+def test_a_lane_in_which_something_goes_wrong_is_left_alone_for_a_moment(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def take_turn(connection_id: str, **_: object) -> int:
+        looks.append(connection_id)
+        raise RuntimeError("nobody expected it")
+
+    monkeypatch.setattr("xkit_crm.delivery.worker.take_turn", take_turn)
+    put("First")
+    worker, thread = working(threads=1)
+    try:
+        until(lambda: len(looks) == 2, 5)
+        time.sleep(0.3)
+        assert len(looks) == 2
     finally:
         worker.stop()
         thread.join(10)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.base import BaseCache
 from django.utils import timezone
 
 import xkit_crm
@@ -96,3 +97,27 @@ def test_a_provider_that_costs_nothing_to_ask_is_asked_by_each_adapter(
 
     add_field(SandboxProvider(Access("acme")).org, "Contact", "Nickname")
     assert "Nickname" in descriptions.fields(provider_for(sandbox), "Contact")
+
+
+class Away(BaseCache):
+    """A cache whose server doesn't answer."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__({})
+
+    def get(self, *_: object, **__: object) -> Any:
+        raise ConnectionError("Connection refused.")
+
+    set = add = get
+
+    def clear(self) -> None:
+        pass
+
+
+def test_a_cache_that_does_not_answer_costs_a_question_and_no_event(
+    remote: Connection, settings: Any
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": f"{__name__}.Away"}}
+    made = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "One"})
+    assert made.status == "succeeded"
+    assert set(asked) == {"Opportunity"}

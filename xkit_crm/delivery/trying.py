@@ -15,6 +15,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from xkit_crm import logs
@@ -26,6 +27,7 @@ from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
     CRMUnavailable,
+    DatabaseUnavailable,
     MappingIncomplete,
     RateLimited,
     RejectedByCRM,
@@ -151,6 +153,8 @@ def guarded(this: Try, step: Callable[[], None]) -> None:
         succeed(this, nothing)
     except XkitError as error:
         fail(this, error)
+    except (OperationalError, InterfaceError) as raised:
+        fail(this, _defect(this, raised) if this.begun else _database_unavailable(this, raised))
     except Exception as raised:  # noqa: BLE001 - a defect must not stop the lane
         fail(this, _defect(this, raised))
 
@@ -158,6 +162,15 @@ def guarded(this: Try, step: Callable[[], None]) -> None:
 def reraise(error: Exception) -> None:
     """Raise it, with the traceback it has."""
     raise error
+
+
+def _database_unavailable(this: Try, raised: Exception) -> DatabaseUnavailable:
+    """A database of the product's was away or busy before anything was sent."""
+    about = logs.about(this.invocation)
+    logger.warning("Invocation %s has to wait: %s", this.invocation.uuid, raised, extra=about)
+    return DatabaseUnavailable(
+        f"Preparing it, the product's database raised {type(raised).__name__}; nothing was sent."
+    )
 
 
 def _defect(this: Try, raised: Exception) -> CRMError:

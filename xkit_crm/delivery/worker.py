@@ -36,6 +36,9 @@ EAGER_FOR = 1.0
 #: Seconds between two looks for notifications, and for what is to be tidied up.
 NOTIFY = 1.0
 TIDY = 1.0
+#: Seconds that a lane is left alone in which something went wrong that nobody expected: it may go
+#: wrong the next time as well.
+AFTER_TROUBLE = 1.0
 #: Seconds that a thread without work keeps its connections to databases.
 KEEP = 60.0
 
@@ -53,6 +56,8 @@ class Worker:
         self._lock = threading.Lock()
         #: Lanes that are queued or worked in.
         self._taken: set[str] = set()
+        #: Until when lanes are left alone.
+        self._left_alone: dict[str, float] = {}
         self._done = 0
 
     def stop(self) -> None:
@@ -125,6 +130,8 @@ class Worker:
             connections.close_all()
             return False
         self.pulse.beat(well=True)
+        now = time.monotonic()
+        found = [one for one in found if self._left_alone.get(one, now) <= now]
         with self._lock:
             for connection_id in found:
                 if connection_id not in self._taken:
@@ -188,9 +195,11 @@ class Worker:
 
         try:
             worked = take_turn(connection_id, go_on=go_on)
-        except (Exception, SystemExit):
-            # What it had in hand is taken up again; an adapter that ends the process doesn't.
+        except BaseException:
+            # What it had in hand is taken up again. An adapter that ends the process doesn't, nor
+            # one that cancels what it awaits: this thread's lanes would be nobody's.
             logger.exception("Lane %s failed.", connection_id, extra=logs.of(connection_id))
+            self._left_alone[connection_id] = time.monotonic() + AFTER_TROUBLE
             connections.close_all()
             return 0, True
         if worked:

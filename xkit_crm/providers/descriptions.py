@@ -11,7 +11,8 @@ import hashlib
 import logging
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from typing import TypeVar, cast
 from uuid import uuid4
 
 from django.core.cache import cache
@@ -72,13 +73,18 @@ def _cached(
     seconds = provider.description_ttl.total_seconds()
     if not seconds:
         return understood(provider, describe)
-    generation = cache.get(_generation_key(provider), "")
-    key = _key(provider, f"{generation} {what}")
-    found: Sequence[_Description] | None = cache.get(key)
+    key, found = "", None
+    try:
+        generation = cache.get(_generation_key(provider), "")
+        key = _key(provider, f"{generation} {what}")
+        found = cache.get(key)
+    except Exception as raised:  # noqa: BLE001 - each cache has its own; without one it is slower
+        logger.warning("The cache doesn't answer: %r", raised)
     if found is None:
         found = tuple(understood(provider, describe))
-        cache.set(key, found, timeout=seconds)
-    return found
+        with suppress(Exception):
+            cache.set(key, found, timeout=seconds)
+    return cast("Sequence[_Description]", found)
 
 
 def understood(provider: Provider, ask: Callable[[], _Answer]) -> _Answer:

@@ -31,6 +31,7 @@ from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError
 from xkit_crm import logs
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
+    LONGEST_WAIT,
     ConfigurationError,
     CRMError,
     CRMUnauthorized,
@@ -49,8 +50,6 @@ logger = logging.getLogger(__name__)
 
 #: The largest answer that is read, in bytes. A description of 2,000 fields has a few million.
 MAX_ANSWER = 8 * 1024 * 1024
-#: The longest that a CRM is believed to want to be left alone, in seconds.
-LONGEST = 24 * 3600.0
 #: How much of an answer that can't be understood is shown, in characters.
 EXCERPT = 300
 _CHUNK = 64 * 1024
@@ -396,7 +395,7 @@ def seconds_until(said: str | None) -> float | None:
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return None if isnan(seconds) else min(max(seconds, 0.0), LONGEST)
+    return None if isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 _local = threading.local()

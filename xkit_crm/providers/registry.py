@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Mapping
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -9,11 +11,15 @@ from importlib.metadata import entry_points
 from django.apps import apps
 from django.utils.module_loading import import_string
 
+from xkit_crm import logs
 from xkit_crm.conf import settings
-from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.exceptions import ConfigurationError, XkitError
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import Access, Provider
 from xkit_crm.providers.renewing import renew
+from xkit_crm.redaction import redact
+
+logger = logging.getLogger(__name__)
 
 BUILT_IN: Mapping[str, str] = {
     "sandbox": "xkit_crm.providers.sandbox.provider.SandboxProvider",
@@ -77,7 +83,7 @@ def provider_class(slug: str) -> type[Provider]:
         )
     try:
         found: type[Provider] = import_string(path)
-    except (ImportError, RuntimeError) as error:  # the latter is of models that aren't installed
+    except Exception as error:  # importing runs whatever is in the module
         raise ConfigurationError(
             f"The provider {slug!r} can't be imported from {path}: {error}.",
             hint='Correct its dotted path in XKIT_CRM["PROVIDERS"], and add its app, where it is '
@@ -87,6 +93,20 @@ def provider_class(slug: str) -> type[Provider]:
 
 
 def provider_for(connection: Connection) -> Provider:
-    """The adapter of this connection, with its credentials."""
+    """The adapter of this connection, with its credentials; raises `ConfigurationError`."""
     access = Access(connection.pk, connection.credentials, partial(renew, connection))
-    return provider_class(connection.provider)(access)
+    adapter = provider_class(connection.provider)
+    try:
+        return adapter(access)
+    except XkitError:
+        raise
+    except Exception as raised:
+        told = redact(traceback.format_exc(), access.credentials)
+        logger.error(
+            "There is no adapter for %s.\n%s", connection, told, extra=logs.of(connection.pk)
+        )
+        raise ConfigurationError(
+            f"{adapter.__name__} can't be made of this connection's credentials: "
+            f"{type(raised).__name__}.",
+            hint="Connect it anew, or mend the adapter; the log has its traceback.",
+        ) from raised
