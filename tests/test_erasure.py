@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import act, create, held, states
@@ -262,6 +264,22 @@ def test_what_waits_is_cancelled_where_that_is_wanted(ada: Deal) -> None:
     assert SECRET not in log()
     assert deliver() == 0
     assert held()[0]["Name"] == f"{SECRET} II"
+
+
+def test_what_stands_behind_what_is_cancelled_goes_on(
+    ada: Deal, django_capture_on_commit_callbacks: Any
+) -> None:
+    pk = ada.pk
+    ada.title = f"{SECRET} III"
+    ada.save()
+    first = Invocation.objects.latest("id")
+    later = timezone.now() + timedelta(hours=1)
+    Invocation.objects.filter(pk=first.pk).update(due_at=later, retry=False)
+    ada.delete()
+    Invocation.objects.filter(status="pending").update(due_at=later)
+    xkit_crm.erase(Deal(pk=pk), cancel=True)
+    deliver()
+    assert held() == []
 
 
 @pytest.mark.parametrize(

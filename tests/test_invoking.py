@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 import xkit_crm
 from tests.objects import OBJECTS
+from tests.products.models import Deal
 from xkit_crm import invoking
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.exceptions import (
@@ -329,6 +330,28 @@ def test_the_same_key_is_answered_again_whatever_changed_since(sandbox: Connecti
 def test_a_key_that_is_empty_or_too_long_is_refused(sandbox: Connection, key: str) -> None:
     with pytest.raises(Malformed, match="idempotency key"):
         create(idempotency_key=key)
+
+
+def test_what_stands_behind_one_that_its_caller_tries_again_goes_on(
+    sandbox: Connection, deal: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put() -> Invocation:
+        request = invoking.read("acme", "opportunity", "deal_created", {"name": "One"}, None)
+        return invoking.put(
+            request, source=Source.API, retry=False, idempotency_key="k", instance=deal
+        )[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SandboxProvider, "can_find_created", False)
+        org = Org.objects.get()
+        Misbehaviour.objects.create(org=org, kind="timeout_after", operation="create", remaining=1)
+        assert put().status == "unknown"
+    deal.title = "Two"
+    deal.save()
+    deliver()
+    assert put().status == "succeeded"
+    deliver()
+    assert Record.objects.get().values["Name"] == "Two"
 
 
 def test_callers_who_try_again_with_one_key_do_it_once(

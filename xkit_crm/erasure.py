@@ -19,8 +19,7 @@ from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from xkit_crm import signals
-from xkit_crm.delivery import tallies
+from xkit_crm.delivery import backends, lanes, tallies, telling
 from xkit_crm.exceptions import ConfigurationError, InProgress
 from xkit_crm.mapping.erased import ERASED, erased
 from xkit_crm.models import (
@@ -238,7 +237,7 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
         if dry_run:
             cancelled += waiting.count()
             continue
-        for invocation in waiting.select_related("event", "connection"):
+        for invocation in waiting:
             using = router.db_for_write(Invocation)
             with transaction.atomic(using=using):
                 # A worker may have begun with it since it was read: then it is that one's.
@@ -254,10 +253,9 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
                         retry_after=1,
                     )
                 tallies.ended({(invocation.connection_id, InvocationStatus.SKIPPED): 1})
-                invocation.refresh_from_db()
-                signals.send_on_commit(
-                    signals.invocation_finished, Invocation, using=using, invocation=invocation
-                )
+                lanes.release({(invocation.connection_id, invocation.record_key)})
+                backends.poke_on_commit([invocation.connection_id], using=using)
+                telling.ended_where(pk=invocation.pk)
             cancelled += 1
     return cancelled
 

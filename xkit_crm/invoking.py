@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue, schema, tracing
 from xkit_crm.conf import settings
-from xkit_crm.delivery import backends, tallies
+from xkit_crm.delivery import backends, lanes, tallies
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
 from xkit_crm.delivery.drain import deliver, read_again
 from xkit_crm.delivery.outbox import Row, record_key_of
@@ -397,5 +397,7 @@ def _run_again(invocation: Invocation) -> bool:
             finished_at=None,
         )
         tallies.reopened({(invocation.connection_id, invocation.status): queued})
+        # What stands behind an unknown one was put off until somebody decides.
+        lanes.release({(invocation.connection_id, invocation.record_key)})
     invocation.refresh_from_db()
     return bool(queued)

@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection as database
+from django.db import connections, transaction
 from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import names, states
+from tests.processes import until
 from xkit_crm.delivery import heartbeat, lanes
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Connection, Lane
@@ -86,8 +88,8 @@ def test_a_call_that_takes_longer_than_the_lease_is_not_overtaken(
     first = at_work()
     assert slow.called.wait(10)
     holder = Lane.objects.get().holder
-    until = time.monotonic() + 3 * LEASE.total_seconds()
-    while time.monotonic() < until:
+    over = time.monotonic() + 3 * LEASE.total_seconds()
+    while time.monotonic() < over:
         assert drain("acme") == 0
         time.sleep(0.05)
     lane = Lane.objects.get()
@@ -141,3 +143,26 @@ def test_a_short_call_costs_no_renewal(sandbox: Connection, django_assert_num_qu
     with lanes.held("acme") as hold, django_assert_num_queries(0):
         assert hold.renew()
         assert hold.renew()
+
+
+@pytest.mark.skipif(database.vendor == "sqlite", reason="SQLite locks no rows")
+def test_a_lane_that_somebody_has_locked_holds_up_no_other(
+    sandbox: Connection, short_leases: None, slow: Slow
+) -> None:
+    """As who deletes a connection with a long log has, for as long as that takes."""
+    xkit_crm.connect("other", provider="sandbox")
+    put("First")
+    put("Of the other", "other")
+    workers = [at_work("other"), at_work("acme")]
+    until(lambda: slow.calls == 2)
+    with transaction.atomic():
+        Lane.objects.filter(pk="other").delete()
+        time.sleep(4 * LEASE.total_seconds())
+        leased_until = Lane.objects.get(pk="acme").leased_until
+        transaction.set_rollback(True)
+    slow.answer.set()
+    for worker in workers:
+        worker.join(10)
+    assert leased_until is not None
+    assert timezone.now() - leased_until < LEASE
+    assert names().count("First") == 1

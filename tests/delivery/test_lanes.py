@@ -17,6 +17,7 @@ from tests.delivery.conftest import Misbehave, create, held, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
 from xkit_crm import invoking, signals
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
 from xkit_crm.delivery.drain import drain, take_turn
@@ -268,3 +269,38 @@ def test_one_that_its_caller_has_just_made_is_not_read_again(sandbox: Connection
     read = [q["sql"] for q in captured if 'FROM "xkit_crm_invocation"' in q["sql"]]
     # Nothing stands before it, and nothing can have joined it.
     assert not read
+
+
+def test_the_product_hears_of_one_on_which_every_worker_died(
+    sandbox: Connection, customer: Customer, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[str] = []
+
+    def on_finished(invocation: Invocation, **_: object) -> None:
+        heard.append(invocation.status)
+
+    DealFactory.create(customer=customer)
+    dead = {"holder": "dead", "leased_until": timezone.now() - timedelta(seconds=1)}
+    Lane.objects.update_or_create(connection=sandbox, defaults=dead)
+    Invocation.objects.update(status="running", tries=100)
+    signals.invocation_finished.connect(on_finished)
+    with django_capture_on_commit_callbacks(execute=True):
+        take_turn("acme")
+    signals.invocation_finished.disconnect(on_finished)
+    assert heard == ["unknown"]
+
+
+def test_a_caller_whose_customer_disconnects_meanwhile_sends_nothing(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit = invoking.admit
+
+    def then_disconnect(request: Any) -> Any:
+        admitted = admit(request)
+        disconnect(Connection.objects.get(), "the customer left")
+        return admitted
+
+    monkeypatch.setattr(invoking, "admit", then_disconnect)
+    create()
+    assert held() == []
+    assert states() == ["pending"]

@@ -133,7 +133,7 @@ def test_what_could_be_doubled_is_left_and_told(connection: Connection, customer
         "status": "unknown",
     }
     rows = make(connection, **of_row)
-    update = make(connection, slug="deal_updated", **of_row)
+    delete = make(connection, slug="deal_deleted", **of_row)
     done = carry_out(chosen(Asked(statuses=("unknown",)), Repair.SKIP), Repair.SKIP)
     assert done == Done(1, left=1)
-    assert (states(rows), states(update)) == ({"unknown"}, {"skipped"})
+    assert (states(rows), states(delete)) == ({"unknown"}, {"skipped"})

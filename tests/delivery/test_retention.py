@@ -324,3 +324,16 @@ def test_the_command_counts_or_deletes(connection: Connection) -> None:
 def test_a_negative_age_is_refused() -> None:
     with pytest.raises(CommandError, match="0 or more"):
         run("--older-than", "-1")
+
+
+def test_what_joined_one_that_joined_another_stays_while_that_one_waits(
+    connection: Connection,
+) -> None:
+    waiting = made("pending", days=91)
+    between = made("superseded", days=91, superseded_by=waiting)
+    first = made("superseded", days=91, superseded_by=between)
+    assert prune() == 0
+    Invocation.objects.filter(pk=waiting.pk).update(status="succeeded", finished_at=timezone.now())
+    assert prune() == 1
+    assert prune() == 1
+    assert not Invocation.objects.filter(pk=first.pk).exists()

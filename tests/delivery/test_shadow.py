@@ -11,11 +11,14 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.delivery import claiming, shadow
+from xkit_crm import signals
+from xkit_crm.delivery import outcomes, shadow
 from xkit_crm.delivery.drain import drain
+from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.invocation import NEVER
-from xkit_crm.providers.sandbox.models import Request
+from xkit_crm.providers.sandbox.models import Flow, Request
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -86,27 +89,90 @@ def test_going_live_sends_what_waits_in_its_order(shadowed: Connection, customer
     assert states() == ["succeeded", "succeeded", "superseded"]
 
 
-def test_going_live_overlooks_nothing_that_is_put_off_at_that_moment(
-    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+def test_going_live_overlooks_nothing_that_is_rehearsed_at_that_moment(
+    shadowed: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deal = DealFactory.create(customer=customer)
-    deliver()
-    record_id = RecordLink.objects.get().record_id
-    shadow.start(sandbox)
-    deal.title = "Rehearsed"
-    deal.save()
-    deliver()
-    put_off = claiming._put_off
+    write_rehearsal = outcomes.write_rehearsal
 
     def after_going_live(*args: Any) -> int:
-        monkeypatch.setattr(claiming, "_put_off", put_off)
-        shadow.go_live(sandbox)
-        return put_off(*args)
+        shadow.go_live(shadowed)
+        return write_rehearsal(*args)
 
-    monkeypatch.setattr(claiming, "_put_off", after_going_live)
-    xkit_crm.invoke("acme", "opportunity", "deal_updated", {"amount": 7}, record_id)
-    assert claiming._put_off is put_off
+    monkeypatch.setattr(outcomes, "write_rehearsal", after_going_live)
+    create()
     assert not Invocation.objects.filter(status="pending", due_at=NEVER).exists()
+
+
+def test_what_a_caller_waits_for_is_rehearsed_and_sent_with_the_others(
+    sandbox: Connection, customer: Customer, flow: Flow
+) -> None:
+    """Although it stands behind one that has been rehearsed, and doesn't join it."""
+    act(
+        "deal_created",
+        action="create",
+        workflow="",
+        transformations=[{"field": "Name", "kind": "direct", "key": "name"}],
+    )
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    act(
+        "deal_updated",
+        action="workflow",
+        workflow="new_deal",
+        transformations=[{"field": "title", "kind": "direct", "key": "name"}],
+    )
+    shadow.start(sandbox)
+    deal.title = "Two"
+    deal.save()
+    deliver()
+    record_id = RecordLink.objects.get().record_id
+    xkit_crm.invoke("acme", "opportunity", "deal_updated", {"name": "Three"}, record_id)
+    assert not Invocation.objects.filter(status="pending").exclude(due_at=NEVER).exists()
+    shadow.go_live(sandbox)
+    deliver()
+    assert states() == ["succeeded", "deferred", "deferred"]
+
+
+def test_who_read_the_connection_before_it_went_into_the_shadow_sends_nothing(
+    sandbox: Connection,
+) -> None:
+    read_before = Connection.objects.get()
+    shadow.start(sandbox)
+    xkit_crm.invoke(read_before, "opportunity", "deal_created", {"name": "Sales"})
+    assert held() == []
+    assert Attempt.objects.get().outcome == "rehearsed"
+
+
+def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
+    shadowed: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def describe_fields(*_: object) -> None:
+        raise CRMError("Broken answer: \0")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SandboxProvider, "describe_fields", describe_fields)
+        DealFactory.create(customer=customer)
+        deliver()
+    (attempt,) = only().attempts.all()
+    assert attempt.error["message"].startswith("Broken answer: ")
+    assert only().due_at == NEVER
+
+
+def test_the_product_hears_of_what_is_discarded(
+    shadowed: Connection, customer: Customer, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[str] = []
+
+    def on_finished(invocation: Invocation, **_: object) -> None:
+        heard.append(invocation.status)
+
+    DealFactory.create(customer=customer)
+    deliver()
+    signals.invocation_finished.connect(on_finished)
+    with django_capture_on_commit_callbacks(execute=True):
+        shadow.go_live(shadowed, discard=True)
+    signals.invocation_finished.disconnect(on_finished)
+    assert heard == ["skipped"]
 
 
 def test_rehearsing_uses_up_no_tries(

@@ -168,3 +168,22 @@ def test_what_came_of_a_try_is_stored_without_reading_the_log(sandbox: Connectio
             cursor.execute(f"EXPLAIN {change}")
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Seq Scan on xkit_crm_invocation" not in plan
+
+
+@pytest.mark.skipif(database.vendor != "mysql", reason="others take as much as there is")
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_is_too_large_for_the_database_ends_there(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def search(self: SandboxProvider, *_: object, **__: object) -> list[RemoteRecord]:
+        calls.append(1)
+        found = RemoteRecord(RecordRef("Opportunity", "1"), {"Name": "x" * 9_000_000})
+        return [found] * 2
+
+    monkeypatch.setattr(SandboxProvider, "search", search)
+    xkit_crm.invoke("acme", "opportunity", "find_deals", {"name": "x"}, wait=False)
+    deliver()
+    deliver()
+    assert (states(), calls) == (["failed"], [1])

@@ -17,9 +17,9 @@ from django.db import router, transaction
 from django.db.models import Min, QuerySet
 from django.utils import timezone
 
-from xkit_crm import catalogue, signals
+from xkit_crm import catalogue
 from xkit_crm.conf import settings
-from xkit_crm.delivery import statements, tallies
+from xkit_crm.delivery import statements, tallies, telling
 from xkit_crm.delivery.decisions import Decisions
 from xkit_crm.delivery.folding import Stage, Waiting, fold
 from xkit_crm.delivery.rows import Change, Fewer, update_each
@@ -262,7 +262,8 @@ def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
                 (connection_id, InvocationStatus.SKIPPED): len(skipped),
             }
         )
-        tell_ended([criteria["id"] for criteria, _ in superseded + skipped])
+        if superseded or skipped:
+            telling.ended_where(pk__in=[criteria["id"] for criteria, _ in superseded + skipped])
     return len(superseded) + len(skipped)
 
 
@@ -287,16 +288,3 @@ def _put_off(rows: Iterable[Invocation], heads: dict[str, _Open], now: Any) -> i
         due_at = min(head.due_at, longest) if waits else longest
         later.append(({"id": row.pk, "status": InvocationStatus.PENDING}, {"due_at": due_at}))
     return update_each(Invocation, later)
-
-
-def tell_ended(ids: list[int]) -> None:
-    """Say that these have come to their end, where anybody listens."""
-    if not ids or not signals.invocation_finished.has_listeners(Invocation):
-        return
-    for invocation in Invocation.objects.select_related("event", "connection").filter(pk__in=ids):
-        signals.send_on_commit(
-            signals.invocation_finished,
-            Invocation,
-            using=router.db_for_write(Invocation),
-            invocation=invocation,
-        )

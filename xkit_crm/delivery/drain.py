@@ -53,25 +53,32 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
     """Carry out window after window while the lane is held."""
     done = 0
     while (limit is None or done < limit) and go_on() and hold.renew() and not hold.paused_until:
-        # The customer may change their mapping, or switch the connection off, at any time.
-        found = hold.connection()
-        if found is None:
+        line = _line(hold, go_on=go_on)
+        if line is None:
             break
-        connection, stamp = found
-        decisions = decisions_as_of(connection.pk, stamp) if stamp else None
-        line = Line(connection, hold, decisions=decisions, go_on=go_on)
         size = line.room()
         window = claim(
-            connection.pk,
+            line.connection.pk,
             line.decisions,
             size=size if limit is None else min(size, limit - done),
-            in_order=not connection.shadow,
+            in_order=not line.connection.shadow,
         )
         worked = window.folded + _act(line, window.invocations)
         done += worked
         if not window.more or not (worked or window.put_off):
             break
     return done
+
+
+def _line(hold: lanes.Hold, *, go_on: Callable[[], bool]) -> Line | None:
+    """The line to the CRM as things are now; None where the connection is not enabled (any more).
+    The customer may change their mapping, or switch the connection off, at any time."""
+    found = hold.connection()
+    if found is None:
+        return None
+    connection, stamp = found
+    decisions = decisions_as_of(connection.pk, stamp) if stamp else None
+    return Line(connection, hold, decisions=decisions, go_on=go_on)
 
 
 def _act(line: Line, invocations: Sequence[Invocation]) -> int:
@@ -123,8 +130,12 @@ def _work_up_to(
     invocation: Invocation, hold: lanes.Hold, deadline: float
 ) -> tuple[Invocation, bool]:
     """The invocation, and whether its own turn came."""
-    line = Line(invocation.connection, hold)
-    while not is_first(invocation):
+    line = _line(hold, go_on=lambda: True)
+    if line is None:
+        return invocation, False
+    invocation.connection = line.connection
+    # Of what is only rehearsed, each is by itself.
+    while not line.connection.shadow and not is_first(invocation):
         window = claim(
             invocation.connection_id, line.decisions, size=1, record_key=invocation.record_key
         )

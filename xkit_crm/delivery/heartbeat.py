@@ -64,13 +64,12 @@ def _beat() -> None:
             if idle > BEATS:
                 _thread = None
                 return
-        try:
-            for hold in holds:
+        for hold in holds:
+            try:
                 hold.renew()
-        except Exception as error:  # noqa: BLE001 - the next beat tries again
-            logger.warning("A lease could not be renewed: %s", error)
-        finally:
-            connections.close_all()
+            except Exception as error:  # noqa: BLE001 - the next beat tries again
+                logger.warning("A lease could not be renewed: %s", error)
+        connections.close_all()
 
 
 def _forget_after_fork() -> None:

@@ -22,7 +22,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from xkit_crm.conf import settings
-from xkit_crm.delivery import heartbeat, rate, statements, tallies
+from xkit_crm.delivery import heartbeat, rate, statements, tallies, telling
 from xkit_crm.delivery.rows import update_each
 from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
@@ -60,9 +60,13 @@ class Hold:
         if self.until is None or self.until - now > settings.LANE_LEASE * 2 / 3:
             return self.until is not None
         until = now + settings.LANE_LEASE
-        renewed = _lane(self.connection_id, holder=self.holder).update(leased_until=until)
-        self.until = until if renewed else None
-        return self.until is not None
+        mine = _lane(self.connection_id, holder=self.holder)
+        if _update_free(mine, leased_until=until):
+            self.until = until
+        elif not mine.exists():
+            self.until = None
+        # Else somebody has the row locked, such as who is deleting the connection.
+        return bool(self)
 
     def connection(self) -> statements.Found | None:
         """The connection as it is now; None where it is not enabled (any more)."""
@@ -102,6 +106,16 @@ def _give_back(hold: Hold) -> None:
         learned["paused_until"] = hold.paused_until
     mine = {"connection_id": hold.connection_id, "holder": hold.holder}
     update_each(Lane, [(mine, {"holder": "", "leased_until": None, **learned})])
+
+
+def _update_free(some: LaneQuerySet, **values: object) -> bool:
+    """Update the lane without waiting for who has it locked; says whether it was."""
+    using = router.db_for_write(Lane)
+    if not connections[using].features.has_select_for_update_skip_locked:
+        return bool(some.update(**values))
+    with transaction.atomic(using=using):
+        found = some.using(using).select_for_update(skip_locked=True).first()
+        return found is not None and bool(some.update(**values))
 
 
 def _lane(connection_id: str, **criteria: object) -> LaneQuerySet:
@@ -162,16 +176,21 @@ def _take_up(connection_id: str) -> None:
     running = Invocation.objects.filter(
         connection_id=connection_id, status=InvocationStatus.RUNNING
     )
+    now = timezone.now()
     with transaction.atomic(using=router.db_for_write(Invocation)):
         left = running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
             status=InvocationStatus.UNKNOWN,
             doubtful=True,
-            finished_at=timezone.now(),
+            finished_at=now,
             error_code=CRMError.code,
             error_detail=_died().as_dict(),
         )
-        tallies.ended({(connection_id, InvocationStatus.UNKNOWN): left}, code=CRMError.code)
-        running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=timezone.now())
+        if left:
+            tallies.ended({(connection_id, InvocationStatus.UNKNOWN): left}, code=CRMError.code)
+            telling.ended_where(
+                connection_id=connection_id, status=InvocationStatus.UNKNOWN, finished_at=now
+            )
+        running.update(status=InvocationStatus.PENDING, doubtful=True, due_at=now)
 
 
 def _died() -> CRMError:

@@ -7,6 +7,7 @@ customer's limits (`rate.py`), and a CRM that is down is left alone.
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -208,12 +209,24 @@ class Line:
                 answers = list(call())
             if len(answers) != count:
                 raise TypeError(f"{count} items and {len(answers)} answers")
-        except Exception as raised:  # noqa: BLE001 - an adapter's defect is an answer too
+        # An adapter's defect is an answer too, and so is that it cancels what it awaits.
+        except (Exception, CancelledError) as raised:  # noqa: BLE001
             answers = [raised] * count
         self.hold.gauge.call_seconds = time.monotonic() - began
         self._count(before)
         self._note(answers)
         return answers
+
+    def write(self, count: int, call: Callable[[], Sequence[Any]]) -> list[Any]:
+        """The same for a call that changes something. It is not made where the lane is lost, since
+        who took it may be making it: a process can stand still at any moment, for any time."""
+        if self.hold or self.hold.renew():
+            return self.ask(count, call)
+        lost = RateLimited(
+            "The lane was lost to another worker before it was sent.",
+            hint="That one goes on with it.",
+        )
+        return [lost] * count
 
     def _count(self, before: int) -> None:
         """Take what was called since from the bucket."""

@@ -35,13 +35,21 @@ def ended(tries: Sequence[Try]) -> list[int]:
 def links(tries: Sequence[Try]) -> tuple[Write, Write]:
     """What writes the links, those that there are and new ones."""
     known = [
-        _learned(this, this.link) for this in tries if this.link is not None and _has_record(this)
+        _learned(this, this.link)
+        for this in tries
+        if this.link is not None and this.outcome == Outcome.SUCCEEDED and _has_record(this)
     ]
+    return updating(RecordLink, known), new_links(tries)
+
+
+def new_links(tries: Sequence[Try]) -> Write:
+    """What writes those of rows that had none."""
     new = [
         {
             **this.invocation.link_key,
             "record_id": str(this.wrote),
-            "delivered": _delivered(this),
+            # One that was only found holds what nobody knows.
+            "delivered": _delivered(this) if this.sent is not None else {},
             "written": _written(this),
             "created_at": this.invocation.finished_at,
             "updated_at": this.invocation.finished_at,
@@ -50,7 +58,7 @@ def links(tries: Sequence[Try]) -> tuple[Write, Write]:
         if _is_new(this)
     ]
     # Where somebody linked a row at this very moment, theirs holds.
-    return updating(RecordLink, known), inserting(RecordLink, new, ignore=True)
+    return inserting(RecordLink, new, ignore=True)
 
 
 def _deletes(this: Try) -> bool:
@@ -62,8 +70,8 @@ def _is_about_a_row(invocation: Invocation) -> bool:
 
 
 def _has_record(this: Try) -> bool:
-    """Whether it wrote a record that the row goes on to stand for."""
-    return this.outcome == Outcome.SUCCEEDED and this.wrote is not None and not _deletes(this)
+    """Whether it wrote or found a record that the row goes on to stand for."""
+    return this.wrote is not None and not _deletes(this)
 
 
 def _is_new(this: Try) -> bool:

@@ -24,9 +24,9 @@ from django.db import (
 from django.db.models import F
 from django.utils import timezone
 
-from xkit_crm import logs, mappings, signals, tracing
+from xkit_crm import logs, mappings, tracing
 from xkit_crm.connections import break_off
-from xkit_crm.delivery import linking, tallies
+from xkit_crm.delivery import linking, tallies, telling
 from xkit_crm.delivery.rows import Fewer, Write, inserting, together, update_each, updating
 from xkit_crm.delivery.trying import CONTENT, Try, decide
 from xkit_crm.exceptions import (
@@ -34,7 +34,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.models import Attempt, Connection, Invocation, Lane, RecordLink
 from xkit_crm.models.attempt import Outcome
-from xkit_crm.models.invocation import NEVER, InvocationStatus
+from xkit_crm.models.invocation import NEVER, OPEN_STATUSES, InvocationStatus
 from xkit_crm.providers.base import MAX_RECORD_ID
 from xkit_crm.schema import storable
 
@@ -151,7 +151,7 @@ def write_down(tries: Sequence[Try]) -> int:
             return write_down(tries)
         if len(tries) > 1:
             return sum(write_down([this]) for this in tries)
-        if isinstance(raised, OperationalError):
+        if isinstance(raised, OperationalError) and not _is_too_large(raised):
             # Nothing is wrong with it: a lock or a limit for statements was in the way.
             raise
         if isinstance(raised, Fewer):
@@ -190,7 +190,16 @@ def _is_away(raised: Exception) -> bool:
     """Whether it is the database that is gone, not what was to be stored that is wrong."""
     if not isinstance(raised, OperationalError | InterfaceError):
         return False
-    return not connections[router.db_for_write(Invocation)].is_usable()
+    connection = connections[router.db_for_write(Invocation)]
+    if _is_too_large(raised):
+        connection.close()  # as the database has
+        return False
+    return not connection.is_usable()
+
+
+def _is_too_large(raised: Exception) -> bool:
+    """Whether it is more than MySQL or MariaDB takes at once (`max_allowed_packet`)."""
+    return raised.args[:1] == (1153,)
 
 
 def _store(tries: Sequence[Try], *, then: Sequence[Try] = (), holder: str = "") -> int:
@@ -247,7 +256,8 @@ def _note_stored(tries: Sequence[Try]) -> None:
         _log(this)
     tracing.tried(told)
     linking.tell(tries)
-    _tell(tries)
+    if telling.is_heard():
+        telling.ended(this.invocation for this in tries if this.invocation.is_final)
 
 
 def _make_storable(invocation: Invocation) -> None:
@@ -284,7 +294,8 @@ def _states(tries: Sequence[Try]) -> Write:
 
 def _store_beside(this: Try) -> None:
     """The lease ran out meanwhile and another has taken it up: that one decides, and asks the CRM
-    what this try has written. What happened is kept all the same."""
+    what this try has written. What happened is kept all the same, and a record that was made is
+    known by it; but whatever that one has written since is newer than what is known here."""
     invocation = this.invocation
     logger.warning(
         "Invocation %s: its lease ran out during a try.",
@@ -292,11 +303,15 @@ def _store_beside(this: Try) -> None:
         extra=logs.about(invocation),
     )
     with _transaction():
-        if not this.begun or not Invocation.objects.filter(pk=invocation.pk).exists():
+        there = Invocation.objects.select_for_update().filter(pk=invocation.pk)
+        status = there.values_list("status", flat=True).first()
+        if not this.begun or status is None:
             return  # it never left, or its connection was deleted meanwhile
-        RecordLink.objects.filter(pk__in=linking.ended([this])).delete()
-        together([_attempts([this]), tallies.tried([this], settled=False), *linking.links([this])])
-    linking.tell([this])
+        writes = [_attempts([this]), tallies.tried([this], settled=False)]
+        is_open = status in OPEN_STATUSES
+        together([*writes, linking.new_links([this])] if is_open else writes)
+    if is_open:
+        linking.tell([this])
 
 
 def _store_as_failed(this: Try, raised: Exception) -> None:
@@ -309,11 +324,7 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
         exc_info=raised,
         extra=logs.about(invocation),
     )
-    error = CRMError(
-        f"What came of it can't be stored: {type(raised).__name__}.",
-        hint="The log has the details. Look in the CRM whether it was written, then replay.",
-        outcome_unknown=this.begun,
-    )
+    error = _not_storable(raised, outcome_unknown=this.begun)
     unsure = error.outcome_unknown and this.may_double
     invocation.status = InvocationStatus.UNKNOWN if unsure else InvocationStatus.FAILED
     invocation.result, invocation.doubtful = None, error.outcome_unknown
@@ -325,13 +336,38 @@ def _store_as_failed(this: Try, raised: Exception) -> None:
     _note_stored([rest])
 
 
+def _not_storable(raised: Exception, *, outcome_unknown: bool) -> CRMError:
+    return CRMError(
+        f"What came of it can't be stored: {type(raised).__name__}.",
+        hint="The log has the details. Look in the CRM whether it was written, then replay.",
+        outcome_unknown=outcome_unknown,
+    )
+
+
 def write_rehearsal(tries: Sequence[Try]) -> int:
     """Store what would have been sent; gives how many there were. The invocations wait until
     their connection goes live."""
     if not tries:
         return 0
+    try:
+        return _store_rehearsal(tries)
+    except (DatabaseError, TypeError, ValueError) as raised:
+        if _is_away(raised):
+            raise
+        if len(tries) > 1:
+            return sum(write_rehearsal([this]) for this in tries)
+        logger.error("A rehearsal can't be stored.", exc_info=raised)
+        invocation = tries[0].invocation
+        invocation.record_id, invocation.result = "", None
+        invocation.error_detail = _not_storable(raised, outcome_unknown=False).as_dict()
+        rest = Try(invocation, operation=tries[0].operation, outcome=Outcome.FAILED)
+        return _store_rehearsal([rest])
+
+
+def _store_rehearsal(tries: Sequence[Try]) -> int:
     for this in tries:
         this.held_before = False  # a rehearsal always says what came of it
+        _make_storable(this.invocation)
     version = tries[0].invocation.mapping_version
     with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
@@ -350,7 +386,8 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
             mapping_version=version,
         )
     for this in tries:
-        this.invocation.status, this.invocation.due_at = PENDING, NEVER
+        invocation = this.invocation
+        invocation.status, invocation.due_at, invocation.finished_at = PENDING, NEVER, None
     return len(tries)
 
 
@@ -392,18 +429,6 @@ def _log(this: Try) -> None:
         invocation.request_id or "-",
         extra=logs.about(invocation),
     )
-
-
-def _tell(tries: Sequence[Try]) -> None:
-    """Tell the product of those that have ended, where it listens."""
-    if not signals.invocation_finished.has_listeners(Invocation):
-        return
-    using = router.db_for_write(Invocation)
-    for this in tries:
-        if this.invocation.is_final:
-            signals.send_on_commit(
-                signals.invocation_finished, Invocation, using=using, invocation=this.invocation
-            )
 
 
 def _seconds(value: float) -> timedelta:

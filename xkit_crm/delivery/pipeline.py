@@ -15,14 +15,13 @@ from functools import partial
 from typing import Any
 
 from xkit_crm import logs, tracing
-from xkit_crm.delivery import outcomes
+from xkit_crm.delivery import doubts, outcomes
 from xkit_crm.delivery.line import Line, chunks
 from xkit_crm.delivery.preparing import complete, prepare
 from xkit_crm.delivery.trying import Try, guarded, reraise, succeed
 from xkit_crm.exceptions import (
     CRMError,
     CRMUnauthorized,
-    CRMUnavailable,
     RateLimited,
     XkitError,
 )
@@ -52,7 +51,7 @@ def carry_out(line: Line, invocations: Sequence[Invocation]) -> int:
     """
     tries = prepare(line, invocations)
     done = sum(this.put_back for this in tries)
-    over = [this for this in tries if this.over and not this.put_back]
+    over = doubts.settled(line, [this for this in tries if this.over and not this.put_back])
     for calls in _rounds(_calls([this for this in tries if not this.over], line), line):
         if any(this.refused for this in over) or not line.may_call(_requests(calls[0])):
             break
@@ -195,7 +194,7 @@ def _write(line: Line, call: list[Try]) -> None:
 def _not_done_yet(line: Line, call: list[Try]) -> list[Try]:
     """Those that need a call: not what was made already, nor an update that writes nothing."""
     if call[0].operation == ActionType.CREATE:
-        return _not_made_before(line, call)
+        return doubts.not_made_before(line, call)
     if call[0].operation == ActionType.DELETE:
         return call
     for this in call:
@@ -224,18 +223,18 @@ def _send(line: Line, call: Sequence[Try]) -> list[Any]:
     if first.operation == ActionType.CREATE:
         drafts = [Draft(this.sent or {}, str(this.invocation.uuid)) for this in call]
         if count > 1:
-            return line.ask(count, lambda: provider.create_many(first.target, drafts))
+            return line.write(count, lambda: provider.create_many(first.target, drafts))
         draft = drafts[0]
-        return [line.one(lambda: provider.create(first.target, draft.values, key=draft.key))]
+        return line.write(1, lambda: [provider.create(first.target, draft.values, key=draft.key)])
     if first.operation == ActionType.DELETE:
         refs = [this.known_ref for this in call]
         if count > 1:
-            return line.ask(count, lambda: provider.delete_many(refs))
-        return [line.one(lambda: provider.delete(refs[0]))]
+            return line.write(count, lambda: provider.delete_many(refs))
+        return line.write(1, lambda: [provider.delete(refs[0])])
     edits = [Edit(this.known_ref, this.sent or {}) for this in call]
     if count > 1:
-        return line.ask(count, lambda: provider.update_many(edits))
-    return [line.one(lambda: provider.update(edits[0].ref, edits[0].values))]
+        return line.write(count, lambda: provider.update_many(edits))
+    return line.write(1, lambda: [provider.update(edits[0].ref, edits[0].values)])
 
 
 def _may_be_about_one(raised: Exception) -> bool:
@@ -251,55 +250,18 @@ def _is_gone_as_wanted(this: Try) -> bool:
     return this.operation == ActionType.DELETE and bool(invocation.doubtful or invocation.object_pk)
 
 
-def _not_made_before(line: Line, call: list[Try]) -> list[Try]:
-    """Those that are yet to be made: what an earlier try may have made is looked up first."""
-    doubtful = [this for this in call if this.invocation.doubtful]
-    for this in doubtful:
-        guarded(this, partial(_require_answer, line, this))
-    asked = [this for this in doubtful if not this.over and this.can_be_asked]
-    if asked:
-        target, keys = asked[0].target, [str(this.invocation.uuid) for this in asked]
-        provider = line.provider
-        if len(asked) > 1:
-            answers = line.ask(len(keys), lambda: provider.find_created_many(target, keys))
-        else:
-            answers = [line.one(lambda: provider.find_created(target, key=keys[0]))]
-        for this, answer in zip(asked, answers, strict=True):
-            this.excused = line.is_probing
-            if isinstance(answer, Exception):
-                guarded(this, partial(reraise, answer))
-            else:
-                this.wrote = answer
-    for this in doubtful:
-        if not this.over:
-            this.invocation.doubtful = False
-    return [this for this in call if this.wrote is None and not this.over]
-
-
-def _require_answer(line: Line, this: Try) -> None:
-    """Raise where nobody can tell whether an earlier try has written. Where the CRM can't be
-    asked, only a person who replays it says that it shall be done again."""
-    invocation = this.invocation
-    if this.can_be_asked:
-        return
-    if not invocation.replays or invocation.tries - invocation.forgiven > 1:
-        raise CRMUnavailable(
-            "It may have been done already, and this CRM can't be asked.",
-            hint="Look in the CRM. Replay it if it is not there.",
-            outcome_unknown=True,
-        )
-
-
 # -- alone ----------------------------------------------------------------------------------------
 
 
 def _workflow(line: Line, this: Try) -> None:
     assert this.decision is not None
     if this.invocation.doubtful:
-        _require_answer(line, this)
+        doubts.require_answer(this)
         this.invocation.doubtful = False
     key, provider, inputs = str(this.invocation.uuid), line.provider, this.sent or {}
-    made = line.one(lambda: provider.run_workflow(this.target, inputs, key=key, ref=this.ref))
+    (made,) = line.write(
+        1, lambda: [provider.run_workflow(this.target, inputs, key=key, ref=this.ref)]
+    )
     this.excused = line.is_probing
     if isinstance(made, Exception):
         raise made

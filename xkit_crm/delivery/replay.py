@@ -16,8 +16,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from xkit_crm.delivery import backends, lanes, tallies
-from xkit_crm.delivery.claiming import tell_ended
+from xkit_crm.delivery import backends, lanes, tallies, telling
 from xkit_crm.delivery.decisions import decision_for
 from xkit_crm.exceptions import MappingIncomplete, PayloadInvalid
 from xkit_crm.mapping.transformations import ActionType
@@ -147,7 +146,8 @@ def may_be_skipped(rows: QuerySet[Invocation]) -> QuerySet[Invocation]:
         connection=OuterRef("connection"),
         crm_object__events=OuterRef("event"),
     )
-    creating = EventDefinition.objects.filter(type=EventType.CREATE)
+    # The change of a row that no record is known of is sent as its creation.
+    creating = EventDefinition.objects.filter(type__in=(EventType.CREATE, EventType.UPDATE))
     unsure = Q(status=InvocationStatus.UNKNOWN) | Q(doubtful=True)
     return rows.exclude(unsure & Q(event__in=creating, object_pk__isnull=False) & ~Exists(links))
 
@@ -193,7 +193,7 @@ def _settle(chosen: list[_Chosen]) -> None:
         )
     )
     tallies.ended(Counter((one.connection_id, InvocationStatus.SKIPPED) for one in chosen))
-    tell_ended(ids)
+    telling.ended_where(pk__in=ids)
 
 
 def _is_linked(invocation: Invocation) -> bool:

@@ -131,9 +131,11 @@ def _is_over(keep: Keep, now: datetime) -> Q:
 
 
 def _may_come_back() -> Q:
-    """Joined to one that is not done: should that one fail for good, they are sent apart."""
+    """Joined to one that is not done: should that one fail for good, they are sent apart. One that
+    joined another itself may come back with it."""
+    done = [status for status in DONE if status != InvocationStatus.SUPERSEDED]
     heads = Invocation.objects.filter(pk=OuterRef("superseded_by_id"))
-    return Q(status=InvocationStatus.SUPERSEDED) & Q(Exists(heads.exclude(status__in=DONE)))
+    return Q(status=InvocationStatus.SUPERSEDED) & Q(Exists(heads.exclude(status__in=done)))
 
 
 def _is_left_to_a_workflow() -> Q:

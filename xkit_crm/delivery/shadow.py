@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from xkit_crm.delivery import backends, tallies
+from xkit_crm.delivery import backends, tallies, telling
 from xkit_crm.delivery.replay import may_be_skipped
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
@@ -64,6 +64,9 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
                 status=InvocationStatus.SKIPPED, finished_at=now, error_detail=_discarded()
             )
             tallies.ended({(connection.pk, InvocationStatus.SKIPPED): discarded})
+            telling.ended_where(
+                connection_id=connection.pk, status=InvocationStatus.SKIPPED, finished_at=now
+            )
         released = waiting.filter(due_at=NEVER).update(due_at=F("created_at"))
         backends.poke_on_commit([connection.pk], using=using)
     connection.shadow = False
