@@ -30,9 +30,10 @@ from tests.products.models import Customer, Deal
 from xkit_crm import catalogue
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.replay import REPLAYABLE, replay
-from xkit_crm.models import Attempt, Connection, Invocation, Lane, RecordLink
+from xkit_crm.models import Attempt, Connection, EventAction, Invocation, Lane, RecordLink
 from xkit_crm.providers.sandbox.models import Change, Misbehaviour, Org, Record
 from xkit_crm.providers.sandbox.provider import SandboxProvider
+from xkit_crm.sync.resync import resync
 
 #: Stories that are told, and the steps of each.
 STORIES, STEPS = 40, 20
@@ -70,6 +71,8 @@ class Delivery(RuleBasedStateMachine):
         self.story: dict[int, list[tuple[str, int] | None]] = {}
         #: No two states have the same amount.
         self.amount = 0
+        #: Whether the customer did nothing for a while, so that some changes were skipped.
+        self.opted_out = False
 
     @initialize(batch=st.sampled_from([1, 3, 200]))
     def begin(self, batch: int) -> None:
@@ -105,6 +108,15 @@ class Delivery(RuleBasedStateMachine):
             deal = Deal(customer=self.customer)
             self._save(deal, title)
             self._note(deal.pk, (title, self.amount))
+
+    @rule(titles=_some)
+    def change_rows_that_nobody_was_told_of(self, titles: list[str]) -> None:
+        """Such a change is sent as a creation."""
+        for title in titles:
+            with xkit_crm.muted():
+                pk = Deal.objects.create(customer=self.customer, title=title).pk
+            self._save(Deal.objects.get(pk=pk), title)
+            self._note(pk, (title, self.amount))
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), titles=_some)
@@ -155,7 +167,13 @@ class Delivery(RuleBasedStateMachine):
     def _refuse_the_token(self) -> None:
         Misbehaviour.objects.create(org=self.org, kind="expired_token", remaining=1)
 
+    def _opt_out(self) -> None:
+        self.opted_out = True
+        EventAction.objects.exclude(event__type="delete").update(action="noop")
+
     def _mend(self) -> None:
+        for action in ("create", "update"):
+            EventAction.objects.filter(event__slug=f"deal_{action}d").update(action=action)
         Misbehaviour.objects.all().delete()
         if Connection.objects.get().status == "errored":
             xkit_crm.connect("acme", provider="sandbox")
@@ -194,7 +212,9 @@ class Delivery(RuleBasedStateMachine):
         replay(Invocation.objects.filter(status__in=REPLAYABLE))
 
     @rule(
-        what=st.sampled_from(["mend", "mend", "refuse_the_token", "replay", "roll_back", "rest"]),
+        what=st.sampled_from(
+            ["mend", "mend", "opt_out", "refuse_the_token", "replay", "roll_back", "rest"]
+        ),
         seconds=st.sampled_from([0, 1, 10, 60, 1800]),
         limit=st.none() | st.integers(0, 3),
     )
@@ -212,6 +232,9 @@ class Delivery(RuleBasedStateMachine):
             return
         try:
             self._settle()
+            if self.opted_out:
+                resync(Deal.objects.all())
+                self._settle()
             self._compare()
         finally:
             self.patch.undo()
