@@ -191,6 +191,15 @@ def model_of(instance: models.Model, crm_object: str) -> type[models.Model]:
     return next(bound, type(instance))
 
 
+def key_of(instance: models.Model, model: type[models.Model]) -> Any:
+    """The primary key of the model's row that the instance is: its own, or that of one it inherits
+    from. A second parent has another, and so has one that an own key stands beside."""
+    wanted, field = model._meta.pk, instance._meta.pk
+    while field != wanted and isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return instance.pk if field == wanted else getattr(instance, wanted.attname)
+
+
 def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding) -> None:
     from xkit_crm.sync import capture
 

@@ -126,9 +126,9 @@ def _walked(
         if isinstance(given, models.QuerySet):
             # They may be of a proxy, or of a model that inherits from the one that is bound.
             found = bindings.bindings_for(given.model) or walking.bindings_of(given.model)
-            pks = given.order_by().values("pk")
             for binding in found:
                 if crm_object in (None, binding.crm_object):
+                    pks = given.order_by().values(binding.model._meta.pk.attname)
                     rows = binding.model._base_manager.using(given.db).filter(pk__in=pks)
                     yield binding, rows, False
         else:

@@ -25,7 +25,7 @@ from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus
 from xkit_crm.sync import payloads
-from xkit_crm.sync.bindings import Binding, bindings_for
+from xkit_crm.sync.bindings import Binding, bindings_for, key_of
 from xkit_crm.sync.payloads import names
 
 BATCH_SIZE: Final = 500
@@ -93,7 +93,7 @@ def existing(binding: Binding, pks: Collection[str]) -> set[str]:
 
 def row_of(binding: Binding, instance: models.Model) -> Row:
     """The row in the terms of the outbox."""
-    return Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
+    return Row.of(binding.model, key_of(instance, binding.model), crm_object=binding.crm_object)
 
 
 def row_with(rows: models.QuerySet[_Row], key: str) -> _Row | None:
