@@ -65,6 +65,20 @@ def pages(rows: models.QuerySet[_Row], size: int) -> Iterator[list[_Row]]:
         page = list(rows.filter(pk__gt=page[-1].pk)[:size]) if len(page) == size else []
 
 
+def walked(given: type[models.Model] | models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """The rows of a queryset, or all of a model: in the database that is written, unless the
+    queryset names another one."""
+    rows: Any = given if isinstance(given, models.QuerySet) else given._default_manager.all()
+    found: models.QuerySet[Any] = rows if rows._db else rows.using(router.db_for_write(rows.model))
+    return found
+
+
+def stored(model: type[models.Model]) -> models.QuerySet[Any]:
+    """The model's rows, hidden by the default manager or not, in the database that is written: a
+    replica may lag behind, and lack rows or have them as they were."""
+    return model._base_manager.using(router.db_for_write(model))
+
+
 def locked(binding: Binding, pks: Collection[Any], *, using: str) -> list[models.Model]:
     """These rows as they are now, for the rest of the transaction; those that are gone are left
     out."""
@@ -87,7 +101,7 @@ def writing(binding: Binding) -> Iterator[tuple[str, str]]:
 
 def existing(binding: Binding, pks: Collection[str]) -> set[str]:
     """Which of these primary keys (as text) have a row, hidden by the default manager or not."""
-    there = binding.model._base_manager.filter(pk__in=pks).values_list("pk", flat=True)
+    there = stored(binding.model).filter(pk__in=pks).values_list("pk", flat=True)
     return {str(pk) for pk in there}
 
 
