@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import models
+from django.utils import timezone
 
 from tests.factories import CustomerFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Invocation
 from xkit_crm.sync.payloads import attribute, path_problem
+
+
+class Labels(models.TextField):
+    """A column that reads a list of its text."""
+
+    def to_python(self, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
 
 
 def read(path: str, row: Deal) -> object:
@@ -44,6 +56,66 @@ def test_a_reverse_relation_that_is_not_there_is_none(definitions: None) -> None
 
 def test_a_column_that_holds_the_text_it_was_given_is_read_by_its_field() -> None:
     assert read("amount", Deal(amount="12.50")) == Decimal("12.50")
+
+
+class Kinds(models.Model):
+    """One column of each kind that Django makes something else of on its way in."""
+
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+    count = models.IntegerField()
+    ratio = models.FloatField()
+    day = models.DateField()
+    at = models.DateTimeField()
+    text = models.CharField(max_length=50)
+    is_paid = models.BooleanField()
+    labels = Labels()
+
+    class Meta:
+        app_label = "kinds"
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "stored"),
+    [
+        ("amount", Decimal(10) / 3, Decimal("3.33")),
+        ("amount", 10 / 3, Decimal("3.33")),
+        ("amount", -1, Decimal(-1)),
+        ("amount", Decimal("1E+30"), Decimal("1E+30")),
+        ("amount", Decimal("NaN"), None),
+        ("count", 2.7, 2),
+        ("count", True, 1),
+        ("ratio", 2, 2.0),
+        ("day", dt.datetime(2026, 5, 17, 23, 30, tzinfo=dt.UTC), dt.date(2026, 5, 17)),
+        ("at", dt.date(2026, 5, 17), dt.datetime(2026, 5, 17, tzinfo=dt.UTC)),
+        ("text", 123, "123"),
+        ("text", UUID(int=1), str(UUID(int=1))),
+        ("is_paid", 1, True),
+        ("labels", "a,b", ["a", "b"]),
+        ("labels", ["a"], ["a"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:DateTimeField Kinds.at received a naive datetime")
+def test_a_column_that_holds_something_else_is_read_as_it_will_be_stored(
+    path: str, given: object, stored: object
+) -> None:
+    found = attribute(path, Kinds)(Kinds(**{path: given}))
+    if stored is None:
+        assert str(found) == str(given)
+    else:
+        assert (found, type(found)) == (stored, type(stored))
+
+
+@pytest.mark.django_db
+def test_half_a_place_is_rounded_as_the_database_does(customer: Customer) -> None:
+    for text in ("0.125", "0.135", "-0.125"):
+        deal = Deal.objects.create(customer=customer, amount=Decimal(text))
+        assert read("amount", deal) == Deal.objects.get(pk=deal.pk).amount
+
+
+def test_a_time_without_a_zone_is_of_the_default_one() -> None:
+    row = Kinds(at=dt.datetime(2026, 5, 17, 12, tzinfo=dt.UTC).replace(tzinfo=None))
+    with timezone.override("Asia/Tokyo"):
+        assert attribute("at", Kinds)(row) == dt.datetime(2026, 5, 17, 12, tzinfo=dt.UTC)
 
 
 @pytest.mark.django_db

@@ -19,6 +19,7 @@ from xkit_crm import schema
 from xkit_crm.catalogue import Event
 from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.mapping.fitting import described
+from xkit_crm.sync import columns
 
 Getter = Callable[[Any], Any]
 
@@ -37,14 +38,13 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
     """A function that follows the path from a row. A missing relation on the way gives None.
 
     Methods are called, as templates do, but none that changes data. A column of the row itself may
-    still hold the text it was given, as in `Deal(amount="12.50")`: then its field reads it, as it
-    will when the row is loaded again.
+    still hold what it was given, as in `Deal(amount="12.50")`: it is read as it will be when the
+    row is loaded again.
     """
     steps = names(path)
-    try:
-        column = model._meta.get_field(path)
-    except FieldDoesNotExist:
-        column = None
+    column = _own_column(path, model)
+    own_type = columns.own_type(column)
+    as_stored = columns.reader(column) if column is not None else None
 
     def follow(instance: Any) -> Any:
         value = instance
@@ -62,11 +62,20 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
                         hint="A payload is made by reading only: name another attribute.",
                     )
                 value = value()
-        if type(value) is str and isinstance(column, models.Field):
-            return column.to_python(value)
-        return value
+        if as_stored is None or type(value) is own_type:
+            return value
+        return as_stored(value, instance)
 
     return follow
+
+
+def _own_column(path: str, model: type[models.Model]) -> models.Field | None:
+    """The column of the model that the path names; None where it leads further."""
+    try:
+        field = model._meta.get_field(path)
+    except FieldDoesNotExist:
+        return None
+    return field if isinstance(field, models.Field) else None
 
 
 def path_problem(path: str, model: type[models.Model]) -> str:
