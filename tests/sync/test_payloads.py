@@ -9,12 +9,13 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from tests.factories import CustomerFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.exceptions import ConfigurationError
+from tests.sync.test_capture import rebound
+from xkit_crm.exceptions import ConfigurationError, PayloadInvalid
 from xkit_crm.models import Invocation
 from xkit_crm.sync.payloads import attribute, path_problem
 
@@ -56,6 +57,25 @@ def test_a_reverse_relation_that_is_not_there_is_none(definitions: None) -> None
 
 def test_a_column_that_holds_the_text_it_was_given_is_read_by_its_field() -> None:
     assert read("amount", Deal(amount="12.50")) == Decimal("12.50")
+
+
+def test_behind_a_column_of_json_a_step_is_a_key() -> None:
+    deal = Deal(tags={"city": {"name": "Rome", "count": 3}, "items": 7})
+    assert read("tags.city.name", deal) == "Rome"
+    assert read("tags__city__count", deal) == 3
+    assert read("tags.items", deal) == 7
+
+
+@pytest.mark.parametrize("tags", [{}, {"city": None}, {"city": "Rome"}, {"city": ["Rome"]}, ["x"]])
+def test_a_key_that_is_not_there_is_none(tags: object) -> None:
+    assert read("tags.city.count", Deal(tags=tags)) is None
+
+
+def test_a_step_on_a_mapping_that_is_computed_is_a_key() -> None:
+    deal = Deal()
+    deal.stats = {"items": 2}  # type: ignore[attr-defined]
+    assert read("stats.items", deal) == 2
+    assert read("stats.others", deal) is None
 
 
 class Kinds(models.Model):
@@ -139,6 +159,11 @@ def test_a_method_that_changes_data_is_never_called(definitions: None, path: str
         "owner__email",
         "owner.get_full_name",
         "tags.anything.below.a.json.column",
+        "modified_at.year",
+        "modified_at__date",
+        "amount.is_finite",
+        "title.upper",
+        "owner_id",
         "customer.deals.count",
     ],
 )
@@ -157,7 +182,36 @@ def test_a_path_that_can_be_followed_has_no_problem(path: str) -> None:
         ("owner._meta.db_table", "private"),
         ("", "empty"),
         ("owner..email", "empty"),
+        ("title.town", "title is a column of str, which has no town"),
+        ("customer.name.town", "has no town"),
+        ("views.town.name", "views is a column of int"),
+        ("modified_at.yeer", "datetime"),
+        ("owner_id.email", "owner_id is a column of int"),
+        ("title.__class__", "empty"),
+        ("title._town", "private"),
     ],
 )
 def test_a_path_that_can_not_be_followed_says_why(path: str, says: str) -> None:
     assert says in path_problem(path, Deal)
+
+
+@pytest.mark.django_db
+def test_a_value_that_json_can_not_hold_is_a_violation_like_any_other(
+    deal: Deal, settings: Any
+) -> None:
+    from tests.products.crm import DealSync
+
+    class Bytes(DealSync):
+        def get_name(self, deal: Deal) -> bytes:
+            return b"Sales"
+
+    deal.views = 7
+    with rebound(Bytes):
+        with pytest.raises(PayloadInvalid, match="Bytes"), transaction.atomic():
+            deal.save()
+        settings.XKIT_CRM = {**settings.XKIT_CRM, "INVALID_PAYLOAD": "record"}
+        deal.save()
+    (invocation,) = Invocation.objects.all()
+    assert (invocation.status, invocation.payload["views"]) == ("failed", 7)
+    assert invocation.error is not None
+    assert [problem.path for problem in invocation.error.errors] == ["payload.name"]

@@ -38,6 +38,17 @@ def own_type(column: models.Field | None) -> type | None:
     return _OWN.get(type(column).to_python) if column is not None else None
 
 
+def value_type(column: models.Field) -> type | None:
+    """The type of the column's values; None where nobody can tell, as of a package's own."""
+    if not type(column).__module__.startswith("django.db."):
+        return None
+    if isinstance(column, models.DecimalField):
+        return Decimal
+    if isinstance(column, models.DateTimeField):
+        return dt.datetime
+    return own_type(column)
+
+
 def reader(column: models.Field) -> Callable[[Any, models.Model], Any]:
     """A function that gives a value of the column as the row will have it when it is loaded."""
     if isinstance(column, models.DecimalField) and column.decimal_places is not None:
