@@ -33,8 +33,8 @@ class ModelSync:
     `get_<key>(self, instance)` computes one. A key `address.city` fills a part of an object. Each
     event takes the keys that its schema has. What is watched is derived from the paths. A method
     or property may read anything, so with one every column is watched, unless `watch` names the
-    fields that matter. Columns that Django sets on every save (`auto_now`) fire nothing by
-    themselves.
+    fields that matter. What `get_connections` reads is watched only where `watch` names it. Columns
+    that Django sets on every save (`auto_now`) fire nothing by themselves.
 
     With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
@@ -140,6 +140,19 @@ def others(crm_object: str, model: type[models.Model]) -> tuple[Binding, ...]:
         and (issubclass(model, binding.model) or issubclass(binding.model, model))
         and not (binding.model is model and binding in _from_rows.get(model, ()))
     )
+
+
+def inherited(binding: Binding) -> list[models.Field]:
+    """The watched columns that are in a table of what the model inherits from: saving that alone
+    doesn't touch a row of the model."""
+    model = binding.model
+    return [
+        column
+        for column in model._meta.concrete_fields
+        if column.attname in binding.watched
+        and column.model is not model._meta.concrete_model
+        and not column.primary_key
+    ]
 
 
 def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
