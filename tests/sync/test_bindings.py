@@ -64,6 +64,10 @@ def test_what_is_watched_is_what_the_paths_start_from() -> None:
     assert the_deals().watched == ("amount", "owner_id", "tags", "title", "views")
 
 
+def test_a_row_keeps_its_key_so_that_nothing_is_watched_for_it() -> None:
+    assert binding._watched(Deal, ["pk", "title"], watch=None, watch_all=False) == ("title",)
+
+
 def test_a_computed_key_watches_every_column_unless_it_says_which() -> None:
     class Computed(xkit_crm.ModelSync):
         crm_object = "opportunity"

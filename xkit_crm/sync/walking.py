@@ -67,9 +67,12 @@ def pages(rows: models.QuerySet[_Row], size: int) -> Iterator[list[_Row]]:
 
 def walked(given: type[models.Model] | models.QuerySet[Any]) -> models.QuerySet[Any]:
     """The rows of a queryset, or all of a model: in the database that is written, unless the
-    queryset names another one."""
+    queryset names another one. Which rows are in a slice is asked now."""
     rows: Any = given if isinstance(given, models.QuerySet) else given._default_manager.all()
     found: models.QuerySet[Any] = rows if rows._db else rows.using(router.db_for_write(rows.model))
+    if found.query.is_sliced:
+        pks = list(found.values_list("pk", flat=True))
+        found = found.model._base_manager.using(found.db).filter(pk__in=pks)
     return found
 
 
