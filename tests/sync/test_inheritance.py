@@ -8,12 +8,14 @@ import pytest
 
 import xkit_crm
 from tests.products.models import Book, Edition, Publication
+from tests.sync.marking import installed
 from xkit_crm.exceptions import AlreadyLinked
-from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models import Connection, Invocation, MarkedRow, RecordLink
 from xkit_crm.panel import records_of
 from xkit_crm.sync.existing import _require_free
 from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.sync.resync import resync
+from xkit_crm.sync.triggers import take_in
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +108,29 @@ def test_rows_are_synced_now_and_reconciled_by_the_key_of_the_bound_one(book: Bo
     xkit_crm.link(book, "acme", "Opportunity:1")
     reconcile([Publication])
     assert told() == [("deal_updated", str(book.publication_id))]
+
+
+@pytest.mark.postgresql
+def test_a_marked_row_is_told_of_by_the_key_of_the_bound_one(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with installed(Book, patch=monkeypatch):
+        MarkedRow.objects.create(model="products.book", object_pk=str(book.pk))
+        assert take_in() == 1
+        assert told() == [("deal_created", str(book.publication_id))]
+
+
+@pytest.mark.postgresql
+def test_a_marked_row_that_is_gone_says_nothing_of_another_with_its_key(
+    book: Book, stranger: Publication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    xkit_crm.link(stranger, "acme", "Opportunity:1")
+    with xkit_crm.muted():
+        book.delete()
+    with installed(Book, patch=monkeypatch):
+        MarkedRow.objects.create(model="products.book", object_pk=str(stranger.pk))
+        take_in()
+    assert told() == []
 
 
 def test_what_is_erased_is_the_rows_own(book: Book, stranger: Publication) -> None:

@@ -207,10 +207,17 @@ def model_of(instance: models.Model, crm_object: str) -> type[models.Model]:
 def key_of(instance: models.Model, model: type[models.Model]) -> Any:
     """The primary key of the model's row that the instance is: its own, or that of one it inherits
     from. A second parent has another, and so has one that an own key stands beside."""
-    wanted, field = model._meta.pk, instance._meta.pk
-    while field != wanted and isinstance(field, models.ForeignKey):
+    if has_key_of(type(instance), model):
+        return instance.pk
+    return getattr(instance, model._meta.pk.attname)
+
+
+def has_key_of(model: type[models.Model], above: type[models.Model]) -> bool:
+    """Whether rows of the model have the keys of the rows that they are of this other model."""
+    field = model._meta.pk
+    while field != above._meta.pk and isinstance(field, models.ForeignKey):
         field = field.target_field
-    return instance.pk if field == wanted else getattr(instance, wanted.attname)
+    return field == above._meta.pk
 
 
 def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding) -> None:

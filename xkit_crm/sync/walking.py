@@ -25,7 +25,7 @@ from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus
 from xkit_crm.sync import payloads
-from xkit_crm.sync.bindings import Binding, bindings_for, key_of
+from xkit_crm.sync.bindings import Binding, bindings_for, has_key_of, key_of
 from xkit_crm.sync.payloads import names
 
 BATCH_SIZE: Final = 500
@@ -80,6 +80,25 @@ def stored(model: type[models.Model]) -> models.QuerySet[Any]:
     """The model's rows, hidden by the default manager or not, in the database that is written: a
     replica may lag behind, and lack rows or have them as they were."""
     return model._base_manager.using(router.db_for_write(model))
+
+
+def same_rows(binding: Binding, rows: Sequence[models.Model], *, using: str) -> list[models.Model]:
+    """The binding's rows that these are too, of a model that its own inherits from or of one that
+    inherits from it."""
+    if not rows:
+        return []
+    model = type(rows[0])
+    above = binding.model if issubclass(model, binding.model) else model
+    keys = [key_of(row, above) for row in rows]
+    named = {f"{above._meta.pk.name}__in": keys}
+    return list(binding.model._base_manager.using(using).filter(**named))
+
+
+def gone_too(binding: Binding, model: type[models.Model], gone: Collection[str]) -> set[str]:
+    """The keys of those of the binding's rows that are gone with these of the other model. Where
+    the two have keys of their own nobody can tell, and a parent's row may have stayed."""
+    alike = has_key_of(model, binding.model) or has_key_of(binding.model, model)
+    return set(gone) - existing(binding, gone) if alike else set()
 
 
 def locked(binding: Binding, pks: Collection[Any], *, using: str) -> list[models.Model]:
