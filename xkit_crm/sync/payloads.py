@@ -132,8 +132,8 @@ def _value_problem(field: Any, steps: list[str]) -> str:
         return f"{'.'.join(steps)!r} has an empty step"
     if behind[0].startswith("_"):
         return f"{behind[0]} is private"
-    if not hasattr(kind, behind[0]):
-        return f"{steps[0]} is a column of {kind.__name__}, which has no {behind[0]}"
+    if not hasattr(kind, behind[0]) or callable(getattr(kind, behind[0])):
+        return f"{steps[0]} is a column of {kind.__name__}, which has no {behind[0]} to be read"
     return ""
 
 
