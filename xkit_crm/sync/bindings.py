@@ -214,10 +214,10 @@ def key_of(instance: models.Model, model: type[models.Model]) -> Any:
 
 def has_key_of(model: type[models.Model], above: type[models.Model]) -> bool:
     """Whether rows of the model have the keys of the rows that they are of this other model."""
-    field = model._meta.pk
-    while field != above._meta.pk and isinstance(field, models.ForeignKey):
+    field: Any = model._meta.pk
+    while field != above._meta.pk and getattr(field.remote_field, "parent_link", False):
         field = field.target_field
-    return field == above._meta.pk
+    return bool(field == above._meta.pk)
 
 
 def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding) -> None:
