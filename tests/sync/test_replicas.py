@@ -48,6 +48,16 @@ def test_a_row_that_the_replica_does_not_have_yet_is_not_gone(delivered: Deal) -
     assert names() == ["Ours"]
 
 
+def test_a_row_whose_link_the_replica_does_not_have_yet_is_linked(
+    delivered: Deal, settings: Any
+) -> None:
+    settings.DATABASE_ROUTERS = ["tests.products.routers.LaggingLinks"]
+    (result,) = reconcile([Deal], create=True)
+    assert result.counts == {State.IN_STEP: 1}
+    assert resync(Deal.objects.all()).queued == 1
+    assert Invocation.objects.get().event.slug == "deal_updated"
+
+
 @pytest.mark.usefixtures("lagging")
 def test_rows_are_found_that_the_replica_does_not_have_yet(
     sandbox: Connection, customer: Customer

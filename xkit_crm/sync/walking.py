@@ -227,16 +227,16 @@ def standing(
     where: dict[str, Any] = {"content_type": content_type, "object_pk__in": pks}
     if connection_ids is not None:
         where["connection_id__in"] = connection_ids
-    links = RecordLink.objects.filter(**where, crm_object_id=crm_object_id)
+    home = router.db_for_write(Invocation)
+    links = RecordLink.objects.using(home).filter(**where, crm_object_id=crm_object_id)
     found: dict[str, set[Place]] = {"open": set(), "failed": set(), "handed_over": set()}
     ended = Q(
         event__type=EventType.CREATE,
         status__in=[InvocationStatus.FAILED, InvocationStatus.DEFERRED],
     )
     invocations = (
-        Invocation.objects.filter(
-            Q(status__in=OPEN_STATUSES) | ended, **where, event__crm_object_id=crm_object_id
-        )
+        Invocation.objects.using(home)
+        .filter(Q(status__in=OPEN_STATUSES) | ended, **where, event__crm_object_id=crm_object_id)
         .order_by()
         .values_list("object_pk", "connection_id", "status")
     )
