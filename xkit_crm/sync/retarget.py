@@ -35,29 +35,31 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """
     if not invocation.object_pk:
         return
+    instance = None
     if invocation.source == Source.MODEL:
         # Nobody named a record: it is the row's, which may be another one than at the last try.
         invocation.record_id = ""
         if invocation.renew:
-            _bring_up_to_date(invocation)
+            instance = _bring_up_to_date(invocation)
     if invocation.record_id:
         return
     event_type = invocation.event.type
     if link is not None:
         if event_type == EventType.CREATE:
-            _become(invocation, "on_update", _row(invocation))
+            _become(invocation, "on_update", instance or _row(invocation))
         invocation.record_id = link.record_id
     elif event_type == EventType.DELETE:
         raise NothingToDo("The row was never in this CRM, so nothing had to be deleted.")
     elif event_type == EventType.UPDATE:
         _refuse_after_workflow(invocation)
-        _become(invocation, "on_create", _row(invocation))
+        _become(invocation, "on_create", instance or _row(invocation))
 
 
-def _bring_up_to_date(invocation: Invocation) -> None:
-    """A replayed change writes the row as it is now: others may have been written since."""
+def _bring_up_to_date(invocation: Invocation) -> models.Model | None:
+    """A replayed change writes the row as it is now: others may have been written since. Gives the
+    row, where it was read."""
     if invocation.event.type == EventType.DELETE:
-        return
+        return None
     moment = next((m for m, kind in MOMENTS.items() if kind == invocation.event.type), "")
     instance = _row(invocation)
     if instance is None:
@@ -67,6 +69,7 @@ def _bring_up_to_date(invocation: Invocation) -> None:
         _become(invocation, moment, instance)
         # What joined it was of the row as well, and the row as it is now says it all.
         invocation.folded = None
+    return instance
 
 
 def _refuse_after_workflow(invocation: Invocation) -> None:
