@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.db import models
 
 import xkit_crm
 from tests.objects import OBJECTS
-from tests.products.models import Deal
+from tests.products.models import BigDeal, Deal, DealProxy, Edition
 from xkit_crm.checks.bindings import check_definitions
 from xkit_crm.models import Connection, EventAction, EventDefinition, ObjectMapping
 from xkit_crm.sync.bindings import ModelSync
@@ -133,6 +136,66 @@ def test_a_path_that_leads_nowhere_is_an_error() -> None:
         assert "did you mean title?" in message
     finally:
         _unbind("forgotten")
+
+
+class Sync(ModelSync):
+    crm_object = "opportunity"
+    on_create = "deal_created"
+
+    def get_connections(self, instance: Any) -> list[str]:
+        return []
+
+
+@contextmanager
+def bound(model: type[models.Model], sync: type[ModelSync] = Sync) -> Iterator[None]:
+    """Bind the model during the block."""
+    xkit_crm.register(model)(sync)
+    try:
+        yield
+    finally:
+        xkit_crm.unregister(model)
+
+
+def test_a_proxy_that_is_bound_is_an_error() -> None:
+    with bound(DealProxy):
+        message = found()["xkit_crm.E024"]
+    assert "saved or deleted as products.Deal fires nothing" in message.msg
+    assert "Register products.Deal" in message.hint
+
+
+def test_a_model_with_a_composite_primary_key_is_an_error() -> None:
+    class Comparison(models.Model):
+        pk = models.CompositePrimaryKey("left", "right")
+        left = models.IntegerField()
+        right = models.IntegerField()
+
+        class Meta:
+            app_label = "composite"
+
+    with bound(Comparison):
+        assert "one column" in found()["xkit_crm.E025"].hint
+
+
+def test_a_row_that_would_be_told_twice_is_an_error() -> None:
+    with bound(BigDeal):
+        message = found()["xkit_crm.E026"].msg
+    assert "BigDeal is one of products.Deal too" in message
+    assert "DealSync" in message
+
+
+def test_a_row_that_may_be_saved_as_its_parent_is_warned_of() -> None:
+    class Inherited(Sync):
+        payload = {"name": "headline"}
+
+    class Own(Sync):
+        payload = {"name": "number"}
+
+    with bound(Edition, Inherited):
+        message = found()["xkit_crm.W027"]
+    assert "columns of products.Publication (headline)" in message.msg
+    assert "Bind products.Publication" in message.hint
+    with bound(Edition, Own):
+        assert "xkit_crm.W027" not in found()
 
 
 @pytest.mark.django_db

@@ -34,7 +34,7 @@ from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync.digests import FORGOTTEN
-from xkit_crm.sync.links import content_types_of
+from xkit_crm.sync.links import kept_of, keys_of
 from xkit_crm.sync.retarget import NothingToDo
 
 #: Invocations of one transaction.
@@ -63,11 +63,12 @@ def erase(
 ) -> Erasure:
     """Erase what the log holds of a row, in every connection or in this one.
 
-    Of a row that is deleted by now, give `Model(pk=...)`. Deletes that wait still go out, without
-    their payload. Creates and updates that wait hold what is to be sent, so nothing is erased
-    while there are any, unless `cancel`: then they are skipped for good. Nor is anything while
-    triggers have marked the row and no worker has looked at it. With `dry_run` it is only counted.
-    Doing it again erases what came since.
+    Of a row that is deleted by now, give `Model(pk=...)`; where it had several parents with keys of
+    their own, each of them. Deletes that wait still go out, without their payload. Creates and
+    updates that wait hold what is to be sent, so nothing is erased while there are any, unless
+    `cancel`: then they are skipped for good. Nor is anything while triggers have marked the row and
+    no worker has looked at it. With `dry_run` it is only counted. Doing it again erases what came
+    since.
 
     Raises `ConfigurationError` for a row without a primary key, and `InProgress` for what waits,
     is being sent, or may have been written by a try whose outcome isn't known.
@@ -77,13 +78,14 @@ def erase(
             f"This {instance._meta.verbose_name} has no primary key, so nothing is known of it.",
             hint="Of a row that is deleted, give Model(pk=...) with the key that it had.",
         )
-    content_types = content_types_of(type(instance))
-    # As the database has it: a row named by "007" is row 7.
-    pk = str(instance._meta.pk.to_python(instance.pk))
-    row = Q(content_type__in=content_types, object_pk=pk)
+    row = kept_of(instance)
     if connection is not None:
         row &= Q(connection_id=_id_of(connection))
-    marks = [_marks(content_type, pk) for content_type in content_types]
+    marks = [
+        _marks(content_type, pk)
+        for pk, content_types in keys_of(instance).items()
+        for content_type in content_types
+    ]
     return _erase(_Scope(rows=[row], marks=marks), cancel=cancel, dry_run=dry_run)
 
 

@@ -43,7 +43,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority, Source
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.registry import provider_for
-from xkit_crm.sync.bindings import model_of
+from xkit_crm.sync.bindings import key_of, model_of
 
 MAX_IDEMPOTENCY_KEY = 255
 
@@ -319,7 +319,8 @@ def _insert(
     row = None
     if instance is not None:
         crm_object = request.event.crm_object
-        row = Row.of(model_of(instance, crm_object), instance.pk, crm_object=crm_object)
+        model = model_of(instance, crm_object)
+        row = Row.of(model, key_of(instance, model), crm_object=crm_object)
         key = row.key
     elif request.record_id:
         key = record_key_of(request.connection.pk, request.record_id)

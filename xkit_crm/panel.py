@@ -13,7 +13,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
@@ -27,7 +26,7 @@ from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.providers.registry import provider_class
 from xkit_crm.sync import walking
 from xkit_crm.sync.bindings import bindings_for
-from xkit_crm.sync.links import content_types_of
+from xkit_crm.sync.links import keys_of
 
 #: CRMs of one row that are shown.
 MOST: Final = 20
@@ -149,11 +148,11 @@ class _Reading:
     def __init__(self, rows: Sequence[models.Model], events: int, values: bool) -> None:
         self.rows, self.events_wanted, self.values_wanted = rows, events, values
         self.problems: defaultdict[str, list[str]] = defaultdict(list)
-        content_types: list[ContentType] = content_types_of(type(rows[0]))
-        self.named = {
-            "content_type__in": content_types,
-            "object_pk__in": [str(row.pk) for row in rows],
-        }
+        #: The rows by what names them in the log: a content type, and the key that they have there.
+        self.pks: dict[tuple[int, str], str] = {}
+        for row in rows:
+            for key, content_types in keys_of(row).items():
+                self.pks |= {(one.pk, key): str(row.pk) for one in content_types}
         self.links = self._links()
         self.goes = self._goes()
 
@@ -199,9 +198,9 @@ class _Reading:
     # -- where they go
 
     def _links(self) -> dict[_Key, RecordLink]:
-        links = RecordLink.objects.filter(**self.named).order_by("id")
+        links = RecordLink.objects.filter(self._named()).order_by("id")
         return {
-            _Key(link.object_pk, link.connection_id, link.crm_object.slug): link
+            _Key(self._pk_of(link), link.connection_id, link.crm_object.slug): link
             for link in links.select_related("connection", "crm_object")
         }
 
@@ -237,17 +236,22 @@ class _Reading:
     @cached_property
     def waiting(self) -> dict[_Key, tuple[int, int]]:
         rows = (
-            Invocation.objects.filter(**self.named)
+            Invocation.objects.filter(self._named())
             .open()
             .order_by()
-            .values_list("object_pk", "connection_id", "event__crm_object__slug")
+            .values_list("content_type", "object_pk", "connection_id", "event__crm_object__slug")
             .annotate(all=Count("id"), unknown=Count("id", filter=Q(status="unknown")))
         )
-        return {_Key(*place): (count, unknown) for *place, count, unknown in rows}
+        found: dict[_Key, tuple[int, int]] = {}
+        for content_type_id, pk, connection_id, slug, count, unknown in rows:
+            key = _Key(self.pks[content_type_id, pk], connection_id, slug)
+            before = found.get(key, (0, 0))
+            found[key] = (before[0] + count, before[1] + unknown)
+        return found
 
     @cached_property
     def events(self) -> dict[_Key, list[Invocation]]:
-        newest = _newest(Invocation.objects.filter(**self.named), "", self.events_wanted)
+        newest = _newest(Invocation.objects.filter(self._named()), "", self.events_wanted)
         rows = (
             Invocation.objects.filter(pk__in=newest)
             .select_related("event__crm_object")
@@ -256,17 +260,17 @@ class _Reading:
         )
         found: defaultdict[_Key, list[Invocation]] = defaultdict(list)
         for row in rows:
-            found[_key_of(row)].append(row)
-        return found
+            found[self._key_of(row)].append(row)
+        return {key: events[: self.events_wanted] for key, events in found.items()}
 
     @cached_property
     def written(self) -> dict[_Key, Written]:
         if not self.values_wanted:
             return {}
         wrote = Attempt.objects.filter(
+            self._named("invocation__"),
             outcome=Outcome.SUCCEEDED,
             operation__in=["create", "update"],
-            **{f"invocation__{name}": value for name, value in self.named.items()},
         )
         rows = (
             Attempt.objects.filter(pk__in=_newest(wrote, "invocation__", _TRIES))
@@ -274,6 +278,7 @@ class _Reading:
             .only(
                 "sent",
                 "started_at",
+                "invocation__content_type",
                 "invocation__object_pk",
                 "invocation__record_id",
                 "invocation__connection",
@@ -282,26 +287,45 @@ class _Reading:
             .order_by("id")
         )
         return {
-            _key_of(row.invocation): Written(
+            self._key_of(row.invocation): Written(
                 row.sent, row.started_at, row.invocation_id, row.invocation.record_id
             )
             for row in rows
             if row.sent
         }
 
+    def _named(self, prefix: str = "") -> Q:
+        """What finds whatever is kept of the rows."""
+        pks: defaultdict[int, list[str]] = defaultdict(list)
+        for content_type_id, pk in self.pks:
+            pks[content_type_id].append(pk)
+        alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        for content_type_id, found in pks.items():
+            alike[tuple(found)].append(content_type_id)
+        named = Q()
+        for keys, content_types in alike.items():
+            place = {"content_type__in": content_types, "object_pk__in": keys}
+            named |= Q(**{f"{prefix}{name}": value for name, value in place.items()})
+        return named
+
+    def _pk_of(self, kept: RecordLink | Invocation) -> str:
+        """The key of the row that a link or an invocation is of."""
+        assert kept.content_type_id is not None, "it was found by it"
+        return self.pks[kept.content_type_id, str(kept.object_pk)]
+
+    def _key_of(self, invocation: Invocation) -> _Key:
+        return _Key(
+            self._pk_of(invocation), invocation.connection_id, invocation.event.crm_object.slug
+        )
+
 
 def _newest(rows: QuerySet[Any], prefix: str, count: int) -> list[int]:
     """The ids of the newest rows of each place, so many at most."""
-    place = [F(f"{prefix}{name}") for name in ("object_pk", "connection", "event__crm_object")]
+    names = ("content_type", "object_pk", "connection", "event__crm_object")
+    place = [F(f"{prefix}{name}") for name in names]
     rank = Window(RowNumber(), partition_by=place, order_by=F("id").desc())
     return list(
         rows.order_by().annotate(rank=rank).filter(rank__lte=count).values_list("id", flat=True)
-    )
-
-
-def _key_of(invocation: Invocation) -> _Key:
-    return _Key(
-        str(invocation.object_pk), invocation.connection_id, invocation.event.crm_object.slug
     )
 
 

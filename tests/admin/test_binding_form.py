@@ -101,6 +101,7 @@ def test_a_path_may_be_typed_and_is_checked(connection: Connection, admin_client
         ({"payload:name": "", "on_create": ""}, "on_update"),
         ({"connection_path": ""}, "This field is required."),
         ({"connection_path": "*", "connection_path:typed": "nowhere"}, "has no nowhere"),
+        ({"connection_path": "*", "connection_path:typed": "name.town"}, "has no town"),
         ({"on_create": "", "on_update": ""}, "choose at least one event"),
         ({"model": ""}, "This field is required."),
         ({"model": "999999"}, "Select a valid choice"),

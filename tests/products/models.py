@@ -91,3 +91,24 @@ class Elsewhere(models.Model):
     connection_id = models.CharField(max_length=255)
 
     objects = xkit_crm.SyncedManager()
+
+
+class Product(models.Model):
+    product_id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100)
+
+
+class Publication(models.Model):
+    publication_id = models.BigAutoField(primary_key=True)
+    headline = models.CharField(max_length=100)
+
+
+class Book(Product, Publication):
+    """A row of two tables, with a key of its own in each."""
+
+
+class Edition(Publication):
+    """A table of its own whose key is not that of what it inherits from."""
+
+    number = models.CharField(max_length=20, primary_key=True)
+    of = models.OneToOneField(Publication, models.CASCADE, parent_link=True)

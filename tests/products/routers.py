@@ -15,3 +15,21 @@ class Router:
         if hints.get("model_name") == "elsewhere":
             return db == "other"
         return None
+
+
+class Lagging(Router):
+    """Reads deals from the other database, as from a replica of this one."""
+
+    lags = ("Deal",)
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "other" if model.__name__ in self.lags else super().db_for_read(model)
+
+    def allow_relation(self, *rows: Any, **hints: Any) -> bool:
+        return True
+
+
+class LaggingLinks(Lagging):
+    """Reads record links from it too."""
+
+    lags = ("Deal", "RecordLink")

@@ -7,16 +7,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection as database
 from django.db import models
 from django.db.models.functions import Upper
 
 import xkit_crm
+from tests.factories import ConnectionFactory, CustomerFactory
 from tests.products.models import Customer, Deal, Plain, Twin
 from tests.sync.test_capture import fired, rebound
 from xkit_crm.exceptions import ConfigurationError
-from xkit_crm.models import Connection, CRMObject, EventDefinition, ModelBinding
+from xkit_crm.models import Connection, CRMObject, EventDefinition, Invocation, ModelBinding
 from xkit_crm.sync import binding, bindings
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("forgotten_rows")]
@@ -62,6 +64,10 @@ def test_what_is_watched_is_what_the_paths_start_from() -> None:
     assert the_deals().watched == ("amount", "owner_id", "tags", "title", "views")
 
 
+def test_a_row_keeps_its_key_so_that_nothing_is_watched_for_it() -> None:
+    assert binding._watched(Deal, ["pk", "title"], watch=None, watch_all=False) == ("title",)
+
+
 def test_a_computed_key_watches_every_column_unless_it_says_which() -> None:
     class Computed(xkit_crm.ModelSync):
         crm_object = "opportunity"
@@ -80,6 +86,37 @@ def test_a_computed_key_watches_every_column_unless_it_says_which() -> None:
         assert "modified_at" not in the_deals().watched
     with rebound(Narrowed):
         assert the_deals().watched == ("title",)
+
+
+def test_a_row_that_moves_to_another_customer_fires_where_that_is_watched(
+    deal: Deal,
+) -> None:
+    from tests.products.crm import DealSync
+
+    class Watching(DealSync):
+        watch = ["customer"]
+
+    ConnectionFactory.create(id="second")
+    with rebound(Watching):
+        assert {"customer_id", "title"} <= set(the_deals().watched)
+        deal = Deal.objects.get(pk=deal.pk)
+        deal.customer = CustomerFactory.create(connection_id="second")
+        deal.save()
+    assert [i.connection_id for i in Invocation.objects.all()] == ["second"]
+
+
+def test_a_row_that_is_added_to_another_fires_where_the_base_manager_is_synced(
+    deal: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = User.objects.create(username="ada", email="ada@example.com")
+    owner.deal_set.add(deal)
+    assert fired() == []
+    owner.deal_set.clear()
+    Invocation.objects.all().delete()
+    # What `base_manager_name = "synced"` makes of it.
+    monkeypatch.setitem(vars(Deal._meta), "base_manager", Deal.synced)
+    owner.deal_set.add(deal)
+    assert [payload["owner_email"] for _, payload in fired()] == ["ada@example.com"]
 
 
 def test_a_generated_column_watches_every_column() -> None:

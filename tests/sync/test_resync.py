@@ -160,6 +160,11 @@ def test_rows_of_a_proxy_and_of_an_inheriting_model_are_rows_of_the_bound_one(
     assert made() == [("deal_updated", "acme", str(big.pk))]
 
 
+def test_the_first_rows_of_a_queryset_are_synced(sandbox: Connection, deals: list[Deal]) -> None:
+    assert resync(Deal.objects.order_by("-pk")[:2]).queued == 2
+    assert [pk for _, _, pk in made()] == [str(deal.pk) for deal in deals[1:]]
+
+
 @pytest.mark.django_db(databases=["default", "other"])
 def test_rows_of_another_database_are_synced_and_what_no_event_is_bound_for_is_told(
     sandbox: Connection,

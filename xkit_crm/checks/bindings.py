@@ -41,6 +41,7 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
             f"{binding.origin} doesn't say which connections a row goes to.",
             "Define get_connections(self, instance).",
         )
+    yield from _unfit_model(binding)
     for key, path in binding.paths.items():
         if problem := path_problem(path, binding.model):
             yield error(
@@ -64,6 +65,47 @@ def mistakes_of(binding: Binding) -> Iterator[CheckMessage]:
             "so its events can't be captured in the same transaction.",
             "Route the xkit_crm app to the database of the bound models. Until then a "
             "crash between the two commits loses an event.",
+        )
+
+
+def _unfit_model(binding: Binding) -> Iterator[CheckMessage]:
+    """Where changes of the model's rows would be missed, or told twice."""
+    from xkit_crm.sync.bindings import inherited, others
+
+    model, label = binding.model, binding.model._meta.label
+    if model._meta.proxy:
+        of: Any = model._meta.concrete_model
+        concrete = of._meta.label
+        yield error(
+            "E024",
+            f"{binding.origin} is bound to the proxy {label}: a row that is saved or deleted as "
+            f"{concrete} fires nothing.",
+            f"Register {concrete}, by which rows of its proxies fire too; a condition says which.",
+        )
+        return
+    if getattr(model._meta.pk, "column", None) is None:
+        yield error(
+            "E025",
+            f"{label} has a composite primary key, by which no record can be linked.",
+            "Bind a model whose primary key is one column.",
+        )
+    for other in others(binding.crm_object, model):
+        if other.model is not model and issubclass(model, other.model):
+            yield error(
+                "E026",
+                f"A row of {label} is one of {other.model._meta.label} too, and both are bound to "
+                f"{binding.crm_object}, by {binding.origin} and {other.origin}: it is told twice.",
+                "Bind one of them, with a condition where it is to sync some rows only.",
+            )
+    if columns := inherited(binding):
+        parents = ", ".join(dict.fromkeys(column.model._meta.label for column in columns))
+        names = ", ".join(column.name for column in columns)
+        yield warning(
+            "W027",
+            f"{binding.origin} reads columns of {parents} ({names}): a row of {label} that is "
+            f"saved as one of {parents} fires nothing.",
+            f"Bind {parents}, by which rows of {label} fire too, or save through {label} only and "
+            "silence this check.",
         )
 
 

@@ -123,7 +123,7 @@ def backfill(
     `ConnectionNotEnabled`, `MappingIncomplete`, `ConfigurationError` and the `CRMError` branch;
     what was done before an error stays done.
     """
-    rows = model if isinstance(model, models.QuerySet) else model._default_manager.all()
+    rows = walking.walked(model)
     binding = _only_binding(rows.model, crm_object)
     connection = find_connection(connection)
     require_enabled(connection)

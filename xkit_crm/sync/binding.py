@@ -141,6 +141,8 @@ def _watched(
     columns = {f.attname for f in model._meta.concrete_fields}
     found: set[str] = set()
     for path in (*paths, *(watch or ())):
+        if path == "pk":
+            continue  # what it is called by never changes
         try:
             field = model._meta.get_field(first_name(path))
         except FieldDoesNotExist:

@@ -33,8 +33,8 @@ class ModelSync:
     `get_<key>(self, instance)` computes one. A key `address.city` fills a part of an object. Each
     event takes the keys that its schema has. What is watched is derived from the paths. A method
     or property may read anything, so with one every column is watched, unless `watch` names the
-    fields that matter. Columns that Django sets on every save (`auto_now`) fire nothing by
-    themselves.
+    fields that matter. What `get_connections` reads is watched only where `watch` names it. Columns
+    that Django sets on every save (`auto_now`) fire nothing by themselves.
 
     With a `condition`, rules such as `{"path": "status", "operator": "is", "value": "sent"}`, only
     rows of which all hold are synced; `is_synced(self, instance)` decides it in Python instead.
@@ -142,6 +142,19 @@ def others(crm_object: str, model: type[models.Model]) -> tuple[Binding, ...]:
     )
 
 
+def inherited(binding: Binding) -> list[models.Field]:
+    """The watched columns that are in a table of what the model inherits from: saving that alone
+    doesn't touch a row of the model."""
+    model = binding.model
+    return [
+        column
+        for column in model._meta.concrete_fields
+        if column.attname in binding.watched
+        and column.model is not model._meta.concrete_model
+        and not column.primary_key
+    ]
+
+
 def bindings_for(cls: type[models.Model]) -> tuple[Binding, ...]:
     """The bindings that a row of this class falls under: its own, and those of what it is."""
     found = _by_class.get(cls)
@@ -189,6 +202,22 @@ def model_of(instance: models.Model, crm_object: str) -> type[models.Model]:
     """
     bound = (b.model for b in bindings_for(type(instance)) if b.crm_object == crm_object)
     return next(bound, type(instance))
+
+
+def key_of(instance: models.Model, model: type[models.Model]) -> Any:
+    """The primary key of the model's row that the instance is: its own, or that of one it inherits
+    from. A second parent has another, and so has one that an own key stands beside."""
+    if has_key_of(type(instance), model):
+        return instance.pk
+    return getattr(instance, model._meta.pk.attname)
+
+
+def has_key_of(model: type[models.Model], above: type[models.Model]) -> bool:
+    """Whether rows of the model have the keys of the rows that they are of this other model."""
+    field: Any = model._meta.pk
+    while field != above._meta.pk and getattr(field.remote_field, "parent_link", False):
+        field = field.target_field
+    return bool(field == above._meta.pk)
 
 
 def _add(table: dict[type[models.Model], tuple[Binding, ...]], binding: Binding) -> None:

@@ -33,7 +33,7 @@ from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Criterion, Operator, RecordRef, RemoteRecord
 from xkit_crm.records import mapping_of, record_url
 from xkit_crm.sync.calling import Caller
-from xkit_crm.sync.links import content_types_of, link
+from xkit_crm.sync.links import kept_of, link
 
 #: Records that a search gives at most.
 LIMIT: Final = 10
@@ -147,9 +147,8 @@ def link_existing(
 
 
 def _require_free(instance: models.Model, connection: Connection, record_id: str) -> None:
-    own = {"content_type__in": content_types_of(type(instance)), "object_pk": str(instance.pk)}
     links = RecordLink.objects.filter(connection_id=connection.pk, record_id=record_id)
-    other = links.exclude(**own).select_related("content_type").first()
+    other = links.exclude(kept_of(instance)).select_related("content_type").first()
     if other is not None:
         raise AlreadyLinked(
             f"{record_id} is linked to {other.content_type.name} {other.object_pk} already.",

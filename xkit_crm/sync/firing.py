@@ -20,7 +20,7 @@ from xkit_crm.delivery.outbox import Captured
 from xkit_crm.exceptions import PayloadInvalid, Problem
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.sync import echo, payloads, walking
-from xkit_crm.sync.bindings import Binding
+from xkit_crm.sync.bindings import Binding, key_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def describe(
         error = None
         if problems:
             error = _error(binding, event, instance, problems, raises=taken)
-        row = row_of(instance.pk)
+        row = row_of(key_of(instance, binding.model))
         found.append(Captured(event.id, payload, connection_ids, row, error, if_known=not taken))
     return found
 

@@ -10,7 +10,7 @@ from xkit_crm.delivery.outbox import Row
 from xkit_crm.exceptions import ConfigurationError, UnknownConnection
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.providers.base import RecordRef
-from xkit_crm.sync.bindings import bindings_for, model_of
+from xkit_crm.sync.bindings import bindings_for, key_of, model_of
 from xkit_crm.sync.digests import FORGOTTEN
 
 
@@ -32,7 +32,8 @@ def link(
     if not Connection.objects.filter(pk=connection_id).exists():
         raise UnknownConnection(f"There is no connection {connection_id!r}.")
     slug = crm_object or _only_crm_object(instance)
-    row = Row.of(model_of(instance, slug), instance.pk, crm_object=slug)
+    model = model_of(instance, slug)
+    row = Row.of(model, key_of(instance, model), crm_object=slug)
     using = router.db_for_write(RecordLink)
     with transaction.atomic(using=using):
         made, created = RecordLink.objects.select_for_update().get_or_create(
@@ -65,16 +66,27 @@ def unlink(link: RecordLink) -> bool:
 
 def links(instance: models.Model) -> models.QuerySet[RecordLink]:
     """Every record link of a row, in every connection."""
-    return RecordLink.objects.filter(
-        content_type__in=content_types_of(type(instance)), object_pk=str(instance.pk)
-    ).select_related("connection", "crm_object")
+    return RecordLink.objects.filter(kept_of(instance)).select_related("connection", "crm_object")
 
 
-def content_types_of(model: type[models.Model]) -> list[ContentType]:
-    """Those under which links and invocations of the model's rows are kept: its own, and those of
-    the models that it inherits from."""
-    bases = (base for base in model.__mro__ if _is_concrete(base))
-    return list(ContentType.objects.get_for_models(*bases).values())
+def kept_of(instance: models.Model) -> models.Q:
+    """What finds the links and invocations of a row."""
+    found = models.Q()
+    for key, content_types in keys_of(instance).items():
+        found |= models.Q(content_type__in=content_types, object_pk=key)
+    return found
+
+
+def keys_of(instance: models.Model) -> dict[str, list[ContentType]]:
+    """The keys by which links and invocations of a row are kept, each with its content types: its
+    model's own, and those of the models that it inherits from."""
+    bases = [base for base in type(instance).__mro__ if _is_concrete(base)]
+    found: dict[str, list[ContentType]] = {}
+    for base, content_type in ContentType.objects.get_for_models(*bases).items():
+        # As the database has it: a row named by "007" is row 7.
+        key = str(base._meta.pk.to_python(key_of(instance, base)))
+        found.setdefault(key, []).append(content_type)
+    return found
 
 
 def _only_crm_object(instance: models.Model) -> str:
@@ -89,4 +101,8 @@ def _only_crm_object(instance: models.Model) -> str:
 
 
 def _is_concrete(cls: type) -> bool:
-    return issubclass(cls, models.Model) and hasattr(cls, "_meta") and not cls._meta.abstract
+    return (
+        issubclass(cls, models.Model)
+        and hasattr(cls, "_meta")
+        and not (cls._meta.abstract or cls._meta.proxy)
+    )

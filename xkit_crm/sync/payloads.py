@@ -7,6 +7,7 @@ payload. Knows neither connections nor invocations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from inspect import ismethod
@@ -17,8 +18,9 @@ from django.db import models
 
 from xkit_crm import schema
 from xkit_crm.catalogue import Event
-from xkit_crm.exceptions import ConfigurationError, Problem
+from xkit_crm.exceptions import ConfigurationError, PayloadInvalid, Problem
 from xkit_crm.mapping.fitting import described
+from xkit_crm.sync import columns
 
 Getter = Callable[[Any], Any]
 
@@ -36,21 +38,22 @@ def first_name(path: str) -> str:
 def attribute(path: str, model: type[models.Model]) -> Getter:
     """A function that follows the path from a row. A missing relation on the way gives None.
 
-    Methods are called, as templates do, but none that changes data. A column of the row itself may
-    still hold the text it was given, as in `Deal(amount="12.50")`: then its field reads it, as it
-    will when the row is loaded again.
+    Methods are called, as templates do, but none that changes data. Behind a column of JSON, or in
+    any other mapping, a step is a key; one that is not there gives None. A column of the row itself
+    may still hold what it was given, as in `Deal(amount="12.50")`: it is read as it will be when
+    the row is loaded again.
     """
-    steps = names(path)
-    try:
-        column = model._meta.get_field(path)
-    except FieldDoesNotExist:
-        column = None
+    steps, keys = _split(path, model)
+    column = _own_column(path, model)
+    own_type = columns.own_type(column)
+    as_stored = columns.reader(column) if column is not None else None
 
     def follow(instance: Any) -> Any:
         value = instance
         for step in steps:
             try:
-                value = getattr(value, step)
+                is_row = isinstance(value, models.Model)
+                value = getattr(value, step) if is_row else _behind(value, step)
             except ObjectDoesNotExist:
                 return None
             if value is None:
@@ -62,11 +65,35 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
                         hint="A payload is made by reading only: name another attribute.",
                     )
                 value = value()
-        if type(value) is str and isinstance(column, models.Field):
-            return column.to_python(value)
-        return value
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if as_stored is None or type(value) is own_type:
+            return value
+        return as_stored(value, instance)
 
     return follow
+
+
+def _behind(value: Any, step: str) -> Any:
+    return value.get(step) if isinstance(value, Mapping) else getattr(value, step)
+
+
+def _split(path: str, model: type[models.Model]) -> tuple[list[str], list[str]]:
+    """The steps of a path up to a column of JSON, and the keys behind it."""
+    steps = names(path)
+    for count in range(1, len(steps)):
+        if isinstance(field_of(".".join(steps[:count]), model), models.JSONField):
+            return steps[:count], steps[count:]
+    return steps, []
+
+
+def _own_column(path: str, model: type[models.Model]) -> models.Field | None:
+    """The column of the model that the path names; None where it leads further."""
+    try:
+        field = model._meta.get_field(path)
+    except FieldDoesNotExist:
+        return None
+    return field if isinstance(field, models.Field) else None
 
 
 def path_problem(path: str, model: type[models.Model]) -> str:
@@ -74,8 +101,9 @@ def path_problem(path: str, model: type[models.Model]) -> str:
 
     Behind a method, a property, a column of JSON or many rows there may be anything.
     """
+    steps = names(path)
     reached: Any = model
-    for step in names(path):
+    for index, step in enumerate(steps):
         if not step:
             return f"{path!r} has an empty step"
         if step.startswith("_"):
@@ -84,9 +112,28 @@ def path_problem(path: str, model: type[models.Model]) -> str:
             field = reached._meta.get_field(step)
         except FieldDoesNotExist:
             return _attribute_problem(reached, step)
-        if field.related_model is None or field.one_to_many or field.many_to_many:
+        if field.one_to_many or field.many_to_many:
             return ""
+        if field.related_model is None or step != field.name:
+            return _value_problem(field, steps[index:])
         reached = field.related_model
+    return ""
+
+
+def _value_problem(field: Any, steps: list[str]) -> str:
+    """What is wrong with the steps behind a column, such as `created.year`."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field  # `owner_id` gives the key of what it leads to
+    behind = steps[1:]
+    kind = columns.value_type(field) if behind and isinstance(field, models.Field) else None
+    if kind is None:
+        return ""
+    if not behind[0]:
+        return f"{'.'.join(steps)!r} has an empty step"
+    if behind[0].startswith("_"):
+        return f"{behind[0]} is private"
+    if not hasattr(kind, behind[0]) or callable(getattr(kind, behind[0])):
+        return f"{steps[0]} is a column of {kind.__name__}, which has no {behind[0]} to be read"
     return ""
 
 
@@ -134,8 +181,20 @@ def build(
         if value == "" and description.get("format", "text") != "text":
             value = None
         _put(payload, key, value)
-    payload = schema.to_json(payload)
+    try:
+        payload = schema.to_json(payload)
+    except PayloadInvalid as error:
+        return _held_by_json(payload), list(error.errors)
     return payload, event.validator.validate(payload)
+
+
+def _held_by_json(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload without the keys that have what JSON can't hold."""
+    held = {}
+    for key, value in payload.items():
+        with suppress(PayloadInvalid):
+            held[key] = schema.to_json(value)
+    return held
 
 
 def _put(payload: dict[str, Any], key: str, value: Any) -> None:

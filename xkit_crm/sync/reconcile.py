@@ -124,16 +124,17 @@ def _walked(
     """The bindings to walk, each with its rows, and whether those are all that there are."""
     for given in bound_models() if models_ is None else models_:
         if isinstance(given, models.QuerySet):
+            chosen = walking.walked(given)
             # They may be of a proxy, or of a model that inherits from the one that is bound.
             found = bindings.bindings_for(given.model) or walking.bindings_of(given.model)
-            pks = given.order_by().values("pk")
             for binding in found:
                 if crm_object in (None, binding.crm_object):
-                    rows = binding.model._base_manager.using(given.db).filter(pk__in=pks)
+                    pks = chosen.order_by().values(binding.model._meta.pk.attname)
+                    rows = binding.model._base_manager.using(chosen.db).filter(pk__in=pks)
                     yield binding, rows, False
         else:
             for binding in walking.bindings_of(given, crm_object):
-                yield binding, given._default_manager.all(), True
+                yield binding, walking.walked(given), True
 
 
 def bound_models() -> Iterable[type[models.Model]]:

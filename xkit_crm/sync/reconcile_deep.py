@@ -221,8 +221,8 @@ class _Run:
         self, links: Sequence[RecordLink], shape: planning.Side, relations: walking.Relations
     ) -> list[_Pair]:
         """The linked rows that can be compared, with their payloads."""
-        manager = self.binding.model._base_manager
-        rows = {str(row.pk): row for row in manager.filter(pk__in=[k.object_pk for k in links])}
+        there = walking.stored(self.binding.model).filter(pk__in=[k.object_pk for k in links])
+        rows = {str(row.pk): row for row in there}
         relations.fetch(list(rows.values()), partial(self._read, shape))
         pairs = []
         for link in links:

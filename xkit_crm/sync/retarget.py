@@ -7,6 +7,7 @@ it was captured as changed. `delivery/pipeline.py` asks here before anything els
 
 from __future__ import annotations
 
+from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from xkit_crm import catalogue
@@ -14,7 +15,7 @@ from xkit_crm.exceptions import PayloadInvalid, UnknownRecord, XkitError
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import InvocationStatus, Source
-from xkit_crm.sync import payloads
+from xkit_crm.sync import payloads, walking
 from xkit_crm.sync.bindings import MOMENTS, Binding, bindings_for
 
 
@@ -34,38 +35,41 @@ def retarget(invocation: Invocation, link: RecordLink | None) -> None:
     """
     if not invocation.object_pk:
         return
+    instance = None
     if invocation.source == Source.MODEL:
         # Nobody named a record: it is the row's, which may be another one than at the last try.
         invocation.record_id = ""
         if invocation.renew:
-            _bring_up_to_date(invocation)
+            instance = _bring_up_to_date(invocation)
     if invocation.record_id:
         return
     event_type = invocation.event.type
     if link is not None:
         if event_type == EventType.CREATE:
-            _become(invocation, "on_update")
+            _become(invocation, "on_update", instance or _row(invocation))
         invocation.record_id = link.record_id
     elif event_type == EventType.DELETE:
         raise NothingToDo("The row was never in this CRM, so nothing had to be deleted.")
     elif event_type == EventType.UPDATE:
         _refuse_after_workflow(invocation)
-        _become(invocation, "on_create")
+        _become(invocation, "on_create", instance or _row(invocation))
 
 
-def _bring_up_to_date(invocation: Invocation) -> None:
-    """A replayed change writes the row as it is now: others may have been written since."""
+def _bring_up_to_date(invocation: Invocation) -> models.Model | None:
+    """A replayed change writes the row as it is now: others may have been written since. Gives the
+    row, where it was read."""
     if invocation.event.type == EventType.DELETE:
-        return
+        return None
     moment = next((m for m, kind in MOMENTS.items() if kind == invocation.event.type), "")
-    instance = invocation.instance
+    instance = _row(invocation)
     if instance is None:
         raise NothingToDo("The row was deleted since, so there is nothing to be written of it.")
     binding = _binding(invocation, instance)
     if binding is not None and moment and getattr(binding, moment) == invocation.event.slug:
-        _become(invocation, moment)
+        _become(invocation, moment, instance)
         # What joined it was of the row as well, and the row as it is now says it all.
         invocation.folded = None
+    return instance
 
 
 def _refuse_after_workflow(invocation: Invocation) -> None:
@@ -85,9 +89,16 @@ def _refuse_after_workflow(invocation: Invocation) -> None:
         )
 
 
-def _become(invocation: Invocation, moment: str) -> None:
-    """Turn it into the binding's event for `moment`, with the row's payload of now."""
-    instance = invocation.instance
+def _row(invocation: Invocation) -> models.Model | None:
+    """The row that it is about, as it is now; None where it is gone."""
+    assert invocation.content_type_id is not None, "it is about a row"
+    content_type = ContentType.objects.get_for_id(invocation.content_type_id)
+    model = content_type.model_class()
+    return walking.stored(model).filter(pk=invocation.object_pk).first() if model else None
+
+
+def _become(invocation: Invocation, moment: str, instance: models.Model | None) -> None:
+    """Turn it into the binding's event for `moment`, with the payload of its row."""
     binding = _binding(invocation, instance)
     slug = getattr(binding, moment) if binding else ""
     if instance is None or binding is None or not slug:

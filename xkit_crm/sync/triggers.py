@@ -353,10 +353,11 @@ def _take_in_model(label: str, pks: Sequence[str], *, using: str) -> set[str]:
     left = set(manager.filter(pk__in=keys.keys() - locked).values_list("pk", flat=True))
     gone = {str(pk) for pk in keys.keys() - locked - left}
     for binding in bound:
-        own = rows
+        own, lost = rows, gone
         if binding.model is not model:
-            own = list(binding.model._base_manager.using(using).filter(pk__in=locked))
-        _tell(binding, own, gone, using=using)
+            own = walking.same_rows(binding, rows, using=using)
+            lost = walking.gone_too(binding, model, gone)
+        _tell(binding, own, lost, using=using)
     return {keys[pk] for pk in left}
 
 

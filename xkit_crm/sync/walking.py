@@ -25,7 +25,7 @@ from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus
 from xkit_crm.sync import payloads
-from xkit_crm.sync.bindings import Binding, bindings_for
+from xkit_crm.sync.bindings import Binding, bindings_for, has_key_of, key_of
 from xkit_crm.sync.payloads import names
 
 BATCH_SIZE: Final = 500
@@ -65,6 +65,42 @@ def pages(rows: models.QuerySet[_Row], size: int) -> Iterator[list[_Row]]:
         page = list(rows.filter(pk__gt=page[-1].pk)[:size]) if len(page) == size else []
 
 
+def walked(given: type[models.Model] | models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """The rows of a queryset, or all of a model: in the database that is written, unless the
+    queryset names another one. Which rows are in a slice is asked now."""
+    rows: Any = given if isinstance(given, models.QuerySet) else given._default_manager.all()
+    found: models.QuerySet[Any] = rows if rows._db else rows.using(router.db_for_write(rows.model))
+    if found.query.is_sliced:
+        pks = list(found.values_list("pk", flat=True))
+        found = found.model._base_manager.using(found.db).filter(pk__in=pks)
+    return found
+
+
+def stored(model: type[models.Model]) -> models.QuerySet[Any]:
+    """The model's rows, hidden by the default manager or not, in the database that is written: a
+    replica may lag behind, and lack rows or have them as they were."""
+    return model._base_manager.using(router.db_for_write(model))
+
+
+def same_rows(binding: Binding, rows: Sequence[models.Model], *, using: str) -> list[models.Model]:
+    """The binding's rows that these are too, of a model that its own inherits from or of one that
+    inherits from it."""
+    if not rows:
+        return []
+    model = type(rows[0])
+    above = binding.model if issubclass(model, binding.model) else model
+    keys = [key_of(row, above) for row in rows]
+    named = {f"{above._meta.pk.name}__in": keys}
+    return list(binding.model._base_manager.using(using).filter(**named))
+
+
+def gone_too(binding: Binding, model: type[models.Model], gone: Collection[str]) -> set[str]:
+    """The keys of those of the binding's rows that are gone with these of the other model. Where
+    the two have keys of their own nobody can tell, and a parent's row may have stayed."""
+    alike = has_key_of(model, binding.model) or has_key_of(binding.model, model)
+    return set(gone) - existing(binding, gone) if alike else set()
+
+
 def locked(binding: Binding, pks: Collection[Any], *, using: str) -> list[models.Model]:
     """These rows as they are now, for the rest of the transaction; those that are gone are left
     out."""
@@ -87,13 +123,13 @@ def writing(binding: Binding) -> Iterator[tuple[str, str]]:
 
 def existing(binding: Binding, pks: Collection[str]) -> set[str]:
     """Which of these primary keys (as text) have a row, hidden by the default manager or not."""
-    there = binding.model._base_manager.filter(pk__in=pks).values_list("pk", flat=True)
+    there = stored(binding.model).filter(pk__in=pks).values_list("pk", flat=True)
     return {str(pk) for pk in there}
 
 
 def row_of(binding: Binding, instance: models.Model) -> Row:
     """The row in the terms of the outbox."""
-    return Row.of(binding.model, instance.pk, crm_object=binding.crm_object)
+    return Row.of(binding.model, key_of(instance, binding.model), crm_object=binding.crm_object)
 
 
 def row_with(rows: models.QuerySet[_Row], key: str) -> _Row | None:
@@ -191,16 +227,16 @@ def standing(
     where: dict[str, Any] = {"content_type": content_type, "object_pk__in": pks}
     if connection_ids is not None:
         where["connection_id__in"] = connection_ids
-    links = RecordLink.objects.filter(**where, crm_object_id=crm_object_id)
+    home = router.db_for_write(Invocation)
+    links = RecordLink.objects.using(home).filter(**where, crm_object_id=crm_object_id)
     found: dict[str, set[Place]] = {"open": set(), "failed": set(), "handed_over": set()}
     ended = Q(
         event__type=EventType.CREATE,
         status__in=[InvocationStatus.FAILED, InvocationStatus.DEFERRED],
     )
     invocations = (
-        Invocation.objects.filter(
-            Q(status__in=OPEN_STATUSES) | ended, **where, event__crm_object_id=crm_object_id
-        )
+        Invocation.objects.using(home)
+        .filter(Q(status__in=OPEN_STATUSES) | ended, **where, event__crm_object_id=crm_object_id)
         .order_by()
         .values_list("object_pk", "connection_id", "status")
     )

@@ -125,4 +125,34 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('code', 'region'), name='ticket_unique')],
             },
         ),
+        migrations.CreateModel(
+            name='Product',
+            fields=[
+                ('product_id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=100)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Publication',
+            fields=[
+                ('publication_id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('headline', models.CharField(max_length=100)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Book',
+            fields=[
+                ('publication_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, to='products.publication')),
+                ('product_ptr', models.OneToOneField(auto_created=True, on_delete=django.db.models.deletion.CASCADE, parent_link=True, primary_key=True, serialize=False, to='products.product')),
+            ],
+            bases=('products.product', 'products.publication'),
+        ),
+        migrations.CreateModel(
+            name='Edition',
+            fields=[
+                ('number', models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ('of', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, parent_link=True, to='products.publication')),
+            ],
+            bases=('products.publication',),
+        ),
     ]
