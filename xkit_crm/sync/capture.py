@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, models, router, transaction
+from django.db import DatabaseError, connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
 from xkit_crm.sync import firing, gathering, scopes, snapshots
@@ -129,8 +129,16 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
             snapshots.hold_until_commit((self,), using=using)
             return updated
         changed = snapshots.changed(self, watch, update_fields)
-        if changed is not None and not changed:
-            return save()
+        # With `select_on_save` an UPDATE that reaches no row says nothing.
+        if changed is not None and not changed and not (force_insert or self._meta.select_on_save):
+            only_update = force_update or not update_fields
+            try:
+                return original(self, raw, cls, False, only_update, using, update_fields)
+            except DatabaseError as error:
+                # What the database itself refused has a cause.
+                if force_update or update_fields or error.__cause__ is not None:
+                    raise
+            changed = None  # the row is gone, and Django makes it again
         began = _began(self, watch, changed) if watch.conditional else ()
         # In a transaction there is nothing to open, only to be marked should this fail.
         inside = connections[using].in_atomic_block
