@@ -146,7 +146,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         try:
             with unit(using=using):
                 updated = save()
-                _load_expressions(self, watch)
+                _load_expressions(self, watch, update_fields, using=using)
                 fired_for = changed if updated else None
                 moment = "on_update" if updated else "on_create"
                 if fired := watch.fired(moment, fired_for, began):
@@ -179,10 +179,12 @@ def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> li
     return found
 
 
-def _load_expressions(instance: models.Model, watch: Watch) -> None:
+def _load_expressions(
+    instance: models.Model, watch: Watch, update_fields: Any, *, using: str
+) -> None:
     """Read back what the database computed, such as F("count") + 1."""
-    if names := snapshots.computed(instance, watch.names):
-        instance.refresh_from_db(fields=names)
+    written = watch.written(update_fields)
+    snapshots.read_back(instance, snapshots.computed(instance, written), using=using)
 
 
 # -- firing ---------------------------------------------------------------------------------------

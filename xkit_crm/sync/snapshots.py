@@ -57,6 +57,16 @@ class Watch:
             for name, value in ((name, values.get(name, _NOT_LOADED)) for name in self.names)
         )
 
+    def written(self, update_fields: Any) -> list[str]:
+        """The watched columns that a save of these fields writes (None: of all fields)."""
+        if update_fields is None:
+            return [*self.names]
+        return [
+            name
+            for name, field_name in zip(self.names, self.field_names, strict=True)
+            if name in update_fields or field_name in update_fields
+        ]
+
     def changed(
         self, before: tuple[Any, ...], values: dict[str, Any], update_fields: Any
     ) -> set[str]:
@@ -162,13 +172,25 @@ def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str
     }
     if not left_out:
         return instance
-    row = type(instance)._base_manager.using(using).filter(pk=instance.pk)
-    there = row.values(*left_out).get()
+    there = _stored(instance, left_out, using=using)
     values = instance.__dict__
     differing = {
         name: value for name, value in there.items() if values.get(name, _NOT_LOADED) != value
     }
     return as_it_was(instance, differing) if differing else instance
+
+
+def read_back(instance: models.Model, names: Collection[str], *, using: str) -> None:
+    """Set these columns of the row to what the database has now: one query, none for none."""
+    if names:
+        for name, value in _stored(instance, names, using=using).items():
+            setattr(instance, name, value)
+
+
+def _stored(instance: models.Model, names: Collection[str], *, using: str) -> dict[str, Any]:
+    """What the database has of these columns, of a row that was just written there."""
+    rows: models.QuerySet[models.Model] = models.QuerySet(type(instance), using=using)
+    return rows.values(*names).get(pk=instance.pk)
 
 
 def before(instance: models.Model, watch: Watch, names: Collection[str]) -> dict[str, Any]:
