@@ -15,6 +15,7 @@ from django.db import models
 
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.sync import conditions
+from xkit_crm.sync.columns import sources_of
 from xkit_crm.sync.payloads import Getter, first_name, whole_of
 
 #: The moments at which a binding fires, with the type that its event must have.
@@ -147,8 +148,10 @@ def _watched(
             watch_all = True
             continue
         attname = getattr(field, "attname", None)
-        if attname in columns and not getattr(field, "generated", False):
+        if attname in columns:
             found.add(attname)
+            if isinstance(field, models.GeneratedField):
+                found |= sources_of(field)
         else:
             watch_all = True
     if watch_all and watch is None:

@@ -125,12 +125,15 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         using = using or router.db_for_write(type(self), instance=self)
         if raw or _muted.get():
             updated = save()
+            if updated:
+                snapshots.drop(self, watch.generated)
             snapshots.remember(self, watch, update_fields)
             snapshots.hold_until_commit((self,), using=using)
             return updated
         changed = snapshots.changed(self, watch, update_fields)
         # With `select_on_save` an UPDATE that reaches no row says nothing.
-        if changed is not None and not changed and not (force_insert or self._meta.select_on_save):
+        unsure = force_insert or self._meta.select_on_save
+        if changed is not None and not changed and not unsure:
             only_update = force_update or not update_fields
             try:
                 return original(self, raw, cls, False, only_update, using, update_fields)
@@ -139,28 +142,44 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
                 if force_update or update_fields or error.__cause__ is not None:
                     raise
             changed = None  # the row is gone, and Django makes it again
-        began = _began(self, watch, changed) if watch.conditional else ()
-        # In a transaction there is nothing to open, only to be marked should this fail.
-        inside = connections[using].in_atomic_block
-        unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
-        try:
-            with unit(using=using):
-                updated = save()
-                _load_expressions(self, watch, update_fields, using=using)
-                fired_for = changed if updated else None
-                moment = "on_update" if updated else "on_create"
-                if fired := watch.fired(moment, fired_for, began):
-                    row = snapshots.as_written(self, watch, update_fields, using=using)
-                    for binding, slug in fired:
-                        capture(binding, slug, row, using=using)
-        except BaseException:
-            snapshots.forget(self)
-            raise
-        snapshots.remember(self, watch, update_fields)
-        snapshots.hold_until_commit((self,), using=using)
-        return updated
+        return _save_captured(self, watch, save, changed, update_fields, using=using)
 
     return _save_table
+
+
+def _save_captured(
+    instance: models.Model,
+    watch: Watch,
+    save: Callable[[], bool],
+    changed: set[str] | None,
+    update_fields: Any,
+    *,
+    using: str,
+) -> bool:
+    """Save the row, and put what that fires, in one transaction."""
+    began = _began(instance, watch, changed) if watch.conditional else ()
+    # In a transaction there is nothing to open, only to be marked should this fail.
+    inside = connections[using].in_atomic_block
+    unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
+    try:
+        with unit(using=using):
+            updated = save()
+            computed = snapshots.computed(instance, watch.written(update_fields))
+            # Django leaves generated columns as they were before an UPDATE.
+            again = watch.recomputed(changed) if updated else []
+            snapshots.read_back(instance, [*computed, *again], using=using)
+            fired_for = changed if updated else None
+            moment = "on_update" if updated else "on_create"
+            if fired := watch.fired(moment, fired_for, began):
+                row = snapshots.as_written(instance, watch, update_fields, using=using)
+                for binding, slug in fired:
+                    capture(binding, slug, row, using=using)
+    except BaseException:
+        snapshots.forget(instance)
+        raise
+    snapshots.remember(instance, watch, update_fields)
+    snapshots.hold_until_commit((instance,), using=using)
+    return updated
 
 
 def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> list[Binding]:
@@ -177,14 +196,6 @@ def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> li
             was = snapshots.as_it_was(instance, snapshots.before(instance, watch, names))
             found += [binding] if firing.began(binding, [was])[0] else []
     return found
-
-
-def _load_expressions(
-    instance: models.Model, watch: Watch, update_fields: Any, *, using: str
-) -> None:
-    """Read back what the database computed, such as F("count") + 1."""
-    written = watch.written(update_fields)
-    snapshots.read_back(instance, snapshots.computed(instance, written), using=using)
 
 
 # -- firing ---------------------------------------------------------------------------------------

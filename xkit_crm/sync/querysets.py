@@ -110,6 +110,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
         for obj in objs:
             # What the database computed is not known here: its next save fires.
             known = written.difference(snapshots.computed(obj, names))
+            snapshots.drop(obj, watch.generated.keys() & written)
             snapshots.remember(obj, watch, known)
         for obj in unreached:
             snapshots.forget(obj)
@@ -119,7 +120,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def _watched(self, fields: Iterable[str]) -> tuple[Watch | None, list[str]]:
-        """What is watched of the model, and the watched columns among these fields."""
+        """What is watched of the model, and the watched columns that change with these fields."""
         watch = None if self._is_captured else watch_of(self.model)
         if watch is None or self.query.is_sliced or self.query.combinator:
             return None, []  # Django refuses the latter
@@ -130,6 +131,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             except FieldDoesNotExist:
                 return None, []  # and this
             attnames.add(getattr(field, "attname", name))
+        attnames.update(watch.recomputed(attnames))
         return watch, [name for name in watch.names if name in attnames]
 
     def _quiet(self) -> Self:

@@ -18,6 +18,7 @@ from django.db.models.fields.files import FieldFile
 
 from xkit_crm.sync import scopes
 from xkit_crm.sync.bindings import Binding, captured_for
+from xkit_crm.sync.columns import sources_of
 from xkit_crm.sync.scopes import Scope
 
 
@@ -45,6 +46,8 @@ class Watch:
     field_names: tuple[str, ...]
     #: Columns whose value may be changed in place, so that a copy has to be kept.
     mutable: frozenset[str]
+    #: Columns that only the database writes, each with those that it computes it of.
+    generated: Mapping[str, frozenset[str]]
     #: The bindings that sync some rows only.
     conditional: tuple[Binding, ...]
 
@@ -75,9 +78,18 @@ class Watch:
             name
             for name, field_name, old in zip(self.names, self.field_names, before, strict=True)
             if (update_fields is None or name in update_fields or field_name in update_fields)
+            and name not in self.generated
             and (new := values.get(name, _NOT_LOADED)) is not _NOT_LOADED
             and (old is _NOT_LOADED or new != old)
         }
+
+    def recomputed(self, changed: Collection[str] | None) -> list[str]:
+        """The generated columns that may change with these (None: with any)."""
+        return [
+            name
+            for name, sources in self.generated.items()
+            if changed is None or not sources.isdisjoint(changed)
+        ]
 
     def fired(
         self, moment: str, changed: set[str] | None, began: Sequence[Binding] = ()
@@ -112,6 +124,9 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         names=tuple(f.attname for f in fields),
         field_names=tuple(f.name for f in fields),
         mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
+        generated={
+            f.attname: sources_of(f) for f in fields if isinstance(f, models.GeneratedField)
+        },
         conditional=tuple(binding for binding in bindings if binding.is_synced is not None),
     )
     return found
@@ -239,6 +254,7 @@ def remember(instance: models.Model, watch: Watch, written: Any) -> None:
     if written is not None:
         if before is None or len(before) != len(now):
             before = (_NOT_LOADED,) * len(now)
+        written = {*written, *watch.generated}
         now = tuple(
             new if name in written or field_name in written else old
             for name, field_name, new, old in zip(
@@ -246,6 +262,12 @@ def remember(instance: models.Model, watch: Watch, written: Any) -> None:
             )
         )
     values[SNAPSHOT] = now
+
+
+def drop(instance: models.Model, names: Iterable[str]) -> None:
+    """Have these columns read from the database when they are asked for next."""
+    for name in names:
+        instance.__dict__.pop(name, None)
 
 
 def forget(instance: models.Model) -> None:
