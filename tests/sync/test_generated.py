@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
 import xkit_crm
 from tests.products.models import Offer
+from tests.sync.offers import bind_offers
 from tests.sync.test_capture import events, fired
-from xkit_crm.models import Connection
 from xkit_crm.sync import bindings
 
 pytestmark = pytest.mark.django_db
 
 
-class OfferSync(xkit_crm.ModelSync):
-    crm_object = "opportunity"
-    on_create = "deal_created"
-    on_update = "deal_updated"
-    payload = {"name": "title", "amount": "total"}
-
-    def get_connections(self, offer: Offer) -> str:
-        return offer.connection_id
-
-
-@pytest.fixture
-def offer(connection: Connection) -> Iterator[Offer]:
-    """A row whose total is 6, bound with it."""
-    xkit_crm.register(Offer)(OfferSync)
-    with xkit_crm.muted():
-        made = Offer.synced.create(title="Ours", price=2, quantity=3, connection_id="acme")
-    yield Offer.synced.get(pk=made.pk)
-    xkit_crm.unregister(Offer)
-
-
 @pytest.fixture
 def large_offers(offer: Offer) -> None:
     """Only offers of ten and more are synced."""
-    rule = {"path": "total", "operator": "at_least", "value": 10}
-    xkit_crm.register(Offer)(type("Large", (OfferSync,), {"condition": [rule]}))
+    bind_offers(condition=[{"path": "total", "operator": "at_least", "value": 10}])
 
 
 def amounts() -> list[float]:

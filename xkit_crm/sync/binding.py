@@ -15,7 +15,7 @@ from django.db import models
 
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.sync import conditions
-from xkit_crm.sync.columns import sources_of
+from xkit_crm.sync.columns import is_stamp, sources_of
 from xkit_crm.sync.payloads import Getter, first_name, whole_of
 
 #: The moments at which a binding fires, with the type that its event must have.
@@ -156,6 +156,6 @@ def _watched(
             watch_all = True
     if watch_all and watch is None:
         found = columns
-    automatic = {f.attname for f in model._meta.concrete_fields if getattr(f, "auto_now", False)}
+    stamps = {f.attname for f in model._meta.concrete_fields if is_stamp(f)}
     pk = model._meta.pk
-    return tuple(sorted(found - automatic - {pk.attname if pk else ""}))
+    return tuple(sorted(found - stamps - {pk.attname if pk else ""}))

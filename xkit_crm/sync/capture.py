@@ -132,7 +132,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
             return updated
         changed = snapshots.changed(self, watch, update_fields)
         # With `select_on_save` an UPDATE that reaches no row says nothing.
-        unsure = force_insert or self._meta.select_on_save
+        unsure = force_insert or self._meta.select_on_save or watch.set_by_saving
         if changed is not None and not changed and not unsure:
             only_update = force_update or not update_fields
             try:
@@ -157,13 +157,16 @@ def _save_captured(
     using: str,
 ) -> bool:
     """Save the row, and put what that fires, in one transaction."""
-    began = _began(instance, watch, changed) if watch.conditional else ()
+    may_change = None if changed is None else changed | watch.set_by_saving
+    began = _began(instance, watch, may_change) if watch.conditional else ()
     # In a transaction there is nothing to open, only to be marked should this fail.
     inside = connections[using].in_atomic_block
     unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
     try:
         with unit(using=using):
             updated = save()
+            if watch.set_by_saving and changed is not None:
+                changed = snapshots.changed(instance, watch, update_fields)
             computed = snapshots.computed(instance, watch.written(update_fields))
             # Django leaves generated columns as they were before an UPDATE.
             again = watch.recomputed(changed) if updated else []

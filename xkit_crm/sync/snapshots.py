@@ -18,7 +18,7 @@ from django.db.models.fields.files import FieldFile
 
 from xkit_crm.sync import scopes
 from xkit_crm.sync.bindings import Binding, captured_for
-from xkit_crm.sync.columns import sources_of
+from xkit_crm.sync.columns import sets_itself, sources_of
 from xkit_crm.sync.scopes import Scope
 
 
@@ -48,6 +48,8 @@ class Watch:
     mutable: frozenset[str]
     #: Columns that only the database writes, each with those that it computes it of.
     generated: Mapping[str, frozenset[str]]
+    #: Columns that their field may change as the row is saved.
+    set_by_saving: frozenset[str]
     #: The bindings that sync some rows only.
     conditional: tuple[Binding, ...]
 
@@ -127,6 +129,7 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         generated={
             f.attname: sources_of(f) for f in fields if isinstance(f, models.GeneratedField)
         },
+        set_by_saving=frozenset(f.attname for f in fields if f is not pk and sets_itself(f)),
         conditional=tuple(binding for binding in bindings if binding.is_synced is not None),
     )
     return found
