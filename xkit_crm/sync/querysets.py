@@ -191,7 +191,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
                 differing = {
                     name: old
                     for name, place, old in zip(names, places, was, strict=True)
-                    if now[place] != old
+                    if watch.differs(name, now[place], old)
                 }
                 if differing:
                     changed.append((row, differing))

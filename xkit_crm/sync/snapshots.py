@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db import models
-from django.db.models.fields.files import FieldFile
 
 from xkit_crm.sync import scopes
 from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.columns import sets_itself, sources_of
 from xkit_crm.sync.scopes import Scope
+from xkit_crm.sync.values import is_simple, kept, same
 
 
 class _Missing(enum.Enum):
@@ -33,8 +33,6 @@ _NOT_LOADED: Final = _Missing.NOT_LOADED
 SNAPSHOT: Final = "_xkit_snapshot"
 #: The attribute that holds the scopes in which the row was written, while they may be rolled back.
 UNCOMMITTED: Final = "_xkit_uncommitted"
-#: Fields whose values may be changed in place; of others, keeping a reference is keeping the value.
-_MUTABLE = frozenset({"JSONField", "ArrayField", "HStoreField", "FileField"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ class Watch:
     bindings: tuple[Binding, ...]
     names: tuple[str, ...]
     field_names: tuple[str, ...]
-    #: Columns whose value may be changed in place, so that a copy has to be kept.
-    mutable: frozenset[str]
+    #: Columns whose value may be changed in place, or isn't told apart by `==`.
+    intricate: frozenset[str]
     #: Columns that only the database writes, each with those that it computes it of.
     generated: Mapping[str, frozenset[str]]
     #: Columns that their field may change as the row is saved.
@@ -55,12 +53,25 @@ class Watch:
 
     def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
-        if not self.mutable:
+        if not self.intricate:
             return tuple([values.get(name, _NOT_LOADED) for name in self.names])
         return tuple(
-            _copy(value) if name in self.mutable else value
-            for name, value in ((name, values.get(name, _NOT_LOADED)) for name in self.names)
+            [
+                kept(value) if name in self.intricate else value
+                for name, value in [(name, values.get(name, _NOT_LOADED)) for name in self.names]
+            ]
         )
+
+    def is_taken(self, before: tuple[Any, ...], values: dict[str, Any]) -> bool:
+        """Whether an instance's `__dict__` has nothing else than this snapshot. Only where a plain
+        comparison tells: it costs next to nothing."""
+        return not self.intricate and before == tuple(
+            [values.get(name, _NOT_LOADED) for name in self.names]
+        )
+
+    def differs(self, name: str, one: Any, other: Any) -> bool:
+        """Whether the column would hold something else."""
+        return not same(one, other) if name in self.intricate else bool(one != other)
 
     def written(self, update_fields: Any) -> list[str]:
         """The watched columns that a save of these fields writes (None: of all fields)."""
@@ -79,10 +90,11 @@ class Watch:
         return {
             name
             for name, field_name, old in zip(self.names, self.field_names, before, strict=True)
-            if (update_fields is None or name in update_fields or field_name in update_fields)
+            if (new := values.get(name, _NOT_LOADED)) is not old
+            and new is not _NOT_LOADED
+            and (update_fields is None or name in update_fields or field_name in update_fields)
             and name not in self.generated
-            and (new := values.get(name, _NOT_LOADED)) is not _NOT_LOADED
-            and (old is _NOT_LOADED or new != old)
+            and (old is _NOT_LOADED or self.differs(name, new, old))
         }
 
     def recomputed(self, changed: Collection[str] | None) -> list[str]:
@@ -125,7 +137,7 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         bindings=bindings,
         names=tuple(f.attname for f in fields),
         field_names=tuple(f.name for f in fields),
-        mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
+        intricate=frozenset(f.attname for f in fields if not is_simple(f)),
         generated={
             f.attname: sources_of(f) for f in fields if isinstance(f, models.GeneratedField)
         },
@@ -133,15 +145,6 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         conditional=tuple(binding for binding in bindings if binding.is_synced is not None),
     )
     return found
-
-
-def _copy(value: Any) -> Any:
-    # A file knows its row, which is no value: what the column holds is its name.
-    return value.name if isinstance(value, FieldFile) else copy.deepcopy(value)
-
-
-def _is_mutable(field: models.Field) -> bool:
-    return any(base.__name__ in _MUTABLE for base in type(field).__mro__)
 
 
 def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str] | None:
@@ -153,7 +156,7 @@ def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str
     before = _known(values)
     if before is None or len(before) != len(watch.names):
         before = (_NOT_LOADED,) * len(watch.names)
-    if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
+    if watch.is_taken(before, values):
         return set()
     differing = watch.changed(before, values, update_fields)
     # With another key it is another row that is written.
@@ -193,7 +196,9 @@ def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str
     there = _stored(instance, left_out, using=using)
     values = instance.__dict__
     differing = {
-        name: value for name, value in there.items() if values.get(name, _NOT_LOADED) != value
+        name: value
+        for name, value in there.items()
+        if watch.differs(name, values.get(name, _NOT_LOADED), value)
     }
     return as_it_was(instance, differing) if differing else instance
 
