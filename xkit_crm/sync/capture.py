@@ -27,7 +27,7 @@ from django.apps import apps
 from django.db import DatabaseError, connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from xkit_crm.sync import firing, gathering, scopes, snapshots
+from xkit_crm.sync import echo, firing, gathering, scopes, snapshots
 from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.gathering import Deletes
 from xkit_crm.sync.snapshots import SNAPSHOT, UNCOMMITTED, Watch, watch_of
@@ -220,6 +220,9 @@ def _before_delete(
             continue
         if binding.on_delete and not _muted.get():
             deletes.add(deletes.describe(binding, instance, origin=origin))
+            # Where the record went first, nothing is left to be told, now or later.
+            if origins := echo.origins():
+                deletes.unlink(binding, instance.pk, connection_ids=origins)
         elif not binding.on_delete:
             deletes.unlink(binding, instance.pk)
     # Somebody sends the signal by hand, and may never send the other one.

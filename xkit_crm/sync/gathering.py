@@ -41,11 +41,12 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Unlinked:
-    """A row that is deleted, and that its binding tells no CRM of."""
+    """A row that is deleted, and that these connections aren't told of (None: no connection)."""
 
     content_type_id: int
     pk: str
     crm_object: str
+    connection_ids: frozenset[str] | None
 
 
 class Gather:
@@ -82,22 +83,24 @@ class Gather:
         held: list[_Item] = []
         for item in items:
             _put(held, last, item, in_scope=False)
-        unlinked: dict[tuple[int, str], list[str]] = {}
+        unlinked: dict[tuple[int, str, frozenset[str] | None], list[str]] = {}
         captured = []
         for item in held:
             if isinstance(item.what, Captured):
                 captured.append(item.what)
             else:
-                kind = (item.what.content_type_id, item.what.crm_object)
-                unlinked.setdefault(kind, []).append(item.what.pk)
+                row = item.what
+                kind = (row.content_type_id, row.crm_object, row.connection_ids)
+                unlinked.setdefault(kind, []).append(row.pk)
         firing.put(captured, using=self.using)
-        for (content_type_id, crm_object), pks in unlinked.items():
+        for (content_type_id, crm_object, connection_ids), pks in unlinked.items():
+            links = RecordLink.objects.filter(
+                content_type_id=content_type_id, crm_object__slug=crm_object
+            )
+            if connection_ids is not None:
+                links = links.filter(connection_id__in=connection_ids)
             for begin in range(0, len(pks), CHUNK):
-                RecordLink.objects.filter(
-                    content_type_id=content_type_id,
-                    crm_object__slug=crm_object,
-                    object_pk__in=pks[begin : begin + CHUNK],
-                ).delete()
+                links.filter(object_pk__in=pks[begin : begin + CHUNK]).delete()
 
 
 def _put(items: list[_Item], last: dict[str, int], item: _Item, *, in_scope: bool) -> None:
@@ -227,10 +230,13 @@ class Deletes:
         for item in captured:
             gather.add(item)
 
-    def unlink(self, binding: Binding, pk: Any) -> None:
-        """Take away the record links of a row that its binding tells no CRM of."""
+    def unlink(
+        self, binding: Binding, pk: Any, *, connection_ids: frozenset[str] | None = None
+    ) -> None:
+        """Take away the record links of a row to connections that aren't told of its deletion
+        (None: to all)."""
         row = rows_of(binding.model, crm_object=binding.crm_object)(pk)
-        self._gather.add(_Unlinked(row.content_type_id, row.pk, binding.crm_object))
+        self._gather.add(_Unlinked(row.content_type_id, row.pk, binding.crm_object, connection_ids))
 
     def flush(self) -> None:
         """Write what was captured; does nothing where that was done."""
