@@ -213,13 +213,15 @@ def _before_delete(
     **_: object,
 ) -> None:
     deletes = Deletes.of(using)
+    watch = watch_of(sender)
+    row = snapshots.as_known(instance, watch) if watch is not None else instance
     # Deleting a row of an inherited model sends the signal for its parents too, each with the
     # bindings of its own table.
     for binding in captured_for(sender):
         if binding.model._meta.concrete_model is not sender._meta.concrete_model:
             continue
         if binding.on_delete and not _muted.get():
-            deletes.add(deletes.describe(binding, instance, origin=origin))
+            deletes.add(deletes.describe(binding, row, origin=origin))
             # Where the record went first, nothing is left to be told, now or later.
             if origins := echo.origins():
                 deletes.unlink(binding, instance.pk, connection_ids=origins)

@@ -180,6 +180,14 @@ def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model
     return was
 
 
+def as_known(instance: models.Model, watch: Watch) -> models.Model:
+    """The row without what was changed in memory and not saved, as far as that is watched."""
+    if SNAPSHOT not in instance.__dict__:
+        return instance  # never loaded or saved: nothing else is known of it
+    unsaved = (changed(instance, watch, None) or set()) - {instance._meta.pk.attname}
+    return as_it_was(instance, before(instance, watch, unsaved)) if unsaved else instance
+
+
 def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str) -> models.Model:
     """The row as the database has it after a save that wrote these fields (None: all of them).
 
