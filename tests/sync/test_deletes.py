@@ -1,4 +1,4 @@
-"""A deletion is told as the database had the row."""
+"""A deletion is told as the database had the row, and to all who have a record of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
+import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
-from tests.products.models import Customer, Deal
+from tests.products.models import Customer, Deal, Ticket
 from tests.sync.test_capture import rebound
 from xkit_crm.models import Invocation
 
@@ -74,3 +75,46 @@ def test_looking_for_it_costs_no_query(deal: Deal, django_assert_num_queries) ->
     other.title = "never saved"
     with django_assert_num_queries(len(unchanged)):
         other.delete()
+
+
+# -- who has a record of it -----------------------------------------------------------------------
+
+
+def test_whoever_has_a_record_of_the_row_is_told(deal: Deal, second: Customer) -> None:
+    xkit_crm.link(deal, "acme", "Opportunity:00001")
+    stale = Deal.objects.get(pk=deal.pk)
+    stale.customer  # noqa: B018 - loaded already
+    Deal.objects.filter(pk=deal.pk).update(customer=second)
+    xkit_crm.link(deal, "second", "Opportunity:00002")
+    stale.delete()
+    assert told() == [("acme", "Sales contract"), ("second", "Sales contract")]
+
+
+def test_also_in_a_block(deal: Deal, second: Customer) -> None:
+    xkit_crm.link(deal, "second", "Opportunity:00002")
+    with xkit_crm.bulk():
+        deal.delete()
+    assert [name for name, _ in told()] == ["acme", "second"]
+
+
+def test_but_not_whom_the_deletion_comes_from(deal: Deal, second: Customer) -> None:
+    xkit_crm.link(deal, "second", "Opportunity:00002")
+    with xkit_crm.bulk(), xkit_crm.applying("second"):
+        deal.delete()
+    assert [name for name, _ in told()] == ["acme"]
+
+
+def test_nor_who_has_a_record_of_another_row(deal: Deal, second: Customer) -> None:
+    other = DealFactory.create(customer=deal.customer)
+    Invocation.objects.all().delete()
+    xkit_crm.link(other, "second", "Opportunity:00002")
+    ticket = Ticket.objects.create(pk=deal.pk, code="1", title="Not a deal")
+    xkit_crm.link(ticket, "second", "Opportunity:00003")
+    deal.delete()
+    assert [name for name, _ in told()] == ["acme"]
+
+
+def test_one_query_looks_for_them_however_many_rows_are_deleted(deals: list[Deal]) -> None:
+    with CaptureQueriesContext(database) as asked:
+        Deal.synced.all().delete()
+    assert len([one for one in asked if "xkit_crm_recordlink" in one["sql"]]) == 1
