@@ -152,7 +152,8 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             or query.count_active_tables() > 1
         ):
             # Rows that are grouped or joined can't be locked.
-            rows = _plain(self.model, using=self.db).filter(pk__in=self.order_by().values("pk"))
+            rows: models.QuerySet[_Row] = models.QuerySet(self.model, using=self.db)
+            rows = rows.filter(pk__in=self.order_by().values("pk"))
         else:
             rows = models.QuerySet(self.model, query=query.chain(), using=self.db)
         features = connections[self.db].features
@@ -365,11 +366,6 @@ class SyncedQuerySet(models.QuerySet[_Row]):
 SyncedManager = models.Manager.from_queryset(SyncedQuerySet, class_name="SyncedManager")
 
 
-def _plain(model: type[_Row], *, using: str) -> models.QuerySet[_Row]:
-    """All rows of the model, whatever its managers hide."""
-    return models.QuerySet(model, using=using)
-
-
 def _chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
@@ -390,5 +386,5 @@ def _among(model: type[models.Model], pks: Iterable[Any], *, using: str) -> Q:
 def _read_again(model: type[_Row], pks: Sequence[Any], *, using: str) -> Iterator[list[_Row]]:
     """These rows as they are now, some at a time, in the order of their keys."""
     for chunk in _chunks(pks):
-        rows = _plain(model, using=using).filter(_among(model, chunk, using=using))
+        rows = snapshots.as_they_are(model, using=using).filter(_among(model, chunk, using=using))
         yield list(rows.order_by("pk"))

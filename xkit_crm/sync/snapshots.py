@@ -11,15 +11,17 @@ import copy
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from django.db import models
+from django.db import connections, models
 
 from xkit_crm.sync import scopes
 from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.columns import sets_itself, sources_of
 from xkit_crm.sync.scopes import Scope
 from xkit_crm.sync.values import is_simple, kept, same
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 
 class _Missing(enum.Enum):
@@ -220,8 +222,15 @@ def read_back(instance: models.Model, names: Collection[str], *, using: str) -> 
 
 def _stored(instance: models.Model, names: Collection[str], *, using: str) -> dict[str, Any]:
     """What the database has of these columns, of a row that was just written there."""
-    rows: models.QuerySet[models.Model] = models.QuerySet(type(instance), using=using)
-    return rows.values(*names).get(pk=instance.pk)
+    return as_they_are(type(instance), using=using).values(*names).get(pk=instance.pk)
+
+
+def as_they_are(model: type[_Row], *, using: str) -> models.QuerySet[_Row]:
+    """All rows of the model, whatever its managers hide, to read some that this transaction has
+    locked."""
+    rows: models.QuerySet[_Row] = models.QuerySet(model, using=using)
+    # With REPEATABLE READ, MariaDB shows a plain read what was there as the transaction began.
+    return rows.select_for_update() if connections[using].vendor == "mysql" else rows
 
 
 def before(instance: models.Model, watch: Watch, names: Collection[str]) -> dict[str, Any]:
