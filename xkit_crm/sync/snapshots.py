@@ -257,9 +257,12 @@ def _known(values: dict[str, Any]) -> tuple[Any, ...] | None:
 def hold_until_commit(instances: Iterable[models.Model], *, using: str) -> None:
     """Notice should what was just written of these rows be rolled back."""
     scope = scopes.current(using)
-    if scope is None:
+    if scope is None and connections[using].get_autocommit():
         return
     for instance in instances:
+        if scope is None:
+            forget(instance)  # with autocommit off, nobody tells of a rollback outside of `atomic`
+            continue
         values = instance.__dict__
         pending: tuple[Scope, ...] = values.get(UNCOMMITTED, ())
         if not pending or pending[-1] is not scope:
