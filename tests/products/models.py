@@ -7,6 +7,8 @@ from django.db import models
 
 import xkit_crm
 
+from .fields import AutoSlugField, CommaListField, LastModifiedField, VectorField
+
 
 class Customer(models.Model):
     name = models.CharField(max_length=100)
@@ -112,3 +114,28 @@ class Edition(Publication):
 
     number = models.CharField(max_length=20, primary_key=True)
     of = models.OneToOneField(Publication, models.CASCADE, parent_link=True)
+
+
+class Offer(models.Model):
+    """Columns that the database or the field itself fills, and values of every kind. Tests bind
+    it, each for itself."""
+
+    connection_id = models.CharField(max_length=255)
+    title = models.CharField(max_length=100)
+    price = models.DecimalField(max_digits=10, decimal_places=2, default=0)
+    quantity = models.IntegerField(default=1)
+    total = models.GeneratedField(
+        expression=models.F("price") * models.F("quantity"),
+        output_field=models.DecimalField(max_digits=20, decimal_places=2),
+        db_persist=True,
+    )
+    slug = AutoSlugField(default="")
+    labels = CommaListField(null=True)
+    details = models.JSONField(default=dict)
+    place = VectorField(null=True)
+    note = models.TextField(blank=True)
+    touched_at = LastModifiedField(null=True)
+
+    synced = xkit_crm.SyncedManager()
+    #: Past the capture, as something that changes rows elsewhere would.
+    objects = models.Manager()

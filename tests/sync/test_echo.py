@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import transaction
 
 import xkit_crm
 from tests.delivery.conftest import act, held
@@ -23,6 +24,7 @@ from xkit_crm.providers.sandbox.records import update_record
 from xkit_crm.sync import echo
 from xkit_crm.sync.digests import fingerprints
 from xkit_crm.sync.echo import ours, written_to
+from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +92,34 @@ def test_creates_and_deletes_do_not_bounce_either(everywhere: Any, customer: Cus
         assert told() == ["second", "third"]
         deal.delete()
     assert told() == ["second", "third"]
+
+
+def test_a_delete_that_comes_from_a_crm_ends_the_link_to_it(everywhere: Any, deal: Deal) -> None:
+    kept = DealFactory.create(customer=deal.customer)
+    for name in ("acme", "second"):
+        for row in (deal, kept):
+            xkit_crm.link(row, name, f"Opportunity:{row.pk}")
+    deal_pk = str(deal.pk)
+    with xkit_crm.applying("acme"):
+        deal.delete()
+    left = RecordLink.objects.filter(object_pk=deal_pk)
+    assert [link.connection_id for link in left] == ["second"]
+    assert RecordLink.objects.filter(object_pk=str(kept.pk)).count() == 2
+
+
+def test_and_reconcile_does_not_send_it_back(synced: Deal) -> None:
+    with xkit_crm.applying("acme"):
+        synced.delete()
+    reconcile([Deal])
+    assert told() == []
+
+
+def test_a_link_stays_where_the_delete_is_rolled_back(everywhere: Any, deal: Deal) -> None:
+    xkit_crm.link(deal, "acme", RECORD)
+    with xkit_crm.applying("acme"), transaction.atomic():
+        deal.delete()
+        transaction.set_rollback(True)
+    assert RecordLink.objects.count() == 1
 
 
 def test_origins_nest(everywhere: Any, deal: Deal) -> None:

@@ -82,6 +82,21 @@ def test_after_a_rolled_back_savepoint_what_was_written_before_it_counts(deal: D
     assert names == ["One", "One", "Sales contract"]
 
 
+@pytest.mark.postgresql
+def test_with_autocommit_off_a_rollback_leaves_nothing_unseen(deal: Deal) -> None:
+    transaction.set_autocommit(False)
+    try:
+        deal.title = "Renamed"
+        deal.save()
+        transaction.rollback()
+        deal.save()
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert Deal.objects.get().title == "Renamed"
+    assert [payload["name"] for _, payload in fired()] == ["Renamed"]
+
+
 def test_a_row_pickled_in_a_transaction_forgets_what_it_cannot_know(deal: Deal) -> None:
     with transaction.atomic():
         deal.title = "Renamed"

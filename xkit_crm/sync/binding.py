@@ -15,6 +15,7 @@ from django.db import models
 
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.sync import conditions
+from xkit_crm.sync.columns import is_stamp, sources_of
 from xkit_crm.sync.payloads import Getter, first_name, whole_of
 
 #: The moments at which a binding fires, with the type that its event must have.
@@ -149,12 +150,14 @@ def _watched(
             watch_all = True
             continue
         attname = getattr(field, "attname", None)
-        if attname in columns and not getattr(field, "generated", False):
+        if attname in columns:
             found.add(attname)
+            if isinstance(field, models.GeneratedField):
+                found |= sources_of(field)
         else:
             watch_all = True
     if watch_all and watch is None:
         found = columns
-    automatic = {f.attname for f in model._meta.concrete_fields if getattr(f, "auto_now", False)}
+    stamps = {f.attname for f in model._meta.concrete_fields if is_stamp(f)}
     pk = model._meta.pk
-    return tuple(sorted(found - automatic - {pk.attname if pk else ""}))
+    return tuple(sorted(found - stamps - {pk.attname if pk else ""}))

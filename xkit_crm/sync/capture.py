@@ -24,10 +24,10 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, models, router, transaction
+from django.db import DatabaseError, connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from xkit_crm.sync import firing, gathering, scopes, snapshots
+from xkit_crm.sync import echo, firing, gathering, scopes, snapshots
 from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.gathering import Deletes
 from xkit_crm.sync.snapshots import SNAPSHOT, UNCOMMITTED, Watch, watch_of
@@ -125,34 +125,64 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
         using = using or router.db_for_write(type(self), instance=self)
         if raw or _muted.get():
             updated = save()
+            if updated:
+                snapshots.drop(self, watch.generated)
             snapshots.remember(self, watch, update_fields)
             snapshots.hold_until_commit((self,), using=using)
             return updated
         changed = snapshots.changed(self, watch, update_fields)
-        if changed is not None and not changed:
-            return save()
-        began = _began(self, watch, changed) if watch.conditional else ()
-        # In a transaction there is nothing to open, only to be marked should this fail.
-        inside = connections[using].in_atomic_block
-        unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
-        try:
-            with unit(using=using):
-                updated = save()
-                _load_expressions(self, watch)
-                fired_for = changed if updated else None
-                moment = "on_update" if updated else "on_create"
-                if fired := watch.fired(moment, fired_for, began):
-                    row = snapshots.as_written(self, watch, update_fields, using=using)
-                    for binding, slug in fired:
-                        capture(binding, slug, row, using=using)
-        except BaseException:
-            snapshots.forget(self)
-            raise
-        snapshots.remember(self, watch, update_fields)
-        snapshots.hold_until_commit((self,), using=using)
-        return updated
+        # With `select_on_save` an UPDATE that reaches no row says nothing.
+        unsure = force_insert or self._meta.select_on_save or watch.set_by_saving
+        if changed is not None and not changed and not unsure:
+            only_update = force_update or not update_fields
+            try:
+                return original(self, raw, cls, False, only_update, using, update_fields)
+            except DatabaseError as error:
+                # What the database itself refused has a cause.
+                if force_update or update_fields or error.__cause__ is not None:
+                    raise
+            changed = None  # the row is gone, and Django makes it again
+        return _save_captured(self, watch, save, changed, update_fields, using=using)
 
     return _save_table
+
+
+def _save_captured(
+    instance: models.Model,
+    watch: Watch,
+    save: Callable[[], bool],
+    changed: set[str] | None,
+    update_fields: Any,
+    *,
+    using: str,
+) -> bool:
+    """Save the row, and put what that fires, in one transaction."""
+    may_change = None if changed is None else changed | watch.set_by_saving
+    began = _began(instance, watch, may_change) if watch.conditional else ()
+    # In a transaction there is nothing to open, only to be marked should this fail.
+    inside = connections[using].in_atomic_block
+    unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
+    try:
+        with unit(using=using):
+            updated = save()
+            if watch.set_by_saving and changed is not None:
+                changed = snapshots.changed(instance, watch, update_fields)
+            computed = snapshots.computed(instance, watch.written(update_fields))
+            # Django leaves generated columns as they were before an UPDATE.
+            again = watch.recomputed(changed) if updated else []
+            snapshots.read_back(instance, [*computed, *again], using=using)
+            fired_for = changed if updated else None
+            moment = "on_update" if updated else "on_create"
+            if fired := watch.fired(moment, fired_for, began):
+                row = snapshots.as_written(instance, watch, update_fields, using=using)
+                for binding, slug in fired:
+                    capture(binding, slug, row, using=using)
+    except BaseException:
+        snapshots.forget(instance)
+        raise
+    snapshots.remember(instance, watch, update_fields)
+    snapshots.hold_until_commit((instance,), using=using)
+    return updated
 
 
 def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> list[Binding]:
@@ -171,12 +201,6 @@ def _began(instance: models.Model, watch: Watch, changed: set[str] | None) -> li
     return found
 
 
-def _load_expressions(instance: models.Model, watch: Watch) -> None:
-    """Read back what the database computed, such as F("count") + 1."""
-    if names := snapshots.computed(instance, watch.names):
-        instance.refresh_from_db(fields=names)
-
-
 # -- firing ---------------------------------------------------------------------------------------
 
 
@@ -189,13 +213,18 @@ def _before_delete(
     **_: object,
 ) -> None:
     deletes = Deletes.of(using)
+    watch = watch_of(sender)
+    row = snapshots.as_known(instance, watch) if watch is not None else instance
     # Deleting a row of an inherited model sends the signal for its parents too, each with the
     # bindings of its own table.
     for binding in captured_for(sender):
         if binding.model._meta.concrete_model is not sender._meta.concrete_model:
             continue
         if binding.on_delete and not _muted.get():
-            deletes.add(deletes.describe(binding, instance, origin=origin))
+            deletes.add(deletes.describe(binding, row, origin=origin))
+            # Where the record went first, nothing is left to be told, now or later.
+            if origins := echo.origins():
+                deletes.unlink(binding, instance.pk, connection_ids=origins)
         elif not binding.on_delete:
             deletes.unlink(binding, instance.pk)
     # Somebody sends the signal by hand, and may never send the other one.

@@ -42,6 +42,11 @@ def applying(connection: Connection | str) -> Iterator[None]:
         _origins.reset(token)
 
 
+def origins() -> frozenset[str]:
+    """The connections that what is saved and deleted now comes from."""
+    return _origins.get()
+
+
 def is_applying() -> bool:
     """Whether an `applying()` block is around."""
     return bool(_origins.get())

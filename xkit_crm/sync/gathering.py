@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from django.db import connections, models, router, transaction
 
+from xkit_crm import catalogue
 from xkit_crm.delivery.outbox import CHUNK, Captured, rows_of
 from xkit_crm.models import Invocation, RecordLink
-from xkit_crm.sync import firing, scopes
+from xkit_crm.sync import echo, firing, scopes
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.scopes import Scope
 
@@ -28,6 +29,9 @@ class _Item:
 
     what: Captured | _Unlinked
     scope: Scope | None
+    #: Whether the row ends with it, and the connections that know already.
+    ends: bool = False
+    untold: frozenset[str] = frozenset()
 
     @property
     def holds(self) -> bool:
@@ -41,11 +45,12 @@ class _Item:
 
 @dataclass(frozen=True, slots=True)
 class _Unlinked:
-    """A row that is deleted, and that its binding tells no CRM of."""
+    """A row that is deleted, and that these connections aren't told of (None: no connection)."""
 
     content_type_id: int
     pk: str
     crm_object: str
+    connection_ids: frozenset[str] | None
 
 
 class Gather:
@@ -59,10 +64,11 @@ class Gather:
         self._last: dict[str, int] = {}
         self.closed = False
 
-    def add(self, what: Captured | _Unlinked) -> None:
+    def add(self, what: Captured | _Unlinked, *, ends: bool = False) -> None:
         """Keep it. Where the record's last event says the same with an older payload, and to the
         same connections, this one takes its place."""
-        _put(self._items, self._last, _Item(what, scopes.current(self.using)), in_scope=True)
+        item = _Item(what, scopes.current(self.using), ends, echo.origins())
+        _put(self._items, self._last, item, in_scope=True)
 
     @property
     def is_full(self) -> bool:
@@ -82,22 +88,24 @@ class Gather:
         held: list[_Item] = []
         for item in items:
             _put(held, last, item, in_scope=False)
-        unlinked: dict[tuple[int, str], list[str]] = {}
+        unlinked: dict[tuple[int, str, frozenset[str] | None], list[str]] = {}
         captured = []
-        for item in held:
+        for item in _to_all_linked(held):
             if isinstance(item.what, Captured):
                 captured.append(item.what)
             else:
-                kind = (item.what.content_type_id, item.what.crm_object)
-                unlinked.setdefault(kind, []).append(item.what.pk)
+                row = item.what
+                kind = (row.content_type_id, row.crm_object, row.connection_ids)
+                unlinked.setdefault(kind, []).append(row.pk)
         firing.put(captured, using=self.using)
-        for (content_type_id, crm_object), pks in unlinked.items():
+        for (content_type_id, crm_object, connection_ids), pks in unlinked.items():
+            links = RecordLink.objects.filter(
+                content_type_id=content_type_id, crm_object__slug=crm_object
+            )
+            if connection_ids is not None:
+                links = links.filter(connection_id__in=connection_ids)
             for begin in range(0, len(pks), CHUNK):
-                RecordLink.objects.filter(
-                    content_type_id=content_type_id,
-                    crm_object__slug=crm_object,
-                    object_pk__in=pks[begin : begin + CHUNK],
-                ).delete()
+                links.filter(object_pk__in=pks[begin : begin + CHUNK]).delete()
 
 
 def _put(items: list[_Item], last: dict[str, int], item: _Item, *, in_scope: bool) -> None:
@@ -124,6 +132,41 @@ def _replaces(item: _Item, before: _Item, *, in_scope: bool) -> bool:
         and old.error is None
         and new.connection_ids == old.connection_ids
     )
+
+
+def _to_all_linked(items: Sequence[_Item]) -> list[_Item]:
+    """The same, but deletions go to each connection that has a record of the row: it may have been
+    another customer's. One query for many rows, none without deletions."""
+    links = _links([item.what for item in items if isinstance(item.what, Captured) and item.ends])
+    found = []
+    for item in items:
+        if isinstance(item.what, Captured) and item.ends:
+            names = [*item.what.connection_ids, *links.get(item.what.row.key, ())]
+            told = [name for name in dict.fromkeys(names) if name not in item.untold]
+            item = replace(item, what=replace(item.what, connection_ids=told))
+        found.append(item)
+    return found
+
+
+def _links(deleted: Sequence[Captured]) -> dict[str, list[str]]:
+    """The connections that have records of these rows, by the rows' keys."""
+    crm_objects = catalogue.definitions({one.event_id for one in deleted}) if deleted else {}
+    keys = {
+        (one.row.content_type_id, one.row.pk, crm_objects[one.event_id].crm_object_id): one.row.key
+        for one in deleted
+    }
+    found: dict[str, list[str]] = {}
+    for begin in range(0, len(deleted), CHUNK):
+        rows = [one.row for one in deleted[begin : begin + CHUNK]]
+        links = RecordLink.objects.filter(
+            content_type_id__in={row.content_type_id for row in rows},
+            object_pk__in={row.pk for row in rows},
+        )
+        columns = ("content_type_id", "object_pk", "crm_object_id", "connection_id")
+        for *row, name in links.order_by("connection_id").values_list(*columns):
+            if key := keys.get((row[0], row[1], row[2])):
+                found.setdefault(key, []).append(name)
+    return found
 
 
 # -- a block of the product's ---------------------------------------------------------------------
@@ -225,12 +268,15 @@ class Deletes:
         """Put these events with what else is deleted, or with the rest of a block."""
         gather = _gather_of(self._gather.using) or self._gather
         for item in captured:
-            gather.add(item)
+            gather.add(item, ends=True)
 
-    def unlink(self, binding: Binding, pk: Any) -> None:
-        """Take away the record links of a row that its binding tells no CRM of."""
+    def unlink(
+        self, binding: Binding, pk: Any, *, connection_ids: frozenset[str] | None = None
+    ) -> None:
+        """Take away the record links of a row to connections that aren't told of its deletion
+        (None: to all)."""
         row = rows_of(binding.model, crm_object=binding.crm_object)(pk)
-        self._gather.add(_Unlinked(row.content_type_id, row.pk, binding.crm_object))
+        self._gather.add(_Unlinked(row.content_type_id, row.pk, binding.crm_object, connection_ids))
 
     def flush(self) -> None:
         """Write what was captured; does nothing where that was done."""

@@ -20,7 +20,7 @@ from xkit_crm import schema
 from xkit_crm.catalogue import Event
 from xkit_crm.exceptions import ConfigurationError, PayloadInvalid, Problem
 from xkit_crm.mapping.fitting import described
-from xkit_crm.sync import columns
+from xkit_crm.sync import stored
 
 Getter = Callable[[Any], Any]
 
@@ -45,8 +45,8 @@ def attribute(path: str, model: type[models.Model]) -> Getter:
     """
     steps, keys = _split(path, model)
     column = _own_column(path, model)
-    own_type = columns.own_type(column)
-    as_stored = columns.reader(column) if column is not None else None
+    own_type = stored.own_type(column)
+    as_stored = stored.reader(column) if column is not None else None
 
     def follow(instance: Any) -> Any:
         value = instance
@@ -125,7 +125,7 @@ def _value_problem(field: Any, steps: list[str]) -> str:
     while isinstance(field, models.ForeignKey):
         field = field.target_field  # `owner_id` gives the key of what it leads to
     behind = steps[1:]
-    kind = columns.value_type(field) if behind and isinstance(field, models.Field) else None
+    kind = stored.value_type(field) if behind and isinstance(field, models.Field) else None
     if kind is None:
         return ""
     if not behind[0]:

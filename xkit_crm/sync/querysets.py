@@ -110,6 +110,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
         for obj in objs:
             # What the database computed is not known here: its next save fires.
             known = written.difference(snapshots.computed(obj, names))
+            snapshots.drop(obj, watch.generated.keys() & written)
             snapshots.remember(obj, watch, known)
         for obj in unreached:
             snapshots.forget(obj)
@@ -119,7 +120,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def _watched(self, fields: Iterable[str]) -> tuple[Watch | None, list[str]]:
-        """What is watched of the model, and the watched columns among these fields."""
+        """What is watched of the model, and the watched columns that change with these fields."""
         watch = None if self._is_captured else watch_of(self.model)
         if watch is None or self.query.is_sliced or self.query.combinator:
             return None, []  # Django refuses the latter
@@ -130,6 +131,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             except FieldDoesNotExist:
                 return None, []  # and this
             attnames.add(getattr(field, "attname", name))
+        attnames.update(watch.recomputed(attnames))
         return watch, [name for name in watch.names if name in attnames]
 
     def _quiet(self) -> Self:
@@ -150,7 +152,8 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             or query.count_active_tables() > 1
         ):
             # Rows that are grouped or joined can't be locked.
-            rows = _plain(self.model, using=self.db).filter(pk__in=self.order_by().values("pk"))
+            rows: models.QuerySet[_Row] = models.QuerySet(self.model, using=self.db)
+            rows = rows.filter(pk__in=self.order_by().values("pk"))
         else:
             rows = models.QuerySet(self.model, query=query.chain(), using=self.db)
         features = connections[self.db].features
@@ -189,7 +192,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
                 differing = {
                     name: old
                     for name, place, old in zip(names, places, was, strict=True)
-                    if now[place] != old
+                    if watch.differs(name, now[place], old)
                 }
                 if differing:
                     changed.append((row, differing))
@@ -363,11 +366,6 @@ class SyncedQuerySet(models.QuerySet[_Row]):
 SyncedManager = models.Manager.from_queryset(SyncedQuerySet, class_name="SyncedManager")
 
 
-def _plain(model: type[_Row], *, using: str) -> models.QuerySet[_Row]:
-    """All rows of the model, whatever its managers hide."""
-    return models.QuerySet(model, using=using)
-
-
 def _chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
     for begin in range(0, len(items), size):
         yield items[begin : begin + size]
@@ -388,5 +386,5 @@ def _among(model: type[models.Model], pks: Iterable[Any], *, using: str) -> Q:
 def _read_again(model: type[_Row], pks: Sequence[Any], *, using: str) -> Iterator[list[_Row]]:
     """These rows as they are now, some at a time, in the order of their keys."""
     for chunk in _chunks(pks):
-        rows = _plain(model, using=using).filter(_among(model, chunk, using=using))
+        rows = snapshots.as_they_are(model, using=using).filter(_among(model, chunk, using=using))
         yield list(rows.order_by("pk"))

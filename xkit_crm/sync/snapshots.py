@@ -11,14 +11,17 @@ import copy
 import enum
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from django.db import models
-from django.db.models.fields.files import FieldFile
+from django.db import connections, models
 
 from xkit_crm.sync import scopes
 from xkit_crm.sync.bindings import Binding, captured_for
+from xkit_crm.sync.columns import sets_itself, sources_of
 from xkit_crm.sync.scopes import Scope
+from xkit_crm.sync.values import is_simple, kept, same
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 
 class _Missing(enum.Enum):
@@ -32,8 +35,6 @@ _NOT_LOADED: Final = _Missing.NOT_LOADED
 SNAPSHOT: Final = "_xkit_snapshot"
 #: The attribute that holds the scopes in which the row was written, while they may be rolled back.
 UNCOMMITTED: Final = "_xkit_uncommitted"
-#: Fields whose values may be changed in place; of others, keeping a reference is keeping the value.
-_MUTABLE = frozenset({"JSONField", "ArrayField", "HStoreField", "FileField"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,46 @@ class Watch:
     bindings: tuple[Binding, ...]
     names: tuple[str, ...]
     field_names: tuple[str, ...]
-    #: Columns whose value may be changed in place, so that a copy has to be kept.
-    mutable: frozenset[str]
+    #: Columns whose value may be changed in place, or isn't told apart by `==`.
+    intricate: frozenset[str]
+    #: Columns that only the database writes, each with those that it computes it of.
+    generated: Mapping[str, frozenset[str]]
+    #: Columns that their field may change as the row is saved.
+    set_by_saving: frozenset[str]
     #: The bindings that sync some rows only.
     conditional: tuple[Binding, ...]
 
     def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
-        if not self.mutable:
+        if not self.intricate:
             return tuple([values.get(name, _NOT_LOADED) for name in self.names])
         return tuple(
-            _copy(value) if name in self.mutable else value
-            for name, value in ((name, values.get(name, _NOT_LOADED)) for name in self.names)
+            [
+                kept(value) if name in self.intricate else value
+                for name, value in [(name, values.get(name, _NOT_LOADED)) for name in self.names]
+            ]
         )
+
+    def is_taken(self, before: tuple[Any, ...], values: dict[str, Any]) -> bool:
+        """Whether an instance's `__dict__` has nothing else than this snapshot. Only where a plain
+        comparison tells: it costs next to nothing."""
+        return not self.intricate and before == tuple(
+            [values.get(name, _NOT_LOADED) for name in self.names]
+        )
+
+    def differs(self, name: str, one: Any, other: Any) -> bool:
+        """Whether the column would hold something else."""
+        return not same(one, other) if name in self.intricate else bool(one != other)
+
+    def written(self, update_fields: Any) -> list[str]:
+        """The watched columns that a save of these fields writes (None: of all fields)."""
+        if update_fields is None:
+            return [*self.names]
+        return [
+            name
+            for name, field_name in zip(self.names, self.field_names, strict=True)
+            if name in update_fields or field_name in update_fields
+        ]
 
     def changed(
         self, before: tuple[Any, ...], values: dict[str, Any], update_fields: Any
@@ -64,10 +92,20 @@ class Watch:
         return {
             name
             for name, field_name, old in zip(self.names, self.field_names, before, strict=True)
-            if (update_fields is None or name in update_fields or field_name in update_fields)
-            and (new := values.get(name, _NOT_LOADED)) is not _NOT_LOADED
-            and (old is _NOT_LOADED or new != old)
+            if (new := values.get(name, _NOT_LOADED)) is not old
+            and new is not _NOT_LOADED
+            and (update_fields is None or name in update_fields or field_name in update_fields)
+            and name not in self.generated
+            and (old is _NOT_LOADED or self.differs(name, new, old))
         }
+
+    def recomputed(self, changed: Collection[str] | None) -> list[str]:
+        """The generated columns that may change with these (None: with any)."""
+        return [
+            name
+            for name, sources in self.generated.items()
+            if changed is None or not sources.isdisjoint(changed)
+        ]
 
     def fired(
         self, moment: str, changed: set[str] | None, began: Sequence[Binding] = ()
@@ -101,19 +139,14 @@ def watch_of(cls: type[models.Model]) -> Watch | None:
         bindings=bindings,
         names=tuple(f.attname for f in fields),
         field_names=tuple(f.name for f in fields),
-        mutable=frozenset(f.attname for f in fields if _is_mutable(f)),
+        intricate=frozenset(f.attname for f in fields if not is_simple(f)),
+        generated={
+            f.attname: sources_of(f) for f in fields if isinstance(f, models.GeneratedField)
+        },
+        set_by_saving=frozenset(f.attname for f in fields if f is not pk and sets_itself(f)),
         conditional=tuple(binding for binding in bindings if binding.is_synced is not None),
     )
     return found
-
-
-def _copy(value: Any) -> Any:
-    # A file knows its row, which is no value: what the column holds is its name.
-    return value.name if isinstance(value, FieldFile) else copy.deepcopy(value)
-
-
-def _is_mutable(field: models.Field) -> bool:
-    return any(base.__name__ in _MUTABLE for base in type(field).__mro__)
 
 
 def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str] | None:
@@ -125,7 +158,7 @@ def changed(instance: models.Model, watch: Watch, update_fields: Any) -> set[str
     before = _known(values)
     if before is None or len(before) != len(watch.names):
         before = (_NOT_LOADED,) * len(watch.names)
-    if before == tuple([values.get(name, _NOT_LOADED) for name in watch.names]):
+    if watch.is_taken(before, values):
         return set()
     differing = watch.changed(before, values, update_fields)
     # With another key it is another row that is written.
@@ -149,6 +182,14 @@ def as_it_was(instance: models.Model, before: Mapping[str, Any]) -> models.Model
     return was
 
 
+def as_known(instance: models.Model, watch: Watch) -> models.Model:
+    """The row without what was changed in memory and not saved, as far as that is watched."""
+    if SNAPSHOT not in instance.__dict__:
+        return instance  # never loaded or saved: nothing else is known of it
+    unsaved = (changed(instance, watch, None) or set()) - {instance._meta.pk.attname}
+    return as_it_was(instance, before(instance, watch, unsaved)) if unsaved else instance
+
+
 def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str) -> models.Model:
     """The row as the database has it after a save that wrote these fields (None: all of them).
 
@@ -162,13 +203,34 @@ def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str
     }
     if not left_out:
         return instance
-    row = type(instance)._base_manager.using(using).filter(pk=instance.pk)
-    there = row.values(*left_out).get()
+    there = _stored(instance, left_out, using=using)
     values = instance.__dict__
     differing = {
-        name: value for name, value in there.items() if values.get(name, _NOT_LOADED) != value
+        name: value
+        for name, value in there.items()
+        if watch.differs(name, values.get(name, _NOT_LOADED), value)
     }
     return as_it_was(instance, differing) if differing else instance
+
+
+def read_back(instance: models.Model, names: Collection[str], *, using: str) -> None:
+    """Set these columns of the row to what the database has now: one query, none for none."""
+    if names:
+        for name, value in _stored(instance, names, using=using).items():
+            setattr(instance, name, value)
+
+
+def _stored(instance: models.Model, names: Collection[str], *, using: str) -> dict[str, Any]:
+    """What the database has of these columns, of a row that was just written there."""
+    return as_they_are(type(instance), using=using).values(*names).get(pk=instance.pk)
+
+
+def as_they_are(model: type[_Row], *, using: str) -> models.QuerySet[_Row]:
+    """All rows of the model, whatever its managers hide, to read some that this transaction has
+    locked."""
+    rows: models.QuerySet[_Row] = models.QuerySet(model, using=using)
+    # With REPEATABLE READ, MariaDB shows a plain read what was there as the transaction began.
+    return rows.select_for_update() if connections[using].vendor == "mysql" else rows
 
 
 def before(instance: models.Model, watch: Watch, names: Collection[str]) -> dict[str, Any]:
@@ -195,9 +257,12 @@ def _known(values: dict[str, Any]) -> tuple[Any, ...] | None:
 def hold_until_commit(instances: Iterable[models.Model], *, using: str) -> None:
     """Notice should what was just written of these rows be rolled back."""
     scope = scopes.current(using)
-    if scope is None:
+    if scope is None and connections[using].get_autocommit():
         return
     for instance in instances:
+        if scope is None:
+            forget(instance)  # with autocommit off, nobody tells of a rollback outside of `atomic`
+            continue
         values = instance.__dict__
         pending: tuple[Scope, ...] = values.get(UNCOMMITTED, ())
         if not pending or pending[-1] is not scope:
@@ -217,6 +282,7 @@ def remember(instance: models.Model, watch: Watch, written: Any) -> None:
     if written is not None:
         if before is None or len(before) != len(now):
             before = (_NOT_LOADED,) * len(now)
+        written = {*written, *watch.generated}
         now = tuple(
             new if name in written or field_name in written else old
             for name, field_name, new, old in zip(
@@ -224,6 +290,12 @@ def remember(instance: models.Model, watch: Watch, written: Any) -> None:
             )
         )
     values[SNAPSHOT] = now
+
+
+def drop(instance: models.Model, names: Iterable[str]) -> None:
+    """Have these columns read from the database when they are asked for next."""
+    for name in names:
+        instance.__dict__.pop(name, None)
 
 
 def forget(instance: models.Model) -> None:

@@ -1,8 +1,11 @@
 
 import django.db.models.deletion
+import django.db.models.expressions
 import django.db.models.manager
 from django.conf import settings
 from django.db import migrations, models
+
+import tests.products.fields
 
 
 class Migration(migrations.Migration):
@@ -154,5 +157,24 @@ class Migration(migrations.Migration):
                 ('of', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, parent_link=True, to='products.publication')),
             ],
             bases=('products.publication',),
+        ),
+            name='Offer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('connection_id', models.CharField(max_length=255)),
+                ('title', models.CharField(max_length=100)),
+                ('price', models.DecimalField(decimal_places=2, default=0, max_digits=10)),
+                ('quantity', models.IntegerField(default=1)),
+                ('total', models.GeneratedField(db_persist=True, expression=django.db.models.expressions.CombinedExpression(models.F('price'), '*', models.F('quantity')), output_field=models.DecimalField(decimal_places=2, max_digits=20))),
+                ('slug', tests.products.fields.AutoSlugField(default='')),
+                ('labels', tests.products.fields.CommaListField(null=True)),
+                ('details', models.JSONField(default=dict)),
+                ('place', tests.products.fields.VectorField(null=True)),
+                ('note', models.TextField(blank=True)),
+                ('touched_at', tests.products.fields.LastModifiedField(null=True)),
+            ],
+            managers=[
+                ('synced', django.db.models.manager.Manager()),
+            ],
         ),
     ]
