@@ -158,6 +158,7 @@ class Migration(migrations.Migration):
             ],
             bases=('products.publication',),
         ),
+        migrations.CreateModel(
             name='Offer',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
