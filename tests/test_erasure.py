@@ -252,7 +252,7 @@ def test_what_waits_is_cancelled_where_that_is_wanted(ada: Deal) -> None:
     def hear(invocation: Invocation, **_: Any) -> None:
         heard.append(invocation.status)
 
-    assert xkit_crm.erase(ada, cancel=True, dry_run=True).cancelled == 1
+    assert xkit_crm.erase(ada, cancel=True, dry_run=True) == Erasure(3, 2, 1, cancelled=1)
     assert states()[-1] == "pending"
     signals.invocation_finished.connect(hear)
     try:

@@ -281,9 +281,12 @@ def _erase_batch(ids: list[int], change: _Erase, *, dry_run: bool) -> tuple[int,
     """Erase what these invocations and their attempts hold; gives how many held something."""
     using = router.db_for_write(Invocation)
     with transaction.atomic(using=using):
-        rows = Invocation.objects.filter(pk__in=ids).exclude(
-            status__in=(InvocationStatus.PENDING, InvocationStatus.RUNNING)
-        )
+        unsettled = Q(status__in=(InvocationStatus.PENDING, InvocationStatus.RUNNING))
+        if dry_run:
+            # What waits would have been cancelled by now, but for the deletes.
+            deletes = EventDefinition.objects.filter(type=EventType.DELETE)
+            unsettled &= Q(status=InvocationStatus.RUNNING) | Q(event__in=deletes)
+        rows = Invocation.objects.filter(pk__in=ids).exclude(unsettled)
         invocations = list(rows.select_for_update().order_by("pk"))
         tries: dict[int, list[Attempt]] = defaultdict(list)
         for attempt in Attempt.objects.filter(invocation__in=invocations):

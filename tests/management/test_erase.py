@@ -77,6 +77,17 @@ def test_what_waits_is_told_and_cancelled_only_where_that_is_wanted(ada: Deal) -
     assert states() == ["succeeded", "skipped"]
 
 
+def test_a_row_of_which_everything_waits_is_cancelled_and_erased(
+    sandbox: Connection, customer: Customer
+) -> None:
+    grace = DealFactory.create(customer=customer, title="Grace")
+    options = ["products.Deal", str(grace.pk), "--cancel"]
+    told = "1 invocation(s), 0 attempt(s), the digests of 0 link(s). Cancelled: 1.\n"
+    assert run(*options, "--dry-run") == f"There would be erased: {told}"
+    assert run(*options, "--no-input") == f"Erased: {told}"
+    assert (name(), states()) == (ERASED, ["skipped"])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -44,7 +44,7 @@ class Command(XkitCommand):
         step = self._step(options)
         try:
             found: Erasure = step(dry_run=True)
-            if not (found.invocations or found.attempts or found.links):
+            if found == Erasure():
                 self.stdout.write("The log holds nothing more of it: is it named right?")
                 return
             if options["dry_run"]:
