@@ -26,6 +26,8 @@ from xkit_crm.models.invocation import InvocationStatus
 
 #: States out of which a person may have an invocation carried out again.
 REPLAYABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.SKIPPED)
+#: Those of them in which nobody has to look in the CRM first.
+SURE = (InvocationStatus.FAILED, InvocationStatus.SKIPPED)
 #: States in which a person may say that it shall not be carried out.
 SKIPPABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.PENDING)
 
