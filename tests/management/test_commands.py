@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import signal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,13 @@ def test_the_worker_does_what_is_due_and_ends(sandbox: Connection, customer: Cus
     assert run("xkit_worker", once=True) == "1 carried out.\n"
     assert xkit_crm.links(deal).get().record_id.startswith("Opportunity:")
     assert run("xkit_worker", once=True) == "0 carried out.\n"
+
+
+def test_a_process_that_runs_the_worker_once_keeps_its_signals(sandbox: Connection) -> None:
+    names = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(name) for name in names]
+    run("xkit_worker", once=True)
+    assert [signal.getsignal(name) for name in names] == before
 
 
 @pytest.mark.parametrize("command", ["xkit_dump", "xkit_apikey list", "xkit_worker --once"])
