@@ -43,6 +43,12 @@ def _load(path: str) -> Poke:
             hint=f'Set XKIT_CRM["DELIVERY"] to one of {", ".join(BUILT_IN)} or to the dotted path '
             "of a function that takes connection ids.",
         ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"The delivery backend {path!r} is no function.",
+            hint='Set XKIT_CRM["DELIVERY"] to the dotted path of a function that takes connection '
+            "ids.",
+        )
     return found
 
 
