@@ -136,12 +136,19 @@ def test_a_replay_that_would_overwrite_something_newer_says_so(
 ) -> None:
     deal = DealFactory.create(customer=customer, title="Apple")
     deliver()
-    first = Invocation.objects.get()
+    for title in ("Pear", "Plum"):
+        deal.title = title
+        deal.save()
+        deliver()
+    created, changed, newer = Invocation.objects.order_by("id")
     Invocation.objects.update(status="failed")
-    deal.title = "Pear"
-    deal.save()
-    deliver()
-    assert "1 later change of this row was delivered" in shown(admin_client, page(first, "replay"))
+    Invocation.objects.filter(pk=newer.pk).update(status="succeeded")
+    told = shown(admin_client, page(changed, "replay"))
+    assert "1 later change of this row was delivered" in told
+    assert "As it was" in told
+    told = shown(admin_client, page(created, "replay"))
+    assert "later change" not in told
+    assert "As it was" not in told
 
 
 def test_what_was_delivered_asks_first_and_is_sent_again(
