@@ -26,6 +26,9 @@ pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
+AT_ONCE = "Call the CRM again at once"
+#: All but what is reserved for other tools.
+USED_UP = {"quota": 1000, "quota_left": 200, "quota_resets_at": LATER}
 
 
 @pytest.fixture(autouse=True)
@@ -97,18 +100,18 @@ def test_it_waits_for_the_mapping_and_says_what_is_missing(sandbox: Connection) 
 
 
 @pytest.mark.parametrize(
-    ("gauge", "why"),
+    ("gauge", "why", "to_do"),
     [
-        ({}, "asked to be left alone"),
-        ({"failures": 7}, "didn't answer the last 7 calls"),
-        ({"tokens": 0.0, "tokens_at": LATER}, "limit for calls is reached"),
-        ({"quota": 1000, "quota_left": 200, "quota_resets_at": LATER}, "daily quota is used up"),
-        ({"quota": 1000, "quota_left": 300, "quota_resets_at": LATER}, "asked to be left alone"),
-        ({"quota": 1000, "quota_left": 200, "quota_resets_at": NOW}, "asked to be left alone"),
+        ({}, "asked to be left alone", AT_ONCE),
+        ({"failures": 7}, "didn't answer the last 7 calls", AT_ONCE),
+        ({"tokens": 0.0, "tokens_at": LATER}, "limit for calls is reached", AT_ONCE),
+        (USED_UP, "daily quota is used up", "lower “Quota reserve” on the connection, then"),
+        ({**USED_UP, "quota_left": 300}, "asked to be left alone", AT_ONCE),
+        ({**USED_UP, "quota_resets_at": NOW}, "asked to be left alone", AT_ONCE),
     ],
 )
 def test_it_waits_while_its_lane_is_paused(
-    sandbox: Connection, gauge: dict[str, Any], why: str
+    sandbox: Connection, gauge: dict[str, Any], why: str, to_do: str
 ) -> None:
     waiting = create(wait=False)
     Connection.objects.update(quota_reserve=20)
@@ -116,7 +119,14 @@ def test_it_waits_while_its_lane_is_paused(
     told = of(waiting)
     assert told.state == "Waits: its lane is paused"
     assert why in told.why
+    assert to_do in told.to_do
     assert told.when == NOW + timedelta(minutes=5)
+
+
+def test_nothing_helps_against_a_quota_that_is_used_up_altogether(sandbox: Connection) -> None:
+    waiting = create(wait=False)
+    lane(sandbox, paused_until=LATER, **USED_UP | {"quota_left": 0})
+    assert of(waiting).to_do == "Nothing: it goes on when the quota is renewed."
 
 
 def test_it_waits_for_its_next_try(
