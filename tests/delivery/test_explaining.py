@@ -219,6 +219,22 @@ def test_what_joined_another_points_at_it(sandbox: Connection, customer: Custome
     first, second = Invocation.objects.order_by("id")
     assert of(second).state == "Joined another one"
     assert of(second).other == first
+    assert "with what this one changes" in of(second).why
+
+
+def test_what_a_delete_replaced_says_that_it_was_not_sent(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deal.delete()
+    deliver()
+    changed, deleted = Invocation.objects.order_by("id")[1:]
+    assert of(changed).state == "Replaced by a delete"
+    assert of(changed).other == deleted
+    assert "not sent" in of(changed).why
 
 
 def test_a_failure_says_what_it_means_and_what_to_do_by_its_kind(sandbox: Connection) -> None:

@@ -141,6 +141,11 @@ def test_a_file_that_is_not_there_is_named() -> None:
         run("xkit_load", "nowhere.json")
 
 
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"nowhere/objects\.json can't be written: No such file"):
+        run("xkit_dump", output=str(tmp_path / "nowhere" / "objects.json"))
+
+
 def test_a_key_is_made_listed_and_revoked() -> None:
     made = run("xkit_apikey", "create", "backend", "--context", "workspace-1")
     publishable, secret = (line.split()[-1] for line in made.splitlines()[:2])
