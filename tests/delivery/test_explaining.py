@@ -38,7 +38,7 @@ def _clock(time_machine: Any) -> None:
 
 def of(invocation: Invocation) -> Explanation:
     found = Invocation.objects.select_related(
-        "connection__lane", "event__crm_object", "superseded_by"
+        "connection__lane", "event__crm_object", "superseded_by__event"
     ).get(pk=invocation.pk)
     return explain(found)
 

@@ -69,10 +69,17 @@ def _done(invocation: Invocation, status: InvocationStatus) -> Explanation:
     # What is noted of one without an error are words of our own.
     note = invocation.error.message if invocation.error and not invocation.error_code else ""
     if status == InvocationStatus.SUPERSEDED:
+        other = invocation.superseded_by
+        if other is not None and other.event.type == EventType.DELETE:
+            return Explanation(
+                _("Replaced by a delete"),
+                _("It was not sent: its record was to be deleted before its turn came."),
+                other=other,
+            )
         return Explanation(
             _("Joined another one"),
             _("Another one of the same record was sent in its place, with what this one changes."),
-            other=invocation.superseded_by,
+            other=other,
         )
     if status == InvocationStatus.DEFERRED:
         return Explanation(
