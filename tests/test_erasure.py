@@ -20,6 +20,7 @@ from xkit_crm.exceptions import (
     ConfigurationError,
     IdempotencyMismatch,
     InProgress,
+    UnknownConnection,
     UnknownRecord,
 )
 from xkit_crm.mapping.erased import ERASED
@@ -187,6 +188,8 @@ def test_a_record_without_a_row_is_erased_in_its_connection_only(sandbox: Connec
     assert SECRET not in log()
     with pytest.raises(UnknownRecord):
         xkit_crm.erase_record("acme", "00001")
+    with pytest.raises(UnknownConnection, match="no connection 'nobody'"):
+        xkit_crm.erase_record("nobody", RECORD)
 
 
 def test_a_row_that_is_gone_is_named_by_its_key(ada: Deal) -> None:

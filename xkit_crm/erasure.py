@@ -20,7 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from xkit_crm.delivery import backends, lanes, tallies, telling
-from xkit_crm.exceptions import ConfigurationError, InProgress
+from xkit_crm.exceptions import ConfigurationError, InProgress, UnknownConnection
 from xkit_crm.mapping.erased import ERASED, erased
 from xkit_crm.models import (
     Attempt,
@@ -69,8 +69,9 @@ def erase(
     triggers have marked the row and no worker has looked at it. With `dry_run` it is only counted.
     Doing it again erases what came since.
 
-    Raises `ConfigurationError` for a row without a primary key, and `InProgress` for what waits,
-    is being sent, or may have been written by a try whose outcome isn't known.
+    Raises `ConfigurationError` for a row without a primary key, `UnknownConnection`, and
+    `InProgress` for what waits, is being sent, or may have been written by a try whose outcome
+    isn't known.
     """
     if instance.pk is None:
         raise ConfigurationError(
@@ -92,7 +93,8 @@ def erase_record(
 ) -> Erasure:
     """Erase what the log holds of a CRM record, and of the rows linked to it in this connection.
 
-    Otherwise as `erase`. Raises `UnknownRecord` for what is no record id, and `InProgress`.
+    Otherwise as `erase`. Raises `UnknownRecord` for what is no record id, `UnknownConnection` and
+    `InProgress`.
     """
     RecordRef.parse(record_id)
     connection_id = _id_of(connection)
@@ -107,7 +109,12 @@ def erase_record(
 
 
 def _id_of(connection: Connection | str) -> str:
-    return connection.pk if isinstance(connection, Connection) else connection
+    """Mistyped, it would be taken for one of which nothing is known."""
+    if isinstance(connection, Connection):
+        return connection.pk
+    if not Connection.objects.filter(pk=connection).exists():
+        raise UnknownConnection(f"There is no connection {connection!r}.")
+    return connection
 
 
 def _marks(content_type: ContentType, pk: str) -> Q:
