@@ -173,6 +173,12 @@ def test_the_worker_does_what_is_due_and_ends(sandbox: Connection, customer: Cus
     assert run("xkit_worker", once=True) == "0 carried out.\n"
 
 
+@pytest.mark.parametrize("address", ["foo", "localhost:", "localhost:http", "127.0.0.1:99999"])
+def test_a_probe_at_what_is_no_address_is_told_what_it_takes(address: str) -> None:
+    with pytest.raises(CommandError, match=r"--probe takes HOST:PORT, such as 0\.0\.0\.0:8090"):
+        run("xkit_worker", probe=address)
+
+
 def test_a_process_that_runs_the_worker_once_keeps_its_signals(sandbox: Connection) -> None:
     names = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(name) for name in names]

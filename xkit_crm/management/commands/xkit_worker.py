@@ -118,7 +118,11 @@ class Command(XkitCommand):
             if not options["probe"]:
                 return None
             server = serve(pulse, options["probe"])
-        except (OSError, ValueError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
+            raise CommandError(
+                f"--probe takes HOST:PORT, such as 0.0.0.0:8090, and not {options['probe']!r}."
+            ) from error
+        except OSError as error:
             raise CommandError(f"The worker can't be watched there: {error}.") from error
         host = options["probe"].rpartition(":")[0]
         self._say(f"Probe at http://{host}:{server.server_port}/ready")
