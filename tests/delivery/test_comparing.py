@@ -164,6 +164,21 @@ def test_a_create_that_was_delivered_would_update_its_record(
     assert (found.renewed.operation, found.renewed.target) == ("update", "Opportunity:00001")
 
 
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_a_create_that_a_person_tried_of_a_row_writes_the_row_as_well(
+    sandbox: Connection, customer: Customer, status: str
+) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    Invocation.objects.update(source="admin", status=status)
+    Invocation.objects.filter(status="failed").update(record_id="")  # it was never made
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    found = compare(last())
+    assert found.as_it_was is None
+    assert found.renewed is not None
+    assert (found.renewed.operation, found.renewed.values["Name"]) == ("update", "Pear")
+
+
 def test_later_changes_that_were_delivered_are_counted(
     sandbox: Connection, customer: Customer
 ) -> None:

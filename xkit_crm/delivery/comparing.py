@@ -100,8 +100,11 @@ def outlook(invocation: Invocation, *, as_it_was: bool) -> Outlook:
 
 def _becomes_an_update(invocation: Invocation) -> bool:
     """As `sync/retarget.py` has it, whichever way it is replayed."""
+    if _is_delivered_create(invocation):
+        return True
     created = invocation.event.type == EventType.CREATE
-    return _is_delivered_create(invocation) or (created and is_linked(invocation))
+    names_its_record = invocation.source != Source.MODEL and invocation.record_id
+    return created and not names_its_record and is_linked(invocation)
 
 
 def _is_delivered_create(invocation: Invocation) -> bool:
