@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ from tests.products.models import BigDeal, Deal, DealProxy, Edition
 from xkit_crm.checks.bindings import check_definitions
 from xkit_crm.models import Connection, EventAction, EventDefinition, ObjectMapping
 from xkit_crm.sync.bindings import ModelSync
+
+NONE, SECOND = timedelta(), timedelta(seconds=1)
+REMOTE = {"base_url": "https://x", "publishable_key": "xpk_a", "secret_key": "xsk_a"}
 
 
 def found(**options: Any) -> dict[str, Any]:
@@ -35,9 +39,17 @@ def found(**options: Any) -> dict[str, Any]:
         ({"IDEMPOTENCY_WINDOW": 3600}, "E003", "type"),
         ({"INVALID_PAYLOAD": "ignore"}, "E003", "one of them"),
         ({"DELIVERY": "no.such.backend"}, "E004", "immediate"),
+        ({"DELIVERY": "xkit_crm.conf.NAMES"}, "E004", "function"),
         ({"PROVIDERS": {"acme": "no.such.Provider"}}, "E005", "PROVIDERS"),
         ({"ENCRYPTION_KEYS": ["short"]}, "E006", "secrets"),
         ({"REMOTE": {"base_url": "https://x"}}, "E007", "all three"),
+        ({"REMOTE": {**REMOTE, "base_url": "crm.example.com"}}, "E007", "https://"),
+        ({"LINK_ORIGINS": ["https://app.example.com/"]}, "E003", "slash"),
+        ({"LINK_ORIGINS": ["https://app.example.com/crm"]}, "E003", "path"),
+        ({"LINK_ORIGINS": ["app.example.com"]}, "E003", "https://"),
+        ({"LINK_ORIGINS": ["https://App.example.com"]}, "E003", "small letters"),
+        ({"LINK_ORIGINS": ["https://app.example.com:443"]}, "E003", "port"),
+        ({"LINK_ORIGINS": [None]}, "E003", "https://"),
         ({"PROVIDER_OPTIONS": {"salesfroce": {}}}, "E008", "'salesforce'"),
         ({"PROVIDER_OPTIONS": {"hubspot": "an id"}}, "E008", "client_id"),
         ({"PROVIDER_OPTIONS": {"hubspot": {"client_id": "an id"}}}, "E008", "both"),
@@ -76,6 +88,51 @@ def test_each_mistake_in_the_settings_has_its_id_and_hint(
     settings.XKIT_CRM = value
     message = found()[f"xkit_crm.{number}"]
     assert hint in message.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "hint"),
+    [
+        ("LANE_LEASE", [NONE, -SECOND], "0:00:30"),
+        ("RETRY_MAX", [NONE, -SECOND], "1:00:00"),
+        ("BREAKER_PAUSE_MAX", [NONE, -SECOND], "0:01:00"),
+        ("IDEMPOTENCY_WINDOW", [NONE, -SECOND], "1 day"),
+        ("LINK_TOKEN_AGE", [NONE, -SECOND], "0:15:00"),
+        ("LINK_SESSION_AGE", [NONE, -SECOND], "4:00:00"),
+        ("KEEP_SUCCEEDED", [-SECOND], "90 days"),
+        ("KEEP_FAILED", [-SECOND], "None"),
+        ("RETRY_BASE", [-0.1, nan, inf, True], "2.0"),
+        ("WAIT_TIMEOUT", [-1, nan, inf, True], "30.0"),
+        ("REFRESH_INTERVAL", [-1, nan, inf, True], "5.0"),
+        ("MAX_ATTEMPTS", [0, -1, True], "12"),
+        ("BREAKER_THRESHOLD", [0, -1, True], "5"),
+        ("MAX_BODY_BYTES", [0, -1, True], "1048576"),
+    ],
+)
+def test_a_value_with_which_nothing_would_be_delivered_is_an_error(
+    settings: Any, name: str, values: list[Any], hint: str
+) -> None:
+    for value in values:
+        settings.XKIT_CRM = {name: value}
+        message = found()["xkit_crm.E003"]
+        assert name in message.msg
+        assert isinstance(value, bool) or hint in message.hint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"RETRY_BASE": 0, "WAIT_TIMEOUT": 0, "REFRESH_INTERVAL": 0},
+        {"KEEP_SUCCEEDED": NONE, "KEEP_FAILED": NONE},
+        {"MAX_ATTEMPTS": 1, "BREAKER_THRESHOLD": 1, "MAX_BODY_BYTES": 1},
+        {"REFRESH_INTERVAL": None, "KEEP_SUCCEEDED": None, "REMOTE": REMOTE},
+        {"LINK_ORIGINS": ["http://localhost:8000", "https://app.example.com", "http://[::1]:81"]},
+        {"DELIVERY": "tests.test_checks.found"},
+    ],
+)
+def test_the_least_that_a_value_may_be_is_no_error(settings: Any, given: dict[str, Any]) -> None:
+    settings.XKIT_CRM = given
+    assert set(found()) == {"xkit_crm.W003"}
 
 
 def test_good_settings_are_quiet(settings: Any) -> None:

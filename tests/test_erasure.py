@@ -20,6 +20,7 @@ from xkit_crm.exceptions import (
     ConfigurationError,
     IdempotencyMismatch,
     InProgress,
+    UnknownConnection,
     UnknownRecord,
 )
 from xkit_crm.mapping.erased import ERASED
@@ -187,6 +188,8 @@ def test_a_record_without_a_row_is_erased_in_its_connection_only(sandbox: Connec
     assert SECRET not in log()
     with pytest.raises(UnknownRecord):
         xkit_crm.erase_record("acme", "00001")
+    with pytest.raises(UnknownConnection, match="no connection 'nobody'"):
+        xkit_crm.erase_record("nobody", RECORD)
 
 
 def test_a_row_that_is_gone_is_named_by_its_key(ada: Deal) -> None:
@@ -252,7 +255,7 @@ def test_what_waits_is_cancelled_where_that_is_wanted(ada: Deal) -> None:
     def hear(invocation: Invocation, **_: Any) -> None:
         heard.append(invocation.status)
 
-    assert xkit_crm.erase(ada, cancel=True, dry_run=True).cancelled == 1
+    assert xkit_crm.erase(ada, cancel=True, dry_run=True) == Erasure(3, 2, 1, cancelled=1)
     assert states()[-1] == "pending"
     signals.invocation_finished.connect(hear)
     try:

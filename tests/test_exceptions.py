@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from xkit_crm import exceptions
 from xkit_crm.exceptions import (
     Problem,
     RateLimited,
@@ -28,6 +29,13 @@ def test_the_docs_say_of_each_error_what_the_console_says() -> None:
         f"| `{code}` | {class_of(code).meaning} | {class_of(code).remedy} |"
         for code in explained_codes()
     ]
+
+
+def test_the_docs_name_every_code_that_the_api_answers_with() -> None:
+    written = ERRORS.read_text("utf-8")
+    ours = [one for one in vars(exceptions).values() if isinstance(one, type)]
+    errors = [one for one in ours if issubclass(one, XkitError) and one.status != 500]
+    assert [one.code for one in errors if f"`{one.code}`" not in written] == []
 
 
 def test_what_has_no_words_of_its_own_is_told_in_general_ones() -> None:

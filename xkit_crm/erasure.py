@@ -20,7 +20,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from xkit_crm.delivery import backends, lanes, tallies, telling
-from xkit_crm.exceptions import ConfigurationError, InProgress
+from xkit_crm.exceptions import ConfigurationError, InProgress, UnknownConnection
 from xkit_crm.mapping.erased import ERASED, erased
 from xkit_crm.models import (
     Attempt,
@@ -70,8 +70,9 @@ def erase(
     no worker has looked at it. With `dry_run` it is only counted. Doing it again erases what came
     since.
 
-    Raises `ConfigurationError` for a row without a primary key, and `InProgress` for what waits,
-    is being sent, or may have been written by a try whose outcome isn't known.
+    Raises `ConfigurationError` for a row without a primary key, `UnknownConnection`, and
+    `InProgress` for what waits, is being sent, or may have been written by a try whose outcome
+    isn't known.
     """
     if instance.pk is None:
         raise ConfigurationError(
@@ -94,7 +95,8 @@ def erase_record(
 ) -> Erasure:
     """Erase what the log holds of a CRM record, and of the rows linked to it in this connection.
 
-    Otherwise as `erase`. Raises `UnknownRecord` for what is no record id, and `InProgress`.
+    Otherwise as `erase`. Raises `UnknownRecord` for what is no record id, `UnknownConnection` and
+    `InProgress`.
     """
     RecordRef.parse(record_id)
     connection_id = _id_of(connection)
@@ -109,7 +111,12 @@ def erase_record(
 
 
 def _id_of(connection: Connection | str) -> str:
-    return connection.pk if isinstance(connection, Connection) else connection
+    """Mistyped, it would be taken for one of which nothing is known."""
+    if isinstance(connection, Connection):
+        return connection.pk
+    if not Connection.objects.filter(pk=connection).exists():
+        raise UnknownConnection(f"There is no connection {connection!r}.")
+    return connection
 
 
 def _marks(content_type: ContentType, pk: str) -> Q:
@@ -283,9 +290,12 @@ def _erase_batch(ids: list[int], change: _Erase, *, dry_run: bool) -> tuple[int,
     """Erase what these invocations and their attempts hold; gives how many held something."""
     using = router.db_for_write(Invocation)
     with transaction.atomic(using=using):
-        rows = Invocation.objects.filter(pk__in=ids).exclude(
-            status__in=(InvocationStatus.PENDING, InvocationStatus.RUNNING)
-        )
+        unsettled = Q(status__in=(InvocationStatus.PENDING, InvocationStatus.RUNNING))
+        if dry_run:
+            # What waits would have been cancelled by now, but for the deletes.
+            deletes = EventDefinition.objects.filter(type=EventType.DELETE)
+            unsettled &= Q(status=InvocationStatus.RUNNING) | Q(event__in=deletes)
+        rows = Invocation.objects.filter(pk__in=ids).exclude(unsettled)
         invocations = list(rows.select_for_update().order_by("pk"))
         tries: dict[int, list[Attempt]] = defaultdict(list)
         for attempt in Attempt.objects.filter(invocation__in=invocations):

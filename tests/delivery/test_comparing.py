@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
@@ -163,6 +164,21 @@ def test_a_create_that_was_delivered_would_update_its_record(
     assert (found.renewed.operation, found.renewed.target) == ("update", "Opportunity:00001")
 
 
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_a_create_that_a_person_tried_of_a_row_writes_the_row_as_well(
+    sandbox: Connection, customer: Customer, status: str
+) -> None:
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    Invocation.objects.update(source="admin", status=status)
+    Invocation.objects.filter(status="failed").update(record_id="")  # it was never made
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    found = compare(last())
+    assert found.as_it_was is None
+    assert found.renewed is not None
+    assert (found.renewed.operation, found.renewed.values["Name"]) == ("update", "Pear")
+
+
 def test_later_changes_that_were_delivered_are_counted(
     sandbox: Connection, customer: Customer
 ) -> None:
@@ -172,6 +188,27 @@ def test_later_changes_that_were_delivered_are_counted(
         deal.title = title
         deal.save()
         deliver()
-    first = Invocation.objects.select_related("event__crm_object", "connection").earliest("id")
-    assert compare(first).later == 2
-    assert compare(last()).later == 0
+    DealFactory.create(customer=customer)
+    deliver()
+    created, first, second, _other = Invocation.objects.select_related(
+        "event__crm_object", "connection"
+    ).order_by("id")
+    assert [compare(one).later for one in (first, second)] == [1, 0]
+    assert compare(created).later == 0  # it writes the row as it is
+
+
+def test_a_create_whose_row_is_linked_by_now_writes_the_row_as_it_is_and_nothing_else(
+    sandbox: Connection, customer: Customer
+) -> None:
+    act("deal_created", transformations=[{"field": "Name", "kind": "static", "value": "x" * 200}])
+    deal = DealFactory.create(customer=customer, title="Apple")
+    deliver()
+    failed = last()
+    act("deal_created", transformations=[NAME])
+    assert compare(failed).as_it_was is not None
+    xkit_crm.link(deal, "acme", create("Theirs").record_id)
+    Deal.objects.filter(pk=deal.pk).update(title="Pear")
+    found = compare(failed)
+    assert (found.as_it_was, found.later) == (None, 0)
+    assert found.renewed is not None
+    assert (found.renewed.operation, found.renewed.values["Name"]) == ("update", "Pear")

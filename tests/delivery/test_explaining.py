@@ -26,6 +26,9 @@ pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
+AT_ONCE = "Call the CRM again at once"
+#: All but what is reserved for other tools.
+USED_UP = {"quota": 1000, "quota_left": 200, "quota_resets_at": LATER}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +38,7 @@ def _clock(time_machine: Any) -> None:
 
 def of(invocation: Invocation) -> Explanation:
     found = Invocation.objects.select_related(
-        "connection__lane", "event__crm_object", "superseded_by"
+        "connection__lane", "event__crm_object", "superseded_by__event"
     ).get(pk=invocation.pk)
     return explain(found)
 
@@ -97,18 +100,18 @@ def test_it_waits_for_the_mapping_and_says_what_is_missing(sandbox: Connection) 
 
 
 @pytest.mark.parametrize(
-    ("gauge", "why"),
+    ("gauge", "why", "to_do"),
     [
-        ({}, "asked to be left alone"),
-        ({"failures": 7}, "didn't answer the last 7 calls"),
-        ({"tokens": 0.0, "tokens_at": LATER}, "limit for calls is reached"),
-        ({"quota": 1000, "quota_left": 200, "quota_resets_at": LATER}, "daily quota is used up"),
-        ({"quota": 1000, "quota_left": 300, "quota_resets_at": LATER}, "asked to be left alone"),
-        ({"quota": 1000, "quota_left": 200, "quota_resets_at": NOW}, "asked to be left alone"),
+        ({}, "asked to be left alone", AT_ONCE),
+        ({"failures": 7}, "didn't answer the last 7 calls", AT_ONCE),
+        ({"tokens": 0.0, "tokens_at": LATER}, "limit for calls is reached", AT_ONCE),
+        (USED_UP, "daily quota is used up", "lower “Quota reserve” on the connection, then"),
+        ({**USED_UP, "quota_left": 300}, "asked to be left alone", AT_ONCE),
+        ({**USED_UP, "quota_resets_at": NOW}, "asked to be left alone", AT_ONCE),
     ],
 )
 def test_it_waits_while_its_lane_is_paused(
-    sandbox: Connection, gauge: dict[str, Any], why: str
+    sandbox: Connection, gauge: dict[str, Any], why: str, to_do: str
 ) -> None:
     waiting = create(wait=False)
     Connection.objects.update(quota_reserve=20)
@@ -116,7 +119,14 @@ def test_it_waits_while_its_lane_is_paused(
     told = of(waiting)
     assert told.state == "Waits: its lane is paused"
     assert why in told.why
+    assert to_do in told.to_do
     assert told.when == NOW + timedelta(minutes=5)
+
+
+def test_nothing_helps_against_a_quota_that_is_used_up_altogether(sandbox: Connection) -> None:
+    waiting = create(wait=False)
+    lane(sandbox, paused_until=LATER, **USED_UP | {"quota_left": 0})
+    assert of(waiting).to_do == "Nothing: it goes on when the quota is renewed."
 
 
 def test_it_waits_for_its_next_try(
@@ -209,6 +219,22 @@ def test_what_joined_another_points_at_it(sandbox: Connection, customer: Custome
     first, second = Invocation.objects.order_by("id")
     assert of(second).state == "Joined another one"
     assert of(second).other == first
+    assert "with what this one changes" in of(second).why
+
+
+def test_what_a_delete_replaced_says_that_it_was_not_sent(
+    sandbox: Connection, customer: Customer
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    deliver()
+    deal.title = "Renamed"
+    deal.save()
+    deal.delete()
+    deliver()
+    changed, deleted = Invocation.objects.order_by("id")[1:]
+    assert of(changed).state == "Replaced by a delete"
+    assert of(changed).other == deleted
+    assert "not sent" in of(changed).why
 
 
 def test_a_failure_says_what_it_means_and_what_to_do_by_its_kind(sandbox: Connection) -> None:

@@ -46,7 +46,8 @@ def test_all_that_match_are_repaired_and_nothing_else(connection: Connection) ->
     [
         ((), Repair.REPLAY, ("failed",), ("unknown",)),
         (TROUBLE, Repair.SKIP, ("failed",), ("unknown",)),
-        (("unknown",), Repair.REPLAY, ("unknown",), ()),
+        (("unknown",), Repair.REPLAY, (), ("unknown",)),
+        (("unknown",), Repair.SKIP, (), ("unknown",)),
         (("failed",), Repair.REPLAY, ("failed",), ()),
         (("skipped",), Repair.REPLAY, ("skipped",), ()),
         (("skipped",), Repair.SKIP, (), ()),
@@ -134,6 +135,7 @@ def test_what_could_be_doubled_is_left_and_told(connection: Connection, customer
     }
     rows = make(connection, **of_row)
     delete = make(connection, slug="deal_deleted", **of_row)
-    done = carry_out(chosen(Asked(statuses=("unknown",)), Repair.SKIP), Repair.SKIP)
+    asked = repairing.together(Asked(statuses=("unknown",)), Repair.SKIP)
+    done = carry_out(Selection(asked, log.newest()), Repair.SKIP)
     assert done == Done(1, left=1)
     assert (states(rows), states(delete)) == ({"unknown"}, {"skipped"})

@@ -66,6 +66,23 @@ def test_the_report_says_what_would_fail(shadowed: Connection, customer: Custome
     assert states() == ["pending"]
 
 
+def test_the_report_says_where_nothing_would_be_done_and_counts_no_call_for_it(
+    sandbox: Connection, customer: Customer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deal = DealFactory.create(customer=customer)
+    Invocation.objects.all().delete()  # it never reached the CRM
+    shadow.start(sandbox)
+    deal.delete()
+    act("deal_created", action="noop", transformations=[])
+    create()
+    deliver()
+    found = shadow.report(sandbox)
+    assert (found.waiting, found.nothing, found.calls) == (2, 2, 0)
+    assert (found.writes, found.problems) == ({}, {})
+    call_command("xkit_shadow", "acme")
+    assert capsys.readouterr().out == "2 invocation(s) wait.\n        2  nothing to do\n"
+
+
 def test_what_joins_later_is_rehearsed_again(shadowed: Connection, customer: Customer) -> None:
     deal = DealFactory.create(customer=customer, title="First")
     deliver()

@@ -222,11 +222,12 @@ def test_the_backlog_of_one_customer_does_not_starve_another(
     assert took < 5
 
 
+@pytest.mark.parametrize("options", [("--poll-interval", "0.05"), ("--once",)])
 def test_a_worker_that_is_told_to_stop_gives_the_lane_back_in_the_middle_of_a_backlog(
-    sandbox: Connection, start: Start
+    sandbox: Connection, start: Start, options: tuple[str, ...]
 ) -> None:
     backlog("acme", 3000)
-    worker = start("--poll-interval", "0.05")
+    worker = start(*options)
     until(lambda: Invocation.objects.filter(status="succeeded").exists())
     begun = time.monotonic()
     worker.send_signal(signal.SIGTERM)
@@ -250,7 +251,7 @@ def test_a_call_that_takes_longer_than_the_lease_is_not_overtaken_by_another_wor
     holder = Lane.objects.get().holder
     second = start("--once")
     said, _ = second.communicate(timeout=30)
-    assert said.endswith("0 carried out.\n")
+    assert said.endswith("0 carried out. Left to the workers that hold them: 1 lane(s).\n")
     # The lease is a second long: it has been renewed several times by now.
     time.sleep(2.5)
     assert Lane.objects.get().holder == holder

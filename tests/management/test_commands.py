@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import signal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,11 @@ def test_a_file_that_is_not_there_is_named() -> None:
         run("xkit_load", "nowhere.json")
 
 
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"nowhere/objects\.json can't be written: No such file"):
+        run("xkit_dump", output=str(tmp_path / "nowhere" / "objects.json"))
+
+
 def test_a_key_is_made_listed_and_revoked() -> None:
     made = run("xkit_apikey", "create", "backend", "--context", "workspace-1")
     publishable, secret = (line.split()[-1] for line in made.splitlines()[:2])
@@ -165,6 +171,19 @@ def test_the_worker_does_what_is_due_and_ends(sandbox: Connection, customer: Cus
     assert run("xkit_worker", once=True) == "1 carried out.\n"
     assert xkit_crm.links(deal).get().record_id.startswith("Opportunity:")
     assert run("xkit_worker", once=True) == "0 carried out.\n"
+
+
+@pytest.mark.parametrize("address", ["foo", "localhost:", "localhost:http", "127.0.0.1:99999"])
+def test_a_probe_at_what_is_no_address_is_told_what_it_takes(address: str) -> None:
+    with pytest.raises(CommandError, match=r"--probe takes HOST:PORT, such as 0\.0\.0\.0:8090"):
+        run("xkit_worker", probe=address)
+
+
+def test_a_process_that_runs_the_worker_once_keeps_its_signals(sandbox: Connection) -> None:
+    names = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(name) for name in names]
+    run("xkit_worker", once=True)
+    assert [signal.getsignal(name) for name in names] == before
 
 
 @pytest.mark.parametrize("command", ["xkit_dump", "xkit_apikey list", "xkit_worker --once"])

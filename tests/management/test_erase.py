@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.delivery.conftest import create, states
-from tests.factories import DealFactory
+from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import Customer, Deal
 from xkit_crm.mapping.erased import ERASED
 from xkit_crm.models import Connection, Invocation
@@ -40,18 +40,26 @@ def test_a_row_is_counted_and_then_erased(ada: Deal) -> None:
     assert name() == "Ada"
     assert run("products.Deal", str(ada.pk), "--no-input") == f"Erased: {told}"
     assert name() == ERASED
-    assert "The log holds nothing more of it" in run("products.Deal", str(ada.pk))
+    finds_nothing("products.Deal", str(ada.pk))
+
+
+def finds_nothing(*options: str) -> None:
+    with pytest.raises(CommandError, match="The log holds nothing more of it") as raised:
+        run(*options)
+    assert raised.value.returncode == 3
 
 
 def test_a_record_is_erased_in_its_connection(sandbox: Connection) -> None:
     create("Ada")
-    assert "The log holds nothing" in run("--record", "other", "Opportunity:00001", "--no-input")
+    ConnectionFactory.create(id="other")
+    finds_nothing("--record", "other", "Opportunity:00001", "--no-input")
     assert "1 invocation(s)" in run("--record", "acme", "Opportunity:00001", "--no-input")
     assert name() == ERASED
 
 
 def test_another_connection_is_left_alone(ada: Deal) -> None:
-    run("products.Deal", str(ada.pk), "--connection", "other", "--no-input")
+    ConnectionFactory.create(id="other")
+    finds_nothing("products.Deal", str(ada.pk), "--connection", "other", "--no-input")
     assert name() == "Ada"
 
 
@@ -77,6 +85,17 @@ def test_what_waits_is_told_and_cancelled_only_where_that_is_wanted(ada: Deal) -
     assert states() == ["succeeded", "skipped"]
 
 
+def test_a_row_of_which_everything_waits_is_cancelled_and_erased(
+    sandbox: Connection, customer: Customer
+) -> None:
+    grace = DealFactory.create(customer=customer, title="Grace")
+    options = ["products.Deal", str(grace.pk), "--cancel"]
+    told = "1 invocation(s), 0 attempt(s), the digests of 0 link(s). Cancelled: 1.\n"
+    assert run(*options, "--dry-run") == f"There would be erased: {told}"
+    assert run(*options, "--no-input") == f"Erased: {told}"
+    assert (name(), states()) == (ERASED, ["skipped"])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -87,8 +106,11 @@ def test_what_waits_is_told_and_cancelled_only_where_that_is_wanted(ada: Deal) -
         (["products", "1"], "is no model"),
         (["products.Deal", "one"], "is no primary key"),
         (["--record", "acme", "00001"], "is not a record id"),
+        (["--record", "nope", "Opportunity:1"], "There is no connection 'nope'."),
+        (["products.Deal", "1", "--connection", "nope"], "There is no connection 'nope'."),
     ],
 )
 def test_what_names_nothing_is_told(db: None, options: list[str], told: str) -> None:
-    with pytest.raises(CommandError, match=told):
+    with pytest.raises(CommandError, match=told) as raised:
         run(*options, "--no-input")
+    assert raised.value.returncode == 1

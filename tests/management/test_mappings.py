@@ -143,6 +143,36 @@ def test_a_mapping_is_taken_to_another_connection(exported: Path) -> None:
     assert both[0] == both[1]
 
 
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_what_the_other_crm_lacks_is_said_of_an_import(exported: Path, options: list[str]) -> None:
+    xkit_crm.connect("other", provider="sandbox")
+    EventAction.objects.filter(mapping__connection_id="other").update(action="noop")
+    drop("other", "Amount")
+    out = StringIO()
+    with pytest.raises(CommandError, match="missing, see above") as raised:
+        command = ["xkit_mapping", "import", "--connection", "other", str(exported), *options]
+        call_command(*command, stdout=out, no_color=True)
+    assert raised.value.returncode == 3
+    gone = "opportunity.deal_created.transformations.Amount: the CRM has no such field any more"
+    assert f"other: missing: {gone}" in out.getvalue()
+    assert "undecided" not in out.getvalue()
+    actions = EventAction.objects.filter(mapping__connection_id="other")
+    assert actions.exclude(action="noop").exists() is not bool(options)
+
+
+def test_what_the_document_does_not_name_is_not_looked_at(exported: Path) -> None:
+    drop("acme", "Amount")
+    exported.write_text('{"contact": {}}')
+    assert run("xkit_mapping", "import", "--connection", "acme", exported) == "Nothing to change.\n"
+
+
+def test_an_import_for_a_crm_that_can_not_be_asked_says_so(exported: Path) -> None:
+    Misbehaviour.objects.create(org=Org.objects.get(slug="acme"), kind="unavailable")
+    out = run("xkit_mapping", "import", "--connection", "acme", exported)
+    assert "acme: the CRM can't be asked about opportunity: " in out
+    assert out.endswith("Nothing to change.\n")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -125,6 +125,59 @@ def test_what_is_on_its_way_is_not_queued_again(delivered: list[Deal]) -> None:
     assert Invocation.objects.count() == 1
 
 
+def rename(deal: Deal, title: str) -> None:
+    sql("UPDATE products_deal SET title = %s WHERE id = %s", title, deal.pk)
+
+
+REFUSED = {"field": "Name", "kind": "static", "value": "x" * 200}
+NAME = {"field": "Name", "kind": "direct", "key": "name"}
+
+
+def test_an_update_that_the_crm_refuses_is_told_and_not_queued_on_every_run(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    act("deal_updated", transformations=[REFUSED])
+    rename(first, "Refused")
+    assert run().queued == {"deal_updated": 1}
+    drain("acme")
+    result = run()
+    assert result.counts == {State.FAILED_BEFORE: 1, State.IN_STEP: 1}
+    assert (result.queued, result.unsettled) == ({}, 1)
+    assert result.differences[0].detail == "its update event failed: replay it"
+    rename(first, "Another name")
+    assert run().queued == {"deal_updated": 1}
+
+
+def test_what_an_update_that_failed_was_joined_by_is_part_of_its_payload(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    act("deal_updated", transformations=[REFUSED])
+    for title in ("Refused", "Refused as well"):
+        first.title = title
+        first.save()
+    drain("acme")
+    assert Invocation.objects.filter(status="superseded").count() == 1
+    assert run().counts[State.FAILED_BEFORE] == 1
+
+
+def test_an_update_that_failed_before_others_were_delivered_is_over(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    act("deal_updated", transformations=[REFUSED])
+    rename(first, "Refused")
+    run()
+    drain("acme")
+    act("deal_updated", transformations=[NAME])
+    rename(first, "Delivered")
+    run()
+    drain("acme")
+    rename(first, "Refused")
+    assert run().queued == {"deal_updated": 1}
+
+
 def test_a_column_that_changes_with_every_save_makes_no_difference_by_itself(
     delivered: list[Deal],
 ) -> None:

@@ -82,6 +82,14 @@ def test_a_row_that_failed_to_be_created_is_tried_again(
     assert names() == ["Sales contract"]
 
 
+def test_a_row_whose_update_failed_is_tried_again(delivered: Deal) -> None:
+    act("deal_updated", transformations=[{"field": "Name", "kind": "static", "value": "x" * 200}])
+    of(delivered)
+    deliver()
+    assert Invocation.objects.latest("id").status == "failed"
+    assert of(delivered).queued == 1
+
+
 def test_a_row_that_a_workflow_has_created_is_not_created_twice(
     sandbox: Connection, customer: Customer
 ) -> None:

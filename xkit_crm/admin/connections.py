@@ -133,6 +133,7 @@ class ConnectionAdmin(OverviewPages, XkitAdmin):
         ) % {"waiting": found.waiting, "left": found.not_rehearsed, "calls": found.calls}
         rows = [
             *((count, f"{op} {target}") for (op, target), count in sorted(found.writes.items())),
+            *([(found.nothing, _("nothing to do"))] if found.nothing else []),
             *(
                 (count, _("would fail: %s") % message)
                 for message, count in found.problems.most_common(10)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
 
 from xkit_crm.checks.messages import error, warning
-from xkit_crm.conf import NAMES, SETTING, settings
+from xkit_crm.conf import NAMES, SETTING, Settings, settings
 from xkit_crm.exceptions import XkitError
 
 
@@ -71,14 +72,41 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+#: What a value is at least: with less, nothing would be delivered, or nobody let in.
+_LEAST: dict[str, float | timedelta] = {
+    "MAX_BODY_BYTES": 1,
+    "MAX_ATTEMPTS": 1,
+    "BREAKER_THRESHOLD": 1,
+    "WAIT_TIMEOUT": 0,
+    "RETRY_BASE": 0,
+    "REFRESH_INTERVAL": 0,
+    "KEEP_SUCCEEDED": timedelta(),
+    "KEEP_FAILED": timedelta(),
+    **dict.fromkeys(
+        (
+            "IDEMPOTENCY_WINDOW",
+            "RETRY_MAX",
+            "LANE_LEASE",
+            "BREAKER_PAUSE_MAX",
+            "LINK_TOKEN_AGE",
+            "LINK_SESSION_AGE",
+        ),
+        timedelta.resolution,  # more than nothing
+    ),
+}
+
+
 def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     wrong = {
         name
         for name, (types, _) in _TYPES.items()
-        if name in given and not isinstance(given[name], types)
+        if name in given and not _is_one_of(given[name], types)
     }
     for name in sorted(wrong):
         yield error("E003", f"{SETTING}[{name!r}] is not {_TYPES[name][1]}.", "Correct its type.")
+    yield from _too_little({name: given[name] for name in given if name not in wrong})
+    if "LINK_ORIGINS" not in wrong:
+        yield from _wrong_origins()
     if "INVALID_PAYLOAD" not in wrong and settings.INVALID_PAYLOAD not in ("raise", "record"):
         yield error(
             "E003", f'{SETTING}["INVALID_PAYLOAD"] is not "raise" or "record".', "Use one of them."
@@ -88,22 +116,75 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     if not wrong & {"PROVIDERS", "DELIVERY"}:
         yield from _unloadable()
     if "ENCRYPTION_KEYS" not in wrong:
-        for key in settings.ENCRYPTION_KEYS:
-            if not isinstance(key, str) or len(key) < 32:
-                yield error(
-                    "E006",
-                    f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
-                    "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
-                )
+        yield from _weak_keys()
     if "WEBHOOK" not in wrong and settings.WEBHOOK is not None:
         yield from _wrong_webhook(settings.WEBHOOK)
-    remote = None if "REMOTE" in wrong else settings.REMOTE
-    if remote is not None and set(remote) != {"base_url", "publishable_key", "secret_key"}:
+    if "REMOTE" not in wrong and settings.REMOTE is not None:
+        yield from _wrong_remote(settings.REMOTE)
+
+
+def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
+    """Python's True is an int, and no number of anything."""
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
+
+
+def _too_little(given: dict[str, Any]) -> Iterator[CheckMessage]:
+    for name in sorted(given.keys() & _LEAST.keys()):
+        value, least = given[name], _LEAST[name]
+        if value is None or (value >= least and (isinstance(value, timedelta) or isfinite(value))):
+            continue
+        wanted = f"{least} or more"
+        if isinstance(least, timedelta):
+            wanted = "a timedelta of " + ("more than 0" if least else "0 or more")
+        yield error(
+            "E003",
+            f"{SETTING}[{name!r}] is {value!r}, which can't be.",
+            f"Give {wanted}; the default is {getattr(Settings(), name)}.",
+        )
+
+
+def _weak_keys() -> Iterator[CheckMessage]:
+    for key in settings.ENCRYPTION_KEYS:
+        if not isinstance(key, str) or len(key) < 32:
+            yield error(
+                "E006",
+                f'A key of {SETTING}["ENCRYPTION_KEYS"] is shorter than 32 characters.',
+                "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+            )
+
+
+def _wrong_remote(remote: dict[str, Any]) -> Iterator[CheckMessage]:
+    where = f'{SETTING}["REMOTE"]'
+    if set(remote) != {"base_url", "publishable_key", "secret_key"}:
         yield error(
             "E007",
-            f'{SETTING}["REMOTE"] does not have exactly base_url, publishable_key and secret_key.',
+            f"{where} does not have exactly base_url, publishable_key and secret_key.",
             "Give all three, or None to work in this deployment.",
         )
+    elif not _is_url(remote["base_url"]):
+        yield error(
+            "E007", f"The base_url of {where} is none.", "It begins with https:// (or http://)."
+        )
+
+
+def _wrong_origins() -> Iterator[CheckMessage]:
+    for origin in settings.LINK_ORIGINS:
+        if not _is_origin(origin):
+            yield error(
+                "E003",
+                f'{SETTING}["LINK_ORIGINS"] has {origin!r}, which no browser calls an origin.',
+                "Give https:// and the host in small letters, with its port where that is another "
+                "than usual, and no path or slash behind it, such as https://app.example.com.",
+            )
+
+
+def _is_origin(said: object) -> bool:
+    """Whether it is an origin as browsers write it, which leave out the usual port."""
+    if not isinstance(said, str) or not _is_url(said):
+        return False
+    if not re.fullmatch(r"https?://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[1-9][0-9]*)?", said):
+        return False
+    return not said.endswith(":443" if said.startswith("https:") else ":80")
 
 
 def _wrong_webhook(webhook: dict[str, Any]) -> Iterator[CheckMessage]:

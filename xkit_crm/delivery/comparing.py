@@ -13,6 +13,7 @@ from typing import Any
 from xkit_crm.delivery.lanes import Hold
 from xkit_crm.delivery.line import Line
 from xkit_crm.delivery.preparing import complete, prepare
+from xkit_crm.delivery.replay import is_linked
 from xkit_crm.exceptions import PayloadInvalid, XkitError
 from xkit_crm.models import Attempt, Invocation
 from xkit_crm.models.event_definition import EventType
@@ -48,8 +49,8 @@ class Comparison:
 
     #: None: it was never sent.
     last: Attempt | None
-    #: With the payload that is stored; None: a create that was delivered becomes an update of its
-    #: record, with its row as it is.
+    #: With the payload that is stored; None: a create whose row has its record by now becomes an
+    #: update of that, with its row as it is.
     as_it_was: Outlook | None
     #: With its row as it is; None: it comes from none.
     renewed: Outlook | None
@@ -64,15 +65,16 @@ def compare(invocation: Invocation) -> Comparison:
     tried = invocation.attempts.filter(sent__isnull=False).order_by("-number")
     last = tried.first()
     as_it_was = renewed = None
-    if not _becomes_an_update(invocation):
+    becomes = _becomes_an_update(invocation)
+    if not becomes:
         as_it_was = outlook(invocation, as_it_was=True)
-    if invocation.source == Source.MODEL and invocation.object_pk:
+    if invocation.object_pk and (becomes or invocation.source == Source.MODEL):
         renewed = outlook(invocation, as_it_was=False)
     looks = [look for look in (as_it_was, renewed) if look is not None]
     before = dict(last.sent or {}) if last else {}
     names = dict.fromkeys([*before, *(name for look in looks for name in look.values)])
     rows = tuple((name, _cells(name, before, looks, compared=last is not None)) for name in names)
-    return Comparison(last, as_it_was, renewed, rows, _later(invocation))
+    return Comparison(last, as_it_was, renewed, rows, 0 if becomes else _later(invocation))
 
 
 def outlook(invocation: Invocation, *, as_it_was: bool) -> Outlook:
@@ -84,7 +86,7 @@ def outlook(invocation: Invocation, *, as_it_was: bool) -> Outlook:
     )
     this.replays, this.renew = this.replays + 1, not as_it_was
     this.error_code, this.error_detail = "", None
-    if _becomes_an_update(this):
+    if _is_delivered_create(this):
         this.record_id = ""  # as `replay.send_again` does: its link names it
     this.pk = _NO_ROW
     line = Line(this.connection, Hold(this.connection_id, holder="", until=None))
@@ -97,6 +99,15 @@ def outlook(invocation: Invocation, *, as_it_was: bool) -> Outlook:
 
 
 def _becomes_an_update(invocation: Invocation) -> bool:
+    """As `sync/retarget.py` has it, whichever way it is replayed."""
+    if _is_delivered_create(invocation):
+        return True
+    created = invocation.event.type == EventType.CREATE
+    names_its_record = invocation.source != Source.MODEL and invocation.record_id
+    return created and not names_its_record and is_linked(invocation)
+
+
+def _is_delivered_create(invocation: Invocation) -> bool:
     created = invocation.event.type == EventType.CREATE
     return created and invocation.status == InvocationStatus.SUCCEEDED
 

@@ -69,10 +69,17 @@ def _done(invocation: Invocation, status: InvocationStatus) -> Explanation:
     # What is noted of one without an error are words of our own.
     note = invocation.error.message if invocation.error and not invocation.error_code else ""
     if status == InvocationStatus.SUPERSEDED:
+        other = invocation.superseded_by
+        if other is not None and other.event.type == EventType.DELETE:
+            return Explanation(
+                _("Replaced by a delete"),
+                _("It was not sent: its record was to be deleted before its turn came."),
+                other=other,
+            )
         return Explanation(
             _("Joined another one"),
             _("Another one of the same record was sent in its place, with what this one changes."),
-            other=invocation.superseded_by,
+            other=other,
         )
     if status == InvocationStatus.DEFERRED:
         return Explanation(
@@ -208,17 +215,29 @@ def _paused(invocation: Invocation, now: datetime) -> Explanation | None:
     lane = _lane(invocation)
     if lane is None or lane.paused_until is None or lane.paused_until <= now:
         return None
+    why = pausing.why(lane, now=now)
     return Explanation(
         _("Waits: its lane is paused"),
-        _why_paused(lane, now),
+        _why_paused(lane, why),
         next=_("The lane goes on, in its order."),
         when=lane.paused_until,
-        to_do=_("Nothing. If the CRM is well, choose “Call the CRM again at once” for the lane."),
+        to_do=_against(lane, why),
     )
 
 
-def _why_paused(lane: Lane, now: datetime) -> str:
-    why = pausing.why(lane, now=now)
+def _against(lane: Lane, why: Pause) -> str:
+    if why != Pause.QUOTA:
+        return _("Nothing. If the CRM is well, choose “Call the CRM again at once” for the lane.")
+    if not lane.connection.quota_reserve:
+        return _("Nothing: it goes on when the quota is renewed.")
+    # Called again at once, it would say what is left, and the lane would be paused as before.
+    return _(
+        "Nothing: it goes on when the quota is renewed. If that is too late, lower “Quota reserve” "
+        "on the connection, then choose “Call the CRM again at once” for the lane."
+    )
+
+
+def _why_paused(lane: Lane, why: Pause) -> str:
     if why == Pause.DOWN:
         return ngettext(
             "The CRM didn't answer the last call, so it is left alone for a while.",

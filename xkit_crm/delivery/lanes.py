@@ -239,6 +239,11 @@ def has_work(connection_id: str) -> bool:
     return statements.has_work(connection_id, timezone.now())
 
 
+def count_held() -> int:
+    """The lanes that somebody works in now."""
+    return Lane.objects.filter(leased_until__gt=timezone.now()).count()
+
+
 def release(keys: Iterable[tuple[str, str]]) -> None:
     """Let what stands behind a settled invocation have its turn: (connection id, record key)s."""
     by_connection: dict[str, set[str]] = {}

@@ -55,19 +55,15 @@ class Done:
 
 def sure(asked: Asked, repair: Repair) -> Asked:
     """What of the asked can be repaired without a second thought: in the states that were asked
-    for, or in trouble; unknown ones only where nothing else was asked for."""
-    statuses = [s for s in asked.statuses or TROUBLE if s in repair.statuses]
-    if len(statuses) > 1:
-        statuses = [s for s in statuses if s != InvocationStatus.UNKNOWN]
-    return replace(asked, statuses=tuple(statuses))
+    for, or in trouble, and never an unknown one."""
+    may = set(repair.statuses) - {InvocationStatus.UNKNOWN}
+    return replace(asked, statuses=tuple(s for s in asked.statuses or TROUBLE if s in may))
 
 
 def unsure(asked: Asked, repair: Repair) -> Asked:
     """The unknown ones that `sure` leaves out: somebody has to have looked in the CRM."""
-    known = sure(asked, repair).statuses
-    left = InvocationStatus.UNKNOWN in (asked.statuses or TROUBLE)
-    statuses = (InvocationStatus.UNKNOWN,) if left and InvocationStatus.UNKNOWN not in known else ()
-    return replace(asked, statuses=statuses)
+    may = {InvocationStatus.UNKNOWN}.intersection(repair.statuses)
+    return replace(asked, statuses=tuple(s for s in asked.statuses or TROUBLE if s in may))
 
 
 def together(asked: Asked, repair: Repair) -> Asked:

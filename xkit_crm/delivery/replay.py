@@ -26,6 +26,8 @@ from xkit_crm.models.invocation import InvocationStatus
 
 #: States out of which a person may have an invocation carried out again.
 REPLAYABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.SKIPPED)
+#: Those of them in which nobody has to look in the CRM first.
+SURE = (InvocationStatus.FAILED, InvocationStatus.SKIPPED)
 #: States in which a person may say that it shall not be carried out.
 SKIPPABLE = (InvocationStatus.FAILED, InvocationStatus.UNKNOWN, InvocationStatus.PENDING)
 
@@ -81,9 +83,9 @@ def objection(invocation: Invocation) -> str:
         return _("It would run the CRM's workflow, which does everything it does once more.")
     if action == ActionType.DELETE:
         return _("Its record is deleted.")
-    if action == ActionType.CREATE and not _is_linked(invocation):
+    if action == ActionType.CREATE and not is_linked(invocation):
         return _("Its record is made, and a second one must not be. Send an update of it instead.")
-    if action == ActionType.UPDATE and invocation.object_pk and not _is_linked(invocation):
+    if action == ActionType.UPDATE and invocation.object_pk and not is_linked(invocation):
         return _("Its row is linked to no record any more: sent again, it would make a new one.")
     return ""
 
@@ -196,7 +198,8 @@ def _settle(chosen: list[_Chosen]) -> None:
     telling.ended_where(pk__in=ids)
 
 
-def _is_linked(invocation: Invocation) -> bool:
+def is_linked(invocation: Invocation) -> bool:
+    """Whether its row has a record in its connection."""
     return bool(invocation.object_pk) and bool(
         RecordLink.objects.filter(**invocation.link_key).exists()
     )

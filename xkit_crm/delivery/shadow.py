@@ -8,7 +8,7 @@ admin and `xkit_shadow` call it; `drain.py` rehearses.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.db import router, transaction
 from django.db.models import F
@@ -17,10 +17,12 @@ from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, tallies, telling
 from xkit_crm.delivery.replay import may_be_skipped
+from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
 from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers.registry import provider_class
+from xkit_crm.sync.retarget import NothingToDo
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Report:
     problems: Counter[str] = field(default_factory=Counter)
     #: Requests that this would take.
     calls: int = 0
+    #: Invocations of which nothing would be sent, and that is right.
+    nothing: int = 0
 
 
 def start(connection: Connection) -> None:
@@ -86,16 +90,18 @@ def report(connection: Connection) -> Report:
         invocation__in=waiting.filter(due_at=NEVER), number=F("invocation__tries")
     ).values_list("operation", "target", "outcome", "error")
     found = Report(waiting.count(), waiting.exclude(due_at=NEVER).count())
+    nothing = 0
     for operation, target, outcome, error in rehearsed.iterator():
-        if outcome == Outcome.REHEARSED:
+        if outcome != Outcome.REHEARSED:
+            found.problems[(error or {}).get("message", outcome)] += 1
+        elif operation == ActionType.NOOP or (error or {}).get("code") == NothingToDo.code:
+            nothing += 1
+        else:
             # An update names its record, `Opportunity:09876`.
             found.writes[operation, target.partition(":")[0]] += 1
-        else:
-            found.problems[(error or {}).get("message", outcome)] += 1
     batch = provider_class(connection.provider).batch_size
     calls = sum(
         count if operation in ("workflow", "search") else -(-count // batch)
         for (operation, _target), count in found.writes.items()
-        if operation != "noop"
     )
-    return Report(found.waiting, found.not_rehearsed, found.writes, found.problems, calls)
+    return replace(found, calls=calls, nothing=nothing)

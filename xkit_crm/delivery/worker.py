@@ -107,16 +107,20 @@ class Worker:
         return self._done
 
     def run_once(self) -> int:
-        """Carry out everything that is due now, and what becomes due by that; then end."""
+        """Carry out everything that is due now, and what becomes due by that; then end. Stopped
+        meanwhile, it ends as soon as the call in hand is done."""
         done = 0
         notifications.send_due()
-        triggers.take_in_for(float("inf"))
+        while not self._stopping and triggers.take_in_for():
+            pass
         while not self._stopping and (found := self._look()):
-            worked = sum(self._turn(connection_id, seconds=inf)[0] for connection_id in found)
+            worked = 0
+            for connection_id in found:
+                worked += 0 if self._stopping else self._turn(connection_id, seconds=inf)[0]
             if not worked:
                 break
             done += worked
-        rollup.roll_up()
+        rollup.roll_up(go_on=lambda: not self._stopping)
         return done
 
     def _look_and_queue(self) -> bool:

@@ -175,14 +175,16 @@ def _gone_fields(
                 yield Problem(f"fields.{key}", shut)
 
 
-def drift(connection: Connection) -> dict[str, State | CRMError]:
+def drift(
+    connection: Connection, document: Mapping[str, Any] | None = None
+) -> dict[str, State | CRMError]:
     """What the mapping in force misses today, by CRM object: what the product has defined since,
     and what the CRM has dropped or changed. Only objects where something is missing, or where the
-    CRM can't be asked.
+    CRM can't be asked. With a document, the same of that, as if it were in force.
 
     Raises `ConfigurationError` where the provider is missing.
     """
-    document = in_force(connection)
+    document = in_force(connection) if document is None else document
     provider = provider_for(connection)
     found: dict[str, State | CRMError] = {}
     silent: CRMError | None = None

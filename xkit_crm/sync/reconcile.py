@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router, transaction
+from django.db.models import Exists, OuterRef
 
 from xkit_crm import catalogue
 from xkit_crm.catalogue import Event
@@ -27,7 +29,7 @@ from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
-from xkit_crm.models.invocation import Priority
+from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.sync import bindings, walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.digests import FORGOTTEN, digests
@@ -190,6 +192,7 @@ class _Run:
         self.relations = walking.Relations(self.binding)
         self.crm_object_id = catalogue.crm_object(self.binding.crm_object).id
         self.decided = Decided(self.crm_object_id)
+        self.failed: dict[Place, dict[str, Any]] | None = None
 
     def result(self) -> ReconcileResult:
         return ReconcileResult(
@@ -240,6 +243,7 @@ class _Run:
     ) -> tuple[list[Difference], list[outbox.Captured]]:
         """How each row stands in each of its connections, and what would put it right."""
         self.relations.fetch(rows, self._read)
+        self.failed = None  # it is asked for where something differs
         pks = [str(row.pk) for row in rows]
         only = None if self.only is None else [self.only.pk]
         standing = walking.standing(self.binding, pks, only)
@@ -308,6 +312,8 @@ class _Run:
             changed = changed_keys(payload, link.delivered, self.volatile)
             if not changed and not self.force:
                 return tell(State.IN_STEP)
+            if not self.force and self._failed_with(payload, place, standing):
+                return tell(State.FAILED_BEFORE, "its update event failed: replay it")
         captured.append(self._captured(event, payload, row.pk, connection_id))
         state = State.NOT_LINKED if link is None else State.DIFFERS if changed else State.IN_STEP
         return tell(state, ", ".join(changed), queued=event.slug)
@@ -324,6 +330,40 @@ class _Run:
         if link is None:
             return State.FAILED_BEFORE if place in standing.failed else None
         return State.ERASED if link.delivered == FORGOTTEN else None
+
+    def _failed_with(
+        self, payload: Mapping[str, Any], place: Place, standing: walking.Standing
+    ) -> bool:
+        """Whether the newest update of the row has failed with this payload: it would again."""
+        if self.failed is None:
+            self.failed = self._failed_updates(standing.links)
+        before = self.failed.get(place)
+        return before is not None and not changed_keys(payload, digests(before), self.volatile)
+
+    def _failed_updates(self, places: Collection[Place]) -> dict[Place, dict[str, Any]]:
+        """What the newest updates of these rows held that have failed."""
+        updates = Invocation.objects.filter(
+            content_type=ContentType.objects.get_for_model(self.binding.model),
+            event__in=[] if self.updates is None else [self.updates.id],
+        ).exclude(status=InvocationStatus.SUPERSEDED)
+        newer = updates.filter(
+            object_pk=OuterRef("object_pk"),
+            connection=OuterRef("connection"),
+            pk__gt=OuterRef("pk"),
+        )
+        failed = updates.filter(
+            ~Exists(newer),
+            object_pk__in={pk for pk, _ in places},
+            connection__in={connection_id for _, connection_id in places},
+            status=InvocationStatus.FAILED,
+        ).order_by()
+        found = failed.values_list("object_pk", "connection_id", "payload", "folded")
+        return {
+            (str(pk), connection_id): reduce(
+                or_, (step["payload"] for step in folded or ()), payload
+            )
+            for pk, connection_id, payload, folded in found
+        }
 
     def _captured(
         self, event: Event, payload: Mapping[str, Any], pk: Any, connection_id: str

@@ -123,18 +123,37 @@ def test_tasks_that_wait_in_the_database_are_done_by_a_worker_of_their_own(
     assert names() == ["Apple"], said
 
 
-def test_a_backend_of_the_framework_that_is_not_installed_is_found_by_the_checks(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+IMMEDIATE = f"{FRAMEWORK}.backends.immediate.ImmediateBackend"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "ours", "told", "hint"),
+    [
+        ({"BACKEND": "nowhere.DatabaseBackend"}, {}, "nowhere", "BACKEND"),
+        ({"BACKEND": IMMEDIATE}, {"TASKS_BACKEND": "crm"}, "crm", "TASKS"),
+        ({"BACKEND": IMMEDIATE}, {"TASKS_QUEUE": "sync"}, "sync", "'sync' among its QUEUES"),
+        ({"BACKEND": IMMEDIATE, "QUEUES": ["sync"]}, {}, "default", "'default' among its QUEUES"),
+    ],
+)
+def test_tasks_that_can_not_be_enqueued_are_found_by_the_checks(
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tasks: dict[str, Any],
+    ours: dict[str, str],
+    told: str,
+    hint: str,
 ) -> None:
-    settings.TASKS = {"default": {"BACKEND": "nowhere.DatabaseBackend"}}
-    settings.XKIT_CRM = {"DELIVERY": "tasks"}
+    settings.TASKS = {"default": tasks}
+    settings.XKIT_CRM = {"DELIVERY": "tasks", **ours}
     monkeypatch.delitem(sys.modules, "xkit_crm.delivery.backends.tasks", raising=False)
     backends._load.cache_clear()
     try:
         messages = {message.id: message for message in run_checks(tags=["xkit_crm"])}
     finally:
         backends._load.cache_clear()
-    assert "nowhere" in messages["xkit_crm.E004"].msg
+    message = messages["xkit_crm.E004"]
+    assert told in message.msg
+    assert hint in message.hint
 
 
 @pytest.mark.skipif(django.VERSION >= (6, 0), reason="Django brings the framework")

@@ -23,7 +23,7 @@ from xkit_crm.admin.invocations.repairing import RepairPages
 from xkit_crm.admin.keyset import KeysetAdmin
 from xkit_crm.delivery import failures, log
 from xkit_crm.delivery.log import NAMED
-from xkit_crm.delivery.replay import REPLAYABLE, SKIPPABLE, replay, skip
+from xkit_crm.delivery.replay import SKIPPABLE, SURE, replay, skip
 from xkit_crm.delivery.walking import Page
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.models.invocation import InvocationStatus
@@ -65,9 +65,11 @@ class InvocationAdmin(FailuresPage, RepairPages, KeysetAdmin):
 
     @admin.action(description=_("Replay the selected"), permissions=["operate"])
     def replay_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:
-        """Of the selected those that failed, are unknown or were skipped."""
-        self._log_each(request, chosen.filter(status__in=REPLAYABLE), "Replayed.")
-        self.say_replayed(request, replay(chosen.values_list("pk", flat=True)))
+        """Of the selected those that failed or were skipped."""
+        left = chosen.filter(status=InvocationStatus.UNKNOWN).count()
+        self._log_each(request, chosen.filter(status__in=SURE), "Replayed.")
+        count = replay(chosen.values_list("pk", flat=True), statuses=SURE)
+        self.say_replayed(request, count, left=left)
 
     @admin.action(description=_("Skip the selected: I looked in the CRM"), permissions=["operate"])
     def skip_selected(self, request: HttpRequest, chosen: QuerySet[Invocation]) -> None:

@@ -76,7 +76,7 @@ class InvocationPage(XkitAdmin):
         """The invocation, with what its pages need; or the answer where there is none."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        related = ("connection__lane", "event__crm_object", "content_type", "superseded_by")
+        related = ("connection__lane", "event__crm_object", "content_type", "superseded_by__event")
         rows = Invocation.objects.select_related(*related)
         found = rows.filter(pk=number(object_id) or 0).first()
         if found is None:

@@ -107,10 +107,19 @@ class ReplayPages(InvocationPage):
 
     # -- what is said afterwards ------------------------------------------------------------------
 
-    def say_replayed(self, request: HttpRequest, count: int) -> None:
+    def say_replayed(self, request: HttpRequest, count: int, *, left: int = 0) -> None:
         text = ngettext("%d invocation is queued again.", "%d invocations are queued again.", count)
         level = messages.SUCCESS if count else messages.WARNING
         self.message_user(request, text % count, level)
+        if left:
+            told = ngettext(
+                "%d is unknown and was left: look in the CRM. If it is not there, replay it on its "
+                "own page, or with “Replay all that match…”.",
+                "%d are unknown and were left: look in the CRM. Those that are not there, replay "
+                "on their own pages, or with “Replay all that match…”.",
+                left,
+            )
+            self.message_user(request, told % left, messages.WARNING)
 
     def say_skipped(self, request: HttpRequest, skipped: Skipped) -> None:
         text = ngettext("%d invocation is skipped.", "%d invocations are skipped.", skipped.count)

@@ -37,13 +37,33 @@ NEEDS = {"celery": ("celery",), "tasks": ("django.tasks", "django_tasks")}
 def _load(path: str) -> Poke:
     try:
         found: Poke = import_string(path)
-    except (ImportError, ImproperlyConfigured) as error:
+    except Exception as error:
+        # A backend of the tasks framework refuses a queue with an error of its own.
+        if path != BUILT_IN["tasks"] and not isinstance(error, ImportError | ImproperlyConfigured):
+            raise
         raise ConfigurationError(
             f"The delivery backend {path!r} can't be imported: {str(error).rstrip('.')}.",
-            hint=f'Set XKIT_CRM["DELIVERY"] to one of {", ".join(BUILT_IN)} or to the dotted path '
-            "of a function that takes connection ids.",
+            hint=_hint_for(path),
         ) from error
+    if not callable(found):
+        raise ConfigurationError(
+            f"The delivery backend {path!r} is no function.",
+            hint=_hint_for(path),
+        )
     return found
+
+
+def _hint_for(path: str) -> str:
+    if path == BUILT_IN["tasks"]:
+        return (
+            f"Django's TASKS needs an entry {settings.TASKS_BACKEND!r} (TASKS_BACKEND of XKIT_CRM) "
+            f"whose BACKEND is installed, with {settings.TASKS_QUEUE!r} among its QUEUES "
+            "(TASKS_QUEUE of XKIT_CRM)."
+        )
+    return (
+        f'Set XKIT_CRM["DELIVERY"] to one of {", ".join(BUILT_IN)} or to the dotted path of a '
+        "function that takes connection ids."
+    )
 
 
 def backend() -> Poke:

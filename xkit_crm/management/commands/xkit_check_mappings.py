@@ -9,15 +9,15 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from xkit_crm import mappings
-from xkit_crm.exceptions import CRMError, Problem, XkitError
-from xkit_crm.management.base import XkitCommand
+from xkit_crm.exceptions import CRMError, XkitError
+from xkit_crm.management.mappings import MappingCommand
 from xkit_crm.models import Connection
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.registry import provider_for
 
 
-class Command(XkitCommand):
+class Command(MappingCommand):
     help = (
         "Ask the CRM of every enabled connection whether the mapping in force still fits it, and "
         "what the product has defined since. What misses something waits until it is decided."
@@ -40,7 +40,7 @@ class Command(XkitCommand):
                 descriptions.forget(provider_for(connection))
                 found = mappings.drift(connection)
             except XkitError as error:
-                self._say_that_it_is_silent(connection, error)
+                self.say_that_it_is_silent(connection, error)
                 continue
             missing += self._tell(connection, found)
         if missing and options["fail"]:
@@ -50,25 +50,7 @@ class Command(XkitCommand):
         """Gives how many things are missing."""
         if not found:
             self.stdout.write(f"{connection}: complete.")
-            return 0
-        missing = 0
-        for slug, state in found.items():
-            if isinstance(state, CRMError):
-                self._say_that_it_is_silent(connection, state, slug)
-                continue
-            missing += len(state.missing)
-            for line in _lines(slug, state.missing):
-                self.stdout.write(self.style.ERROR(f"{connection}: missing: {line}"))
-            for line in _lines(slug, state.undecided):
-                self.stdout.write(f"{connection}: undecided: {line}")
-        return missing
-
-    def _say_that_it_is_silent(
-        self, connection: Connection, error: XkitError, slug: str = ""
-    ) -> None:
-        about = f" about {slug}" if slug else ""
-        told = f"{connection}: the CRM can't be asked{about}: {error.message}"
-        self.stdout.write(self.style.WARNING(told))
+        return self.tell_missing(connection, found, undecided=True)
 
 
 def _chosen(connection_id: str | None) -> Iterator[Connection]:
@@ -79,8 +61,3 @@ def _chosen(connection_id: str | None) -> Iterator[Connection]:
     if connection is None:
         raise CommandError(f"There is no connection {connection_id!r}.")
     yield connection
-
-
-def _lines(slug: str, problems: tuple[Problem, ...]) -> Iterator[str]:
-    for problem in problems:
-        yield f"{slug}.{problem.path}: {problem.error}"

@@ -7,6 +7,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from xkit_crm.definitions import dump
 from xkit_crm.management.base import XkitCommand
 
@@ -20,6 +22,11 @@ class Command(XkitCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         text = json.dumps(dump(), indent=2, ensure_ascii=False) + "\n"
         if options["output"]:
-            Path(options["output"]).write_text(text, encoding="utf-8")
+            try:
+                Path(options["output"]).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise CommandError(
+                    f"{options['output']} can't be written: {error.strerror or error}."
+                ) from error
         else:
             self.stdout.write(text, ending="")

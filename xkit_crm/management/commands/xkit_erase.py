@@ -13,12 +13,14 @@ from django.core.management.base import CommandError
 from xkit_crm.erasure import Erasure, erase, erase_record
 from xkit_crm.exceptions import XkitError
 from xkit_crm.management.base import XkitCommand
+from xkit_crm.management.showing import UNSETTLED
 
 
 class Command(XkitCommand):
     help = (
         "Replace what the log holds of a row (or a CRM record) by a marker. The log's shape stays, "
-        "and what the CRM holds is not touched."
+        "and what the CRM holds is not touched. Ends with status 3 where the log holds nothing "
+        "of it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -44,9 +46,10 @@ class Command(XkitCommand):
         step = self._step(options)
         try:
             found: Erasure = step(dry_run=True)
-            if not (found.invocations or found.attempts or found.links):
-                self.stdout.write("The log holds nothing more of it: is it named right?")
-                return
+            if found == Erasure():
+                raise CommandError(
+                    "The log holds nothing more of it: is it named right?", returncode=UNSETTLED
+                )
             if options["dry_run"]:
                 self._tell("There would be erased", found)
                 return

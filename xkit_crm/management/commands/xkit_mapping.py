@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -11,14 +12,19 @@ from django.db import router, transaction
 
 from xkit_crm import mappings
 from xkit_crm.exceptions import XkitError
-from xkit_crm.management.base import XkitCommand
-from xkit_crm.management.showing import as_command_error, read_json
+from xkit_crm.management.mappings import MappingCommand
+from xkit_crm.management.showing import UNSETTLED, as_command_error, read_json
 from xkit_crm.mapping.documents import differences
 from xkit_crm.models import Connection, MappingVersion
+from xkit_crm.providers import descriptions
+from xkit_crm.providers.registry import provider_for
 
 
-class Command(XkitCommand):
-    help = "Write the mapping in force as JSON, or put one in force."
+class Command(MappingCommand):
+    help = (
+        "Write the mapping in force as JSON, or put one in force. An import ends with status 3 "
+        "where the CRM lacks something of it: events that need it wait."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="export|import")
@@ -53,9 +59,28 @@ class Command(XkitCommand):
         changes = differences(before, after)
         for change in changes:
             self.stdout.write(str(change))
+        missing = self._missing(
+            connection, {slug: after[slug] for slug in document if slug in after}
+        )
         if not changes:
             self.stdout.write("Nothing to change.")
         elif dry_run:
             self.stdout.write("Nothing was changed: this was a dry run.")
         else:
             self.stdout.write(f"In force as version {connection.mapping_version}.")
+        if missing:
+            raise CommandError(
+                f"{missing:,} thing(s) are missing, see above.", returncode=UNSETTLED
+            )
+
+    def _missing(self, connection: Connection, document: Mapping[str, Any]) -> int:
+        """Tell what the CRM lacks of it; gives how many things."""
+        try:
+            # As the CRM is now, not as it was some minutes ago.
+            descriptions.forget(provider_for(connection))
+            found = mappings.drift(connection, document)
+        except XkitError as error:
+            self.say_that_it_is_silent(connection, error)
+            return 0
+        named = {slug: state for slug, state in found.items() if slug in document}
+        return self.tell_missing(connection, named, undecided=False)

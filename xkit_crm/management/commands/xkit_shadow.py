@@ -52,5 +52,7 @@ class Command(XkitCommand):
             self.stdout.write(f"They would take {found.calls} call(s), of several each:")
         for (operation, target), count in sorted(found.writes.items()):
             self.stdout.write(f"  {count:>7}  {operation} {target}")
+        if found.nothing:
+            self.stdout.write(f"  {found.nothing:>7}  nothing to do")
         for message, count in found.problems.most_common():
             self.stdout.write(f"  {count:>7}  would fail: {message}")

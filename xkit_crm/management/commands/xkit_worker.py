@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from django.core.management.base import CommandError
 
-from xkit_crm.delivery import health
+from xkit_crm.delivery import health, lanes
 from xkit_crm.delivery.processes import Processes
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.management.base import XkitCommand
@@ -70,34 +72,37 @@ class Command(XkitCommand):
         if options["once"]:
             if processes > 1:
                 raise CommandError("--once is done by one process: leave out --processes.")
-            self.stdout.write(f"{make().run_once()} carried out.")
+            self._run_once(make())
         elif processes > 1:
             self._run_many(Processes(processes, make), options)
         else:
             self._run(make(), options)
 
+    def _run_once(self, worker: Worker) -> None:
+        with _stopped_by_signals(worker.stop):
+            told = f"{worker.run_once()} carried out."
+        if held := lanes.count_held():
+            told += f" Left to the workers that hold them: {held} lane(s)."
+        self._say(told)
+
     def _run(self, worker: Worker, options: dict[str, Any]) -> None:
         self._watch(worker.pulse, options, health.serve)
-        self._stop_with_signals(worker.stop)
-        self._say("Working; stop with SIGTERM or Ctrl-C.")
-        self._say(f"Stopped after {worker.run()} invocation(s).")
+        with _stopped_by_signals(worker.stop):
+            self._say("Working; stop with SIGTERM or Ctrl-C.")
+            self._say(f"Stopped after {worker.run()} invocation(s).")
 
     def _run_many(self, workers: Processes, options: dict[str, Any]) -> None:
         pulses = health.Pulses(workers.pulses)
         probe = self._watch(pulses, options, health.probe)
-        self._stop_with_signals(workers.stop)
         count = options["processes"]
-        self._say(f"Working in {count} processes; stop with SIGTERM or Ctrl-C.")
-        workers.run(probe=probe, watch=pulses.touch)
-        self._say(f"Stopped all {count}.")
+        with _stopped_by_signals(workers.stop):
+            self._say(f"Working in {count} processes; stop with SIGTERM or Ctrl-C.")
+            workers.run(probe=probe, watch=pulses.touch)
+            self._say(f"Stopped all {count}.")
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
-
-    def _stop_with_signals(self, stop: Callable[[], None]) -> None:
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: stop())
 
     def _watch(
         self,
@@ -113,8 +118,27 @@ class Command(XkitCommand):
             if not options["probe"]:
                 return None
             server = serve(pulse, options["probe"])
-        except (OSError, ValueError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
+            raise CommandError(
+                f"--probe takes HOST:PORT, such as 0.0.0.0:8090, and not {options['probe']!r}."
+            ) from error
+        except OSError as error:
             raise CommandError(f"The worker can't be watched there: {error}.") from error
         host = options["probe"].rpartition(":")[0]
         self._say(f"Probe at http://{host}:{server.server_port}/ready")
         return server
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Whoever has a thread or a task run the command keeps its signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = (signal.SIGTERM, signal.SIGINT)
+    before = {name: signal.signal(name, lambda *_: stop()) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
