@@ -149,6 +149,18 @@ def test_an_update_that_the_crm_refuses_is_told_and_not_queued_on_every_run(
     assert run().queued == {"deal_updated": 1}
 
 
+def test_an_update_that_failed_since_the_crm_was_down_for_long_is_queued_again(
+    delivered: list[Deal],
+) -> None:
+    first, _ = delivered
+    rename(first, "Not delivered")
+    run()
+    Invocation.objects.filter(status="pending").update(
+        status="failed", error_code="crm_unavailable"
+    )
+    assert run().queued == {"deal_updated": 1}
+
+
 def test_what_an_update_that_failed_was_joined_by_is_part_of_its_payload(
     delivered: list[Deal],
 ) -> None:

@@ -24,7 +24,7 @@ from django.db.models import Exists, OuterRef
 from xkit_crm import catalogue
 from xkit_crm.catalogue import Event
 from xkit_crm.delivery import backends, outbox
-from xkit_crm.exceptions import NotFound, Problem, XkitError
+from xkit_crm.exceptions import NotFound, Problem, XkitError, class_of, explained_codes
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.base import again_on_conflict
@@ -137,6 +137,11 @@ def _walked(
         else:
             for binding in walking.bindings_of(given, crm_object):
                 yield binding, walking.walked(given), True
+
+
+def _passing() -> list[str]:
+    """The codes of what passes by itself: a CRM that was down for long is well by now."""
+    return [code for code in explained_codes() if class_of(code).retryable]
 
 
 def bound_models() -> Iterable[type[models.Model]]:
@@ -334,7 +339,7 @@ class _Run:
     def _failed_with(
         self, payload: Mapping[str, Any], place: Place, standing: walking.Standing
     ) -> bool:
-        """Whether the newest update of the row has failed with this payload: it would again."""
+        """Whether the newest update of the row has failed with this payload, as it would again."""
         if self.failed is None:
             self.failed = self._failed_updates(standing.links)
         before = self.failed.get(place)
@@ -356,8 +361,8 @@ class _Run:
             object_pk__in={pk for pk, _ in places},
             connection__in={connection_id for _, connection_id in places},
             status=InvocationStatus.FAILED,
-        ).order_by()
-        found = failed.values_list("object_pk", "connection_id", "payload", "folded")
+        ).exclude(error_code__in=_passing())
+        found = failed.order_by().values_list("object_pk", "connection_id", "payload", "folded")
         return {
             (str(pk), connection_id): reduce(
                 or_, (step["payload"] for step in folded or ()), payload
