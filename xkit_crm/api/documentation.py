@@ -53,7 +53,7 @@ _ERRORS = {
     422: "payload_invalid, mapping_incomplete, rejected_by_crm or idempotency_mismatch",
     429: "rate_limited, with Retry-After",
     502: "crm_error",
-    503: "crm_unavailable, with Retry-After",
+    503: "crm_unavailable or database_unavailable, with Retry-After where it is known",
 }
 
 
