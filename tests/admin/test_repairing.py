@@ -224,6 +224,8 @@ def test_what_is_unknown_is_not_replayed_with_the_ticked_ones(
     unknown.refresh_from_db()
     assert unknown.status == "unknown"
     assert [entry.object_id for entry in LogEntry.objects.all()] == [str(failed.pk)]
+    told = admin_client.post(LIST, chosen | {"_selected_action": [unknown.pk]}, follow=True)
+    assert "queued again" not in told.content.decode()
 
 
 def test_the_ticked_ones_are_skipped(failed: Invocation, admin_client: Client) -> None:
@@ -280,6 +282,8 @@ def test_where_all_are_unknown_none_is_repaired_without_that_tick(
     asked = shown(admin_client, address)
     assert "They may have been written" in asked
     assert 'name="unknown" id="unknown" required' in asked
+    assert "The unknown ones: 1." in asked.replace("\n    ", " ")
+    assert "How many" not in asked
     admin_client.post(address)
     assert Invocation.objects.filter(status="unknown").count() == 1
     admin_client.post(address, {"unknown": "on"})

@@ -110,7 +110,8 @@ class ReplayPages(InvocationPage):
     def say_replayed(self, request: HttpRequest, count: int, *, left: int = 0) -> None:
         text = ngettext("%d invocation is queued again.", "%d invocations are queued again.", count)
         level = messages.SUCCESS if count else messages.WARNING
-        self.message_user(request, text % count, level)
+        if count or not left:
+            self.message_user(request, text % count, level)
         if left:
             told = ngettext(
                 "%d is unknown and was left: look in the CRM. If it is not there, replay it on its "
