@@ -262,8 +262,7 @@ def _write_down(stages: Iterable[Stage], connection_id: str) -> int:
                 (connection_id, InvocationStatus.SKIPPED): len(skipped),
             }
         )
-        if superseded or skipped:
-            telling.ended_where(pk__in=[criteria["id"] for criteria, _ in superseded + skipped])
+        telling.ended_where(pk__in=[criteria["id"] for criteria, _ in superseded + skipped])
     return len(superseded) + len(skipped)
 
 

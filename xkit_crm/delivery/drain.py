@@ -70,7 +70,7 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
     return done
 
 
-def _line(hold: lanes.Hold, *, go_on: Callable[[], bool]) -> Line | None:
+def _line(hold: lanes.Hold, *, go_on: Callable[[], bool] = lambda: True) -> Line | None:
     """The line to the CRM as things are now; None where the connection is not enabled (any more).
     The customer may change their mapping, or switch the connection off, at any time."""
     found = hold.connection()
@@ -130,7 +130,7 @@ def _work_up_to(
     invocation: Invocation, hold: lanes.Hold, deadline: float
 ) -> tuple[Invocation, bool]:
     """The invocation, and whether its own turn came."""
-    line = _line(hold, go_on=lambda: True)
+    line = _line(hold)
     if line is None:
         return invocation, False
     invocation.connection = line.connection

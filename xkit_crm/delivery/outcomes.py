@@ -256,8 +256,7 @@ def _note_stored(tries: Sequence[Try]) -> None:
         _log(this)
     tracing.tried(told)
     linking.tell(tries)
-    if telling.is_heard():
-        telling.ended(this.invocation for this in tries if this.invocation.is_final)
+    telling.ended(this.invocation for this in tries if this.invocation.is_final)
 
 
 def _make_storable(invocation: Invocation) -> None:

@@ -11,7 +11,9 @@ from xkit_crm.models import Invocation
 
 
 def ended(invocations: Iterable[Invocation]) -> None:
-    """Tell of these once the transaction is committed."""
+    """Tell of these once the transaction is committed; where nobody listens they aren't read."""
+    if not signals.invocation_finished.has_listeners(Invocation):
+        return
     using = router.db_for_write(Invocation)
     for invocation in invocations:
         signals.send_on_commit(
@@ -22,10 +24,4 @@ def ended(invocations: Iterable[Invocation]) -> None:
 def ended_where(**criteria: object) -> None:
     """Tell of those that were just settled without being read. Costs a query where anybody
     listens."""
-    if is_heard():
-        ended(Invocation.objects.select_related("event", "connection").filter(**criteria))
-
-
-def is_heard() -> bool:
-    """Whether anybody listens."""
-    return signals.invocation_finished.has_listeners(Invocation)
+    ended(Invocation.objects.select_related("event", "connection").filter(**criteria))

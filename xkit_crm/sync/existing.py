@@ -126,10 +126,7 @@ def free_record(
     record, `RemoteRecordNotFound` where there is no such record, and `AlreadyLinked` where another
     row stands for it: they would overwrite each other.
     """
-    asker = _Asker(connection, crm_object)
-    ref = record_of(record_id.strip(), crm_object, asker.remote_object)
-    # The same record may be known by several ids.
-    known = str(asker.get(ref, asker.features()).ref)
+    known = _known(connection, record_id, crm_object)
     _require_free(instance, connection, known)
     return known
 
@@ -139,11 +136,18 @@ def link_existing(
 ) -> RecordLink:
     """Link the row to a record that the customer has, in place of the one that it had. Raises what
     `free_record` raises."""
-    known = free_record(instance, connection, record_id, crm_object=crm_object)
+    known = _known(connection, record_id, crm_object)
     with transaction.atomic(using=router.db_for_write(RecordLink)):
         mappings.lock(connection)  # so that no two rows are linked to it at the same moment
         _require_free(instance, connection, known)
         return link(instance, connection, known, crm_object=crm_object)
+
+
+def _known(connection: Connection, record_id: str, crm_object: str) -> str:
+    """The record's id as the CRM spells it: the same record may be known by several."""
+    asker = _Asker(connection, crm_object)
+    ref = record_of(record_id.strip(), crm_object, asker.remote_object)
+    return str(asker.get(ref, asker.features()).ref)
 
 
 def _require_free(instance: models.Model, connection: Connection, record_id: str) -> None:
