@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from django.db import connections
 
 import xkit_crm
 from tests.objects import OBJECTS
+from tests.threads import together
 from xkit_crm import catalogue
 from xkit_crm.exceptions import UnknownEvent, UnknownObject
 from xkit_crm.models import CRMObject, EventDefinition
@@ -93,23 +93,14 @@ def test_threads_that_begin_together_read_the_definitions_once(
     definitions: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    stamp, together = catalogue._current_stamp, threading.Barrier(4, timeout=10)
+    stamp = catalogue._current_stamp
 
     def slowly() -> object:
         reads.append(threading.get_ident())
         time.sleep(0.1)  # the others come meanwhile
         return stamp()
 
-    def begin() -> None:
-        together.wait()
-        catalogue.objects()
-        connections.close_all()
-
     monkeypatch.setattr(catalogue, "_current_stamp", slowly)
     catalogue.forget()
-    threads = [threading.Thread(target=begin) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[catalogue.objects] * 4)
     assert len(reads) == 1

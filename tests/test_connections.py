@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connections
 
 import xkit_crm
 from tests.objects import OBJECTS
+from tests.threads import together
 from xkit_crm import signals
 from xkit_crm.connections import authorise, propose_mapping, set_status
 from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized
@@ -214,28 +213,6 @@ def test_a_receiver_that_fails_stops_nothing(sandbox: Connection) -> None:
     signals.connection_status_changed.connect(broken)
     set_status(sandbox, ConnectionStatus.DISABLED)
     assert Connection.objects.get().status == "disabled"
-
-
-def together(*steps: Callable[[], object]) -> list[object]:
-    """What each gives (or raises) that they do at the same moment."""
-    answers: list[object] = []
-    ready = threading.Barrier(len(steps))
-
-    def run(step: Callable[[], object]) -> None:
-        try:
-            ready.wait()
-            answers.append(step())
-        except DatabaseError as error:
-            answers.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[step]) for step in steps]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 import xkit_crm
 from tests.objects import OBJECTS
 from tests.products.models import Deal
+from tests.threads import begun, together
 from xkit_crm import invoking
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.exceptions import (
@@ -278,14 +278,10 @@ def test_what_passes_is_tried_again_by_the_engine_once_its_caller_was_answered(
         answered.wait(10)
         raise CRMUnavailable("It did not answer in time.")
 
-    def work() -> None:
-        take_turn("acme")
-        connections.close_all()
-
-    worker = threading.Thread(target=work)
+    workers: list[threading.Thread] = []
 
     def second(invocation: Invocation, **named: Any) -> Invocation:
-        worker.start()  # who is quicker than the caller
+        workers.append(begun(lambda: take_turn("acme")))  # who is quicker than the caller
         called.wait(10)
         return wait_for(invocation, **named)
 
@@ -294,7 +290,7 @@ def test_what_passes_is_tried_again_by_the_engine_once_its_caller_was_answered(
     request = invoking.read("acme", "opportunity", "deal_created", {"name": "x"}, None)
     answer, _ = invoking.put(request, source=Source.API, retry=False, timeout=0.1)
     answered.set()
-    worker.join()
+    workers[0].join()
     assert answer.status == "running"
     assert Invocation.objects.get().status == "pending"
     deliver()
@@ -379,21 +375,7 @@ def test_callers_who_try_again_with_one_key_do_it_once(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_same_key_at_the_same_moment_makes_one_record(sandbox: Connection) -> None:
-    made: list[Invocation] = []
-    ready = threading.Barrier(4)
-
-    def call() -> None:
-        try:
-            ready.wait()
-            made.append(create(idempotency_key="k"))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    made = together(*[partial(create, idempotency_key="k")] * 4)
     assert [invocation.status for invocation in made] == ["succeeded"] * 4
     assert len({invocation.pk for invocation in made}) == 1
     assert Record.objects.count() == 1

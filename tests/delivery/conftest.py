@@ -15,6 +15,7 @@ from tests.processes import Process, Start, processes
 from tests.products.models import Deal
 from xkit_crm.models import Connection, EventAction, Invocation
 from xkit_crm.providers.sandbox.models import Flow, FlowStep, Misbehaviour, Org, Record
+from xkit_crm.signals import invocation_finished
 
 Misbehave = Callable[..., Misbehaviour]
 
@@ -88,6 +89,19 @@ def flow(sandbox: Connection) -> Flow:
         transformations=[{"field": "title", "kind": "direct", "key": "name"}],
     )
     return made
+
+
+@pytest.fixture
+def heard() -> Iterator[list[Invocation]]:
+    """The invocations of whose end the product is told."""
+    ended: list[Invocation] = []
+
+    def on_finished(invocation: Invocation, **_: object) -> None:
+        ended.append(invocation)
+
+    invocation_finished.connect(on_finished)
+    yield ended
+    invocation_finished.disconnect(on_finished)
 
 
 @pytest.fixture

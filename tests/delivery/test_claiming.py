@@ -15,7 +15,7 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, names, states
 from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import Customer
-from xkit_crm import catalogue, signals
+from xkit_crm import catalogue
 from xkit_crm.delivery import claiming, lanes
 from xkit_crm.delivery.claiming import Window, claim
 from xkit_crm.delivery.decisions import Decisions
@@ -181,17 +181,14 @@ def test_a_row_that_came_and_went_is_never_sent(sandbox: Connection, customer: C
 
 
 def test_each_that_is_settled_by_folding_is_told_to_the_product(
-    sandbox: Connection, customer: Customer, django_capture_on_commit_callbacks: Any
+    sandbox: Connection,
+    customer: Customer,
+    heard: list[Invocation],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
-    told: list[tuple[str, str]] = []
-
-    def on_finished(invocation: Invocation, **_: object) -> None:
-        told.append((invocation.event.slug, invocation.status))
-
     deal = DealFactory.create(customer=customer, title="One")
     deliver()
     act("deal_deleted", action="noop", transformations=[])
-    signals.invocation_finished.connect(on_finished)
     deal.title = "Two"
     deal.save()
     deal.title = "Three"
@@ -199,7 +196,7 @@ def test_each_that_is_settled_by_folding_is_told_to_the_product(
     deal.delete()
     with django_capture_on_commit_callbacks(execute=True):
         deliver()
-    assert sorted(told) == [
+    assert sorted((one.event.slug, one.status) for one in heard) == [
         ("deal_deleted", "skipped"),
         ("deal_updated", "succeeded"),
         ("deal_updated", "superseded"),

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import names, states
 from tests.processes import until
+from tests.threads import begun
 from xkit_crm.delivery import heartbeat, lanes
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Connection, Lane
@@ -69,16 +70,7 @@ def put(title: str, connection_id: str = "acme") -> None:
 
 def at_work(connection_id: str = "acme") -> threading.Thread:
     """Another worker, in a thread of its own."""
-
-    def work() -> None:
-        try:
-            drain(connection_id)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
+    return begun(lambda: drain(connection_id))
 
 
 def test_a_call_that_takes_longer_than_the_lease_is_not_overtaken(

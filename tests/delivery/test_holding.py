@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
+from tests.threads import begun
 from xkit_crm import mappings
 from xkit_crm.delivery import outcomes, shadow
 from xkit_crm.delivery.replay import replay
@@ -399,15 +400,11 @@ def test_who_decides_waits_for_what_is_being_written_down(
     look, deciding = outcomes._look_again_where_decided, threading.Event()
 
     def decide() -> None:
-        try:
-            deciding.wait(10)
-            act("deal_created", transformations=[NAME])
-            mappings.record(Connection.objects.get(pk="acme"))
-        finally:
-            connections.close_all()
+        deciding.wait(10)
+        act("deal_created", transformations=[NAME])
+        mappings.record(Connection.objects.get(pk="acme"))
 
-    thread = threading.Thread(target=decide)
-    thread.start()
+    thread = begun(decide)
 
     def slowly(held: Any) -> None:
         look(held)
@@ -432,16 +429,12 @@ def test_what_is_captured_does_not_keep_a_customer_from_deciding(
     decided = threading.Event()
 
     def decide() -> None:
-        try:
-            mappings.record(Connection.objects.get(pk="acme"))
-            decided.set()
-        finally:
-            connections.close_all()
+        mappings.record(Connection.objects.get(pk="acme"))
+        decided.set()
 
     with transaction.atomic():
         DealFactory.create(customer=customer)
-        thread = threading.Thread(target=decide)
-        thread.start()
+        thread = begun(decide)
         assert decided.wait(10)
     thread.join(10)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -16,6 +15,7 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, create, held, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
+from tests.threads import together
 from xkit_crm import invoking, signals
 from xkit_crm.connections import disconnect
 from xkit_crm.delivery import lanes
@@ -199,23 +199,12 @@ def test_many_threads_carry_each_invocation_out_once(sandbox: Connection) -> Non
     expected = [f"Deal {n}" for n in range(12)]
     for name in expected:
         waiting(name)
-    errors: list[DatabaseError] = []
 
     def work() -> None:
-        try:
-            while Invocation.objects.filter(status__in=["pending", "running"]).exists():
-                drain("acme", limit=2)
-        except DatabaseError as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
+        while Invocation.objects.filter(status__in=["pending", "running"]).exists():
+            drain("acme", limit=2)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert together(*[work] * 4) == [None] * 4
     assert names() == expected
 
 
@@ -272,22 +261,18 @@ def test_one_that_its_caller_has_just_made_is_not_read_again(sandbox: Connection
 
 
 def test_the_product_hears_of_one_on_which_every_worker_died(
-    sandbox: Connection, customer: Customer, django_capture_on_commit_callbacks: Any
+    sandbox: Connection,
+    customer: Customer,
+    heard: list[Invocation],
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
-    heard: list[str] = []
-
-    def on_finished(invocation: Invocation, **_: object) -> None:
-        heard.append(invocation.status)
-
     DealFactory.create(customer=customer)
     dead = {"holder": "dead", "leased_until": timezone.now() - timedelta(seconds=1)}
     Lane.objects.update_or_create(connection=sandbox, defaults=dead)
     Invocation.objects.update(status="running", tries=100)
-    signals.invocation_finished.connect(on_finished)
     with django_capture_on_commit_callbacks(execute=True):
         take_turn("acme")
-    signals.invocation_finished.disconnect(on_finished)
-    assert heard == ["unknown"]
+    assert [one.status for one in heard] == ["unknown"]
 
 
 def test_a_caller_whose_customer_disconnects_meanwhile_sends_nothing(

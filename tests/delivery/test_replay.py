@@ -12,7 +12,6 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, names, only, states
 from tests.factories import DealFactory, InvocationFactory
 from tests.products.models import Customer, Deal
-from xkit_crm import signals
 from xkit_crm.delivery.replay import Skipped, objection, replay, send_again, skip
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.providers.sandbox.models import Flow, Record
@@ -322,14 +321,8 @@ def test_a_create_that_may_have_been_made_and_waits_again_is_not_skipped(
 
 
 def test_the_product_hears_of_what_is_skipped(
-    sandbox: Connection, django_capture_on_commit_callbacks: Any
+    sandbox: Connection, heard: list[Invocation], django_capture_on_commit_callbacks: Any
 ) -> None:
-    heard: list[str] = []
-
-    def on_finished(invocation: Invocation, **_: object) -> None:
-        heard.append(invocation.status)
-
-    signals.invocation_finished.connect(on_finished)
     with django_capture_on_commit_callbacks(execute=True):
         skip([create("Apple", wait=False)])
-    assert heard == ["skipped"]
+    assert [one.status for one in heard] == ["skipped"]

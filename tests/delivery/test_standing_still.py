@@ -3,18 +3,17 @@ and it does no harm when it comes back."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
 from tests.delivery.conftest import act, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
+from tests.threads import elsewhere
 from xkit_crm.delivery import heartbeat, outcomes
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Attempt, Connection, Lane, RecordLink
@@ -22,20 +21,6 @@ from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def elsewhere(step: Callable[[], object]) -> None:
-    """Do it in another worker."""
-
-    def work() -> None:
-        try:
-            step()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
 
 
 def meanwhile(step: Callable[[], object]) -> None:

@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +123,14 @@ def test_a_worker_keeps_its_database_connections_from_turn_to_turn(sandbox: Conn
     def note(**_: object) -> None:
         opened.append(threading.get_ident())
 
-    worker, thread = working(threads=1)
-    connection_created.connect(note)
-    try:
-        for number in range(5):
-            put(f"Number {number}")
-            until(lambda done=number + 1: states().count("succeeded") == done)
-    finally:
-        connection_created.disconnect(note)
-        worker.stop()
-        thread.join(20)
+    with working():
+        connection_created.connect(note)
+        try:
+            for number in range(5):
+                put(f"Number {number}")
+                until(lambda done=number + 1: states().count("succeeded") == done)
+        finally:
+            connection_created.disconnect(note)
     # One of the thread that looks, one of the thread that works, perhaps one that tidies up.
     assert max(Counter(opened).values()) == 1
     assert len(opened) <= 3
@@ -140,8 +140,7 @@ def test_a_worker_keeps_its_database_connections_from_turn_to_turn(sandbox: Conn
 def test_a_worker_whose_connections_the_database_closed_opens_new_ones(
     sandbox: Connection,
 ) -> None:
-    worker, thread = working(threads=1)
-    try:
+    with working():
         put("Before")
         until(lambda: states() == ["succeeded"])
         with database.cursor() as cursor:
@@ -152,20 +151,22 @@ def test_a_worker_whose_connections_the_database_closed_opens_new_ones(
             assert cursor.fetchone() > (0,)
         put("After")
         until(lambda: states() == ["succeeded", "succeeded"])
-    finally:
-        worker.stop()
-        thread.join(20)
 
 
 # -- many lanes -----------------------------------------------------------------------------------
 
 
-def working(**options: Any) -> tuple[Worker, threading.Thread]:
-    """A worker in this process, at work."""
-    worker = Worker(poll_interval=0.02, **options)
+@contextmanager
+def working(threads: int = 1) -> Iterator[Worker]:
+    """A worker in this process, at work during the block."""
+    worker = Worker(poll_interval=0.02, threads=threads)
     thread = threading.Thread(target=worker.run)
     thread.start()
-    return worker, thread
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(20)
 
 
 def test_three_threads_work_in_three_lanes_at_once(
@@ -183,12 +184,8 @@ def test_three_threads_work_in_three_lanes_at_once(
     for name in ("acme", "second", "third"):
         xkit_crm.connect(name, provider="sandbox")
         backlog(name, 1)
-    worker, thread = working(threads=3)
-    try:
+    with working(3):
         until(lambda: states() == ["succeeded"] * 3)
-    finally:
-        worker.stop()
-        thread.join(20)
     assert not together.broken
 
 
@@ -206,17 +203,13 @@ def test_the_backlog_of_one_customer_does_not_starve_another(
     monkeypatch.setattr(SandboxProvider, "batch_size", 1)
     xkit_crm.connect("small", provider="sandbox")
     backlog("acme", 2000)
-    worker, thread = working(threads=threads)
     small = Invocation.objects.filter(connection_id="small")
-    try:
+    with working(threads):
         until(lambda: Invocation.objects.filter(status="succeeded").exists())
         backlog("small", 1)
         begun = time.monotonic()
         until(lambda: small.get().status == "succeeded")
         took = time.monotonic() - begun
-    finally:
-        worker.stop()
-        thread.join(20)
     assert Invocation.objects.filter(connection_id="acme", status="pending").count() > 100
     # The turn of the other is a second, with some room on a busy machine.
     assert took < 5
@@ -340,18 +333,16 @@ def test_a_worker_is_alive_and_works_on_while_it_tidies_up_for_long(
         is_over.wait(20)
 
     monkeypatch.setattr(rollup, "roll_up_if_due", for_long)
-    worker, thread = working(threads=1)
-    try:
-        assert begun.wait(5)
-        put("First")
-        until(lambda: states() == ["succeeded"], 10)
-        looked = worker.pulse.last
-        until(lambda: worker.pulse.last > looked, 10)
-        assert not is_over.is_set()
-    finally:
-        is_over.set()
-        worker.stop()
-        thread.join(20)
+    with working() as worker:
+        try:
+            assert begun.wait(5)
+            put("First")
+            until(lambda: states() == ["succeeded"], 10)
+            looked = worker.pulse.last
+            until(lambda: worker.pulse.last > looked, 10)
+            assert not is_over.is_set()
+        finally:
+            is_over.set()
 
 
 def test_a_thread_that_dies_of_a_provider_takes_no_lane_with_it(
@@ -368,12 +359,8 @@ def test_a_thread_that_dies_of_a_provider_takes_no_lane_with_it(
 
     monkeypatch.setattr(SandboxProvider, "create_many", leaving)
     put("First")
-    worker, thread = working(threads=1)
-    try:
+    with working():
         until(lambda: states() == ["succeeded"], 5)
-    finally:
-        worker.stop()
-        thread.join(10)
 
 
 def test_nor_does_one_whose_provider_cancels_what_it_awaits(
@@ -389,14 +376,10 @@ def test_nor_does_one_whose_provider_cancels_what_it_awaits(
 
     monkeypatch.setattr(SandboxProvider, "create_many", cancelling)
     put("First")
-    worker, thread = working(threads=1)
-    try:
+    with working():
         until(lambda: states() != ["pending"], 5)
         put("Second")
         until(lambda: states()[1] == "succeeded", 5)
-    finally:
-        worker.stop()
-        thread.join(10)
 
 
 def test_a_lane_in_which_something_goes_wrong_is_left_alone_for_a_moment(
@@ -410,11 +393,7 @@ def test_a_lane_in_which_something_goes_wrong_is_left_alone_for_a_moment(
 
     monkeypatch.setattr("xkit_crm.delivery.worker.take_turn", take_turn)
     put("First")
-    worker, thread = working(threads=1)
-    try:
+    with working():
         until(lambda: len(looks) == 2, 5)
         time.sleep(0.3)
         assert len(looks) == 2
-    finally:
-        worker.stop()
-        thread.join(10)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from tests.factories import DealFactory
 from tests.mappings.conftest import NAME, decide
 from tests.products.models import Customer
+from tests.threads import together
 from xkit_crm import mappings
 from xkit_crm.connections import propose_mapping
 from xkit_crm.exceptions import MappingInvalid
@@ -155,22 +155,12 @@ def test_a_number_that_was_overwritten_is_right_again_with_the_next_decision(
 def test_versions_come_one_by_one(sandbox: Connection) -> None:
     """Two who decide at the same moment."""
     document = mappings.in_force(sandbox)
-    ready = threading.Barrier(2)
 
-    def put(keys: list[str]) -> None:
-        try:
-            ready.wait(10)
-            connection = Connection.objects.get()
-            mappings.put_in_force(connection, decide(document, "deal_created", ignored=keys))
-        finally:
-            connections.close_all()
+    def put(key: str) -> None:
+        connection = Connection.objects.get()
+        mappings.put_in_force(connection, decide(document, "deal_created", ignored=[key]))
 
-    threads = [threading.Thread(target=put, args=[[key]]) for key in ("views", "tags")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    together(partial(put, "views"), partial(put, "tags"))
     assert list(MappingVersion.objects.values_list("number", flat=True)) == [3, 2, 1]
     assert MappingVersion.objects.all()[0].document == mappings.in_force(sandbox)
 

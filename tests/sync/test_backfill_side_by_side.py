@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.db import connection as database
 
 from tests.products.models import Customer, Deal
 from tests.sync.test_backfill import BY_NAME, remote, rows, run
+from tests.threads import together
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
@@ -25,19 +27,7 @@ def test_two_runs_at_once_share_the_rows_and_double_none(
     sandbox: Connection, customer: Customer
 ) -> None:
     rows(customer, *(f"Deal {number}" for number in range(60)))
-    both = threading.Barrier(2)
-    results: list[BackfillResult] = []
-
-    def one() -> None:
-        both.wait(20)
-        results.append(run(match=[], batch_size=3))
-        database.close()
-
-    threads = [threading.Thread(target=one) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = together(*[partial(run, match=[], batch_size=3)] * 2)
     created = Invocation.objects.values_list("object_pk", flat=True)
     assert len(created) == len(set(created)) == 60
     assert sum(result.counts.get(Outcome.CREATED, 0) for result in results) == 60

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 
 from tests.products.models import Deal
 from tests.sync.test_capture import fired
+from tests.threads import elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,20 +25,6 @@ def _repeatable() -> Iterator[None]:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     yield
     database.close()
-
-
-def elsewhere(step: Callable[[], Any]) -> None:
-    """Do it in another thread, with its own connection, and commit."""
-
-    def run() -> None:
-        try:
-            step()
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
 
 
 def rename(deal: Deal) -> None:

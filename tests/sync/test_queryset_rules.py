@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 
 import xkit_crm
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import Customer, Deal, Elsewhere, Ticket
 from tests.sync.test_capture import fired, rebound
 from tests.sync.test_querysets import made, names, queries, ticket
+from tests.threads import elsewhere
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.sync import querysets
@@ -228,17 +228,12 @@ def once_locked(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
     original = xkit_crm.SyncedQuerySet._locked
 
     def work() -> None:
-        try:
-            with xkit_crm.muted():
-                meanwhile()
-        finally:
-            connections.close_all()
+        with xkit_crm.muted():
+            meanwhile()
 
     def then_another_comes(self: Any, *args: Any) -> Any:
         found = original(self, *args)
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
+        elsewhere(work)
         return found
 
     monkeypatch.setattr(xkit_crm.SyncedQuerySet, "_locked", then_another_comes)
