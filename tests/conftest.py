@@ -60,8 +60,11 @@ LONG = (
     "tests/providers/test_tutorial",
     "tests/test_tracing.py::test_without_the_package",
     "tests/admin/crm_records/test_mixin.py::test_a_products_admin_may_be_loaded",
-    *(f"tests/providers/{vendor}/" for vendor in ("dynamics", "pipedrive", "salesforce", "zoho")),
-    *(f"tests/providers/test_{vendor}.py" for vendor in ("odoo", "tryton", "xkit")),
+    *(
+        f"tests/providers/{vendor}/"
+        for vendor in ("dynamics", "pipedrive", "salesforce", "tryton", "zoho")
+    ),
+    *(f"tests/providers/test_{vendor}.py" for vendor in ("odoo", "xkit")),
     "tests/sync/test_set_wise",
 )
 
