@@ -29,6 +29,7 @@ from xkit_crm.models.invocation import NEVER, InvocationStatus, Priority
 #: Open invocations read at once for the records of a window.
 GROUP = 5000
 
+_EVENT = Invocation._meta.get_field("event")
 _COLUMNS = (
     "id",
     "record_key",
@@ -154,7 +155,7 @@ def _with_events(invocations: list[Invocation]) -> list[Invocation]:
     """They share their few events, which are in memory."""
     events = catalogue.definitions({one.event_id for one in invocations})
     for one in invocations:
-        one.event = events[one.event_id]
+        _EVENT.set_cached_value(one, events[one.event_id])
     return invocations
 
 

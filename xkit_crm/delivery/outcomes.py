@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import (
     DatabaseError,
@@ -207,8 +207,9 @@ def _store(tries: Sequence[Try], *, then: Sequence[Try] = (), holder: str = "") 
 
     Raises `Fewer` where some are not as these tries left them; then nothing is stored.
     """
+    now = timezone.now()
     for this in tries:
-        _make_storable(this.invocation)
+        _make_storable(this.invocation, now)
     held, ended = [this for this in tries if this.held], linking.ended(tries)
     # Mostly it is one statement, which needs no transaction around it.
     with _transaction() if held or ended else nullcontext():
@@ -225,9 +226,10 @@ def _transaction() -> transaction.Atomic:
 
 def _settling(tries: Sequence[Try]) -> list[Write]:
     """Everything that is written where invocations get their (next) state, in one transaction."""
-    alike: defaultdict[tuple[bool, bool], list[Try]] = defaultdict(list)
+    alike: defaultdict[tuple[bool, ...], list[Try]] = defaultdict(list)
     for this in tries:
-        alike[this.is_same_event, this.is_left_to_its_caller].append(this)
+        final = this.invocation.is_final
+        alike[final, this.is_same_event, this.is_left_to_its_caller].append(this)
     return [
         *(_states(some) for some in alike.values()),
         _attempts(tries),
@@ -259,18 +261,20 @@ def _note_stored(tries: Sequence[Try]) -> None:
     telling.ended(this.invocation for this in tries if this.invocation.is_final)
 
 
-def _make_storable(invocation: Invocation) -> None:
+def _make_storable(invocation: Invocation, now: datetime) -> None:
     if len(invocation.record_id) > MAX_RECORD_ID:  # as databases do
         raise ValueError(f"a record id of {len(invocation.record_id)} characters")
     final = InvocationStatus(invocation.status).is_final
-    invocation.finished_at = timezone.now() if final else None
+    invocation.finished_at = now if final else None
     invocation.result = storable(invocation.result)
     invocation.error_detail = storable(invocation.error_detail)
 
 
 def _states(tries: Sequence[Try]) -> Write:
     """What stores the invocations, all of which have to be still as these tries left them."""
-    names = _CHANGED if tries[0].is_same_event else (*_CHANGED, *CONTENT)
+    names: tuple[str, ...] = _CHANGED if tries[0].is_same_event else (*_CHANGED, *CONTENT)
+    if tries[0].invocation.is_final:
+        names = tuple(name for name in names if name != "due_at")  # it is due no more
     # Who goes away at this very moment is too late, or it is decided anew.
     still = {"retry": False} if tries[0].is_left_to_its_caller else {}
     return updating(
@@ -364,9 +368,10 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
 
 
 def _store_rehearsal(tries: Sequence[Try]) -> int:
+    now = timezone.now()
     for this in tries:
         this.held_before = False  # a rehearsal always says what came of it
-        _make_storable(this.invocation)
+        _make_storable(this.invocation, now)
     version = tries[0].invocation.mapping_version
     with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connections, router
 
 from xkit_crm.delivery import rate
-from xkit_crm.delivery.rows import columns, one_of, read
+from xkit_crm.delivery.rows import MANY, columns, one_of, read
 from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
@@ -160,7 +160,8 @@ def _links(condition: str, parameters: dict[str, Any], those: Collection[str]) -
         f"SELECT {columns(RecordLink, 'l')} FROM {_LINK} l "  # noqa: S608
         f"WHERE l.connection_id = %(connection)s AND {condition} {among}"
     )
-    return [link for link, _ in read(RecordLink, statement, parameters | named)]
+    found = read(RecordLink, statement, parameters | named, many=len(those) >= MANY)
+    return [link for link, _ in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,7 @@ def next_due(
     time; and the keys of the records for which more than one waits."""
     statement = _next_due(of_one=record_key is not None)
     parameters = {"connection": connection_id, "now": now, "size": size, "record_key": record_key}
-    found = read(Invocation, statement, parameters)
+    found = read(Invocation, statement, parameters, many=size >= MANY)
     rows = [row for row, _ in found]
     rows.sort(key=lambda row: (row.priority, row.due_at, row.pk))
     return rows, {row.record_key for row, (shared,) in found if shared}
