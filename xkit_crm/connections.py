@@ -67,7 +67,7 @@ def _authorise(
     provider_class(provider)
     using = router.db_for_write(Connection)
     rows = Connection.objects.using(using).filter(pk=id)
-    names = ["provider", "status", "status_reason", "updated_at"]
+    names = ["provider", "status", "status_reason", "description_key", "updated_at"]
     names += ["context"] if context else []
     names += ["credentials_cipher"] if credentials is not None else []
 
@@ -79,8 +79,8 @@ def _authorise(
             connection.credentials = credentials
         connection.status, connection.status_reason = status, ""
         _require_valid(connection)
+        descriptions.forget(connection)
         adapter = provider_for(connection)
-        descriptions.forget(adapter)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         if not is_new and not rows.exists():
             return make()  # it was deleted meanwhile
@@ -127,7 +127,7 @@ def propose_mapping(connection: Connection, provider: Provider | None = None) ->
         # What is decided is not touched, even where it wouldn't be taken today.
         events = proposed[slug].get("events", {}).items()
         proposed[slug]["events"] = {n: a for n, a in events if n not in given["events"]}
-    mappings.put_in_force(connection, proposed)
+    mappings.put_in_force(connection, proposed, crm_was_asked=True)
 
 
 def disconnect(connection: Connection, reason: str) -> None:

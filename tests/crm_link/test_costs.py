@@ -15,7 +15,6 @@ from xkit_crm.models import (
     Connection,
 )
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.sandbox.models import Field, Misbehaviour, Object, Org
 from xkit_crm.providers.sandbox.standard import add_field
 
@@ -59,13 +58,13 @@ def test_what_was_never_decided_needs_no_mending(inside: Visitor) -> None:
     everything_decided(inside)
     add_field(Org.objects.get(), "Opportunity", "Due", label="Due", type="date", required=True)
     add_field(Org.objects.get(), "Opportunity", "Seen", label="Seen", type="date", required=True)
-    descriptions.forget(provider_for(Connection.objects.get()))
+    descriptions.forget(Connection.objects.get())
     found = text(inside.part("steps"))
     assert "to decide" in found
     assert "needs mending" not in found
     assert "2 things are left to decide." in found
     Field.objects.get(object__name="Opportunity", name="Name").delete()
-    descriptions.forget(provider_for(Connection.objects.get()))
+    descriptions.forget(Connection.objects.get())
     assert "needs mending" in text(inside.part("steps"))
 
 

@@ -28,7 +28,6 @@ from xkit_crm.models import (
     ObjectMapping,
 )
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.sandbox.models import Field, Flow, Org
 from xkit_crm.providers.sandbox.standard import add_field, add_object
 
@@ -226,7 +225,7 @@ def test_what_the_crm_dropped_meanwhile_hinders_nobody_from_going_back(inside: V
     before = action()
     inside.post(EVENT, {"action": "noop"})
     Field.objects.get(object__name="Opportunity", name="Description").delete()
-    descriptions.forget(provider_for(Connection.objects.get()))
+    descriptions.forget(Connection.objects.get())
     inside.post(EVENT, {"action": "create"})
     assert action() == before
 

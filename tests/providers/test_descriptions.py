@@ -12,11 +12,13 @@ from django.core.cache.backends.base import BaseCache
 from django.utils import timezone
 
 import xkit_crm
+from xkit_crm import mappings
 from xkit_crm.models import Connection
 from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import Access, RemoteField, RemoteObject, Workflow
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.sandbox.provider import SandboxProvider
+from xkit_crm.providers.sandbox.standard import add_field
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +75,83 @@ def test_it_is_asked_again_when_it_is_connected_again(remote: Connection) -> Non
     assert asked.count("Opportunity") == 1
 
 
+class Process:
+    """What another process remembers, where each has a cache of its own, as Django's default is."""
+
+    def __init__(self, settings: Any, name: str) -> None:
+        self.settings, self.name = settings, name
+
+    def __enter__(self) -> None:
+        backend = "django.core.cache.backends.locmem.LocMemCache"
+        self.settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": self.name}}
+
+    def __exit__(self, *_: object) -> None:
+        self.settings.CACHES = {
+            "default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+        }
+
+
+@pytest.fixture
+def processes(settings: Any) -> Iterator[tuple[Process, Process]]:
+    """A web process and a worker."""
+    web, worker = Process(settings, "web"), Process(settings, "worker")
+    yield web, worker
+    for process in (web, worker):
+        with process:
+            cache.clear()
+
+
+def test_every_process_asks_again_when_it_is_connected_again(
+    remote: Connection, processes: tuple[Process, Process]
+) -> None:
+    web, worker = processes
+    with worker:
+        descriptions.fields(provider_for(remote), "Contact")
+    with web:
+        xkit_crm.connect("acme", provider="remote")
+    asked.clear()
+    with worker:
+        descriptions.fields(provider_for(Connection.objects.get()), "Contact")
+    assert asked == ["Contact"]
+
+
+def test_every_process_asks_again_when_somebody_wants_it_anew(
+    remote: Connection, processes: tuple[Process, Process]
+) -> None:
+    web, worker = processes
+    with worker:
+        descriptions.fields(provider_for(remote), "Contact")
+    with web:
+        descriptions.forget(remote)
+    asked.clear()
+    with worker:
+        descriptions.fields(provider_for(Connection.objects.get()), "Contact")
+    assert asked == ["Contact"]
+
+
+def with_static(connection: Connection, field: str, value: str) -> Any:
+    """The mapping in force, with this value in each new record."""
+    document = mappings.in_force(connection)
+    action = document["opportunity"]["events"]["deal_created"]
+    action["transformations"] += [{"field": field, "kind": "static", "value": value}]
+    return document
+
+
+def test_a_field_that_the_customer_has_just_made_is_written_at_once(
+    remote: Connection, processes: tuple[Process, Process]
+) -> None:
+    web, worker = processes
+    with worker:
+        xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "One"})
+    with web:
+        add_field(SandboxProvider(Access("acme")).org, "Opportunity", "Motto")
+        mappings.put_in_force(remote, with_static(remote, "Motto", "Onwards"))
+    with worker:
+        made = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "Two"})
+    assert made.status == "succeeded"
+    assert made.attempts.get().sent["Motto"] == "Onwards"
+
+
 def test_workflows_are_found_by_name(remote: Connection) -> None:
     provider = provider_for(remote)
     assert descriptions.workflow(provider, "none") is None
@@ -83,8 +162,8 @@ def test_workflows_are_found_by_name(remote: Connection) -> None:
 def test_customers_never_see_each_others(remote: Connection) -> None:
     xkit_crm.connect("other", provider="remote")
     asked.clear()
-    descriptions.fields(Remote(Access("acme")), "Contact")
-    descriptions.fields(Remote(Access("other")), "Contact")
+    for connection in Connection.objects.all():
+        descriptions.fields(provider_for(connection), "Contact")
     descriptions.fields(Remote(Access("third")), "Contact")
     assert asked == ["Contact"]
 
@@ -93,8 +172,6 @@ def test_a_provider_that_costs_nothing_to_ask_is_asked_by_each_adapter(
     sandbox: Connection,
 ) -> None:
     assert "Nickname" not in descriptions.fields(provider_for(sandbox), "Contact")
-    from xkit_crm.providers.sandbox.standard import add_field
-
     add_field(SandboxProvider(Access("acme")).org, "Contact", "Nickname")
     assert "Nickname" in descriptions.fields(provider_for(sandbox), "Contact")
 

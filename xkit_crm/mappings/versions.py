@@ -16,13 +16,15 @@ from xkit_crm.mappings.drafts import end_draft
 from xkit_crm.mappings.reading import Document, in_force, require_valid
 from xkit_crm.models import Connection, EventAction, Invocation, MappingVersion, ObjectMapping
 from xkit_crm.models.invocation import NEVER, InvocationStatus
+from xkit_crm.providers import descriptions
 
 
 def put_in_force(
-    connection: Connection, document: Document, *, author: str = ""
+    connection: Connection, document: Document, *, author: str = "", crm_was_asked: bool = False
 ) -> MappingVersion | None:
     """Carry out this mapping from now on, and let what waited for it go; gives the new version,
-    None where nothing has changed.
+    None where nothing has changed. Whoever carries it out asks the CRM anew what it says of itself,
+    unless it was asked just now.
 
     Objects and events that the document doesn't name stay as they are, and so does a draft with
     other decisions. What was in force before and is no version yet becomes one, so that one can go
@@ -38,7 +40,7 @@ def put_in_force(
         for slug, given in document.items():
             _write(connection, slug, given)
         end_draft(connection, document, before=before)
-        return record(connection, author=author)
+        return record(connection, author=author, crm_was_asked=crm_was_asked)
 
 
 def _write(connection: Connection, slug: str, given: Mapping[str, Any]) -> None:
@@ -68,12 +70,17 @@ def _write(connection: Connection, slug: str, given: Mapping[str, Any]) -> None:
         )
 
 
-def record(connection: Connection, *, author: str = "") -> MappingVersion | None:
+def record(
+    connection: Connection, *, author: str = "", crm_was_asked: bool = False
+) -> MappingVersion | None:
     """Keep what the rows say now as a new version, where it isn't the last one, and let go what
     waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
     with transaction.atomic(using=router.db_for_write(MappingVersion)):
         lock(connection)  # so that versions come one by one
         made = _keep(connection, in_force(connection), author=author)
+        if not crm_was_asked:
+            # A worker may remember the CRM as it was before the customer made a field for this.
+            descriptions.forget(connection)
         release(connection.pk)
     return made
 

@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                 ('shadow', models.BooleanField(default=False, help_text='Map and log what would be sent, and send nothing until this is switched off.', verbose_name='shadow mode')),
                 ('quota_reserve', models.PositiveSmallIntegerField(default=0, help_text="Per cent of the CRM's daily quota that is left to the customer's other tools.", validators=[django.core.validators.MaxValueValidator(100)], verbose_name='quota reserve')),
                 ('mapping_version', models.PositiveIntegerField(default=0, editable=False, verbose_name='mapping version')),
+                ('description_key', models.CharField(blank=True, default='', editable=False, max_length=32)),
                 ('credentials_cipher', models.TextField(blank=True, default='', editable=False)),
             ],
             options={

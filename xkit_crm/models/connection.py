@@ -81,6 +81,9 @@ class Connection(Dated):
     )
     #: The number of the `MappingVersion` in force; 0 before the first.
     mapping_version = models.PositiveIntegerField(_("mapping version"), default=0, editable=False)
+    #: Under which key it is remembered what the CRM says of itself: with a new one every process
+    #: asks it again. `providers/descriptions.py`.
+    description_key = models.CharField(max_length=32, blank=True, default="", editable=False)
     #: Encrypted JSON; read and written through `credentials`.
     credentials_cipher = models.TextField(editable=False, blank=True, default="")
 

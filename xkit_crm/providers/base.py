@@ -210,6 +210,8 @@ class Access:
 
     connection_id: str
     credentials: Credentials = field(default_factory=dict, repr=False)
+    #: Under which key it is remembered what the CRM says of itself.
+    description_key: str = ""
     #: Gives new credentials in place of those that were `used`. `ask` fetches them from the vendor,
     #: and isn't called where somebody else has fetched them meanwhile.
     renew: Callable[[Credentials, Callable[[Credentials], Credentials]], Credentials] = field(

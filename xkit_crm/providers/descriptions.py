@@ -2,7 +2,8 @@
 
 Mapping needs the types of remote fields for every write, and asking the CRM each time would cost
 a call of the customer's quota. So descriptions are kept in Django's cache for as long as the
-provider says (`description_ttl`), and dropped when the connection is made again.
+provider says (`description_ttl`). The key of them is kept with the connection, where every process
+sees that it has changed, whatever cache it has.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import TypeVar, cast
 from uuid import uuid4
 
 from django.core.cache import cache
+from django.db import router
 
 from xkit_crm import logs
 from xkit_crm.exceptions import CRMError, XkitError
+from xkit_crm.models import Connection
 from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflow
 from xkit_crm.redaction import redact
 
@@ -51,10 +54,11 @@ def workflow(provider: Provider, name: str) -> Workflow | None:
     return next((found for found in workflows(provider) if found.name == name), None)
 
 
-def forget(provider: Provider) -> None:
-    """Ask the CRM again from now on."""
-    provider.described.clear()
-    cache.set(_generation_key(provider), uuid4().hex, timeout=None)
+def forget(connection: Connection) -> None:
+    """Have every process ask the CRM again from now on."""
+    connection.description_key = uuid4().hex
+    key = {"description_key": connection.description_key}
+    Connection.objects.using(router.db_for_write(Connection)).filter(pk=connection.pk).update(**key)
 
 
 def remembered(
@@ -73,10 +77,8 @@ def _cached(
     seconds = provider.description_ttl.total_seconds()
     if not seconds:
         return understood(provider, describe)
-    key, found = "", None
+    key, found = _key(provider, what), None
     try:
-        generation = cache.get(_generation_key(provider), "")
-        key = _key(provider, f"{generation} {what}")
         found = cache.get(key)
     except Exception as raised:  # noqa: BLE001 - each cache has its own; without one it is slower
         logger.warning("The cache doesn't answer: %r", raised)
@@ -107,11 +109,8 @@ def understood(provider: Provider, ask: Callable[[], _Answer]) -> _Answer:
         ) from raised
 
 
-def _generation_key(provider: Provider) -> str:
-    return _key(provider, "generation")
-
-
 def _key(provider: Provider, what: str) -> str:
     """A key that every cache takes: ids may hold any character and be long."""
-    text = f"{provider.slug} {provider.access.connection_id} {what}"
+    access = provider.access
+    text = f"{provider.slug} {access.connection_id} {access.description_key} {what}"
     return f"xkit_crm.{hashlib.sha256(text.encode()).hexdigest()}"

@@ -94,7 +94,12 @@ def provider_class(slug: str) -> type[Provider]:
 
 def provider_for(connection: Connection) -> Provider:
     """The adapter of this connection, with its credentials; raises `ConfigurationError`."""
-    access = Access(connection.pk, connection.credentials, partial(renew, connection))
+    access = Access(
+        connection.pk,
+        connection.credentials,
+        connection.description_key,
+        partial(renew, connection),
+    )
     adapter = provider_class(connection.provider)
     try:
         return adapter(access)

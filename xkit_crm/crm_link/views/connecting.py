@@ -113,5 +113,5 @@ def disconnect(request: HttpRequest, visit: Visit) -> HttpResponse:
 @require_POST
 def refresh(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Ask the CRM anew for its objects and fields."""
-    descriptions.forget(visit.provider)
+    descriptions.forget(visit.known)
     return visit.go("overview")

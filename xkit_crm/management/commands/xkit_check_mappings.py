@@ -14,7 +14,6 @@ from xkit_crm.management.mappings import MappingCommand
 from xkit_crm.models import Connection
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.registry import provider_for
 
 
 class Command(MappingCommand):
@@ -37,7 +36,7 @@ class Command(MappingCommand):
         for connection in _chosen(options["connection"]):
             try:
                 # As the CRM is now, not as it was some minutes ago.
-                descriptions.forget(provider_for(connection))
+                descriptions.forget(connection)
                 found = mappings.drift(connection)
             except XkitError as error:
                 self.say_that_it_is_silent(connection, error)

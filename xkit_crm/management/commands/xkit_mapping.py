@@ -17,7 +17,6 @@ from xkit_crm.management.showing import UNSETTLED, as_command_error, read_json
 from xkit_crm.mapping.documents import differences
 from xkit_crm.models import Connection, MappingVersion
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.registry import provider_for
 
 
 class Command(MappingCommand):
@@ -77,7 +76,7 @@ class Command(MappingCommand):
         """Tell what the CRM lacks of it; gives how many things."""
         try:
             # As the CRM is now, not as it was some minutes ago.
-            descriptions.forget(provider_for(connection))
+            descriptions.forget(connection)
             found = mappings.drift(connection, document)
         except XkitError as error:
             self.say_that_it_is_silent(connection, error)
