@@ -15,7 +15,8 @@ import xkit_crm
 from tests.delivery.conftest import act, held, names
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
-from tests.products.models import Customer, Deal, Twin
+from tests.products.models import Customer, Deal, Offer, Twin
+from tests.sync.offers import bind_offers
 from tests.sync.test_capture import rebound
 from xkit_crm import exceptions
 from xkit_crm.delivery.drain import drain
@@ -197,6 +198,20 @@ def test_a_column_that_changes_with_every_save_makes_no_difference_by_itself(
     first.note = "nothing that is watched"
     first.save()
     assert run().counts == {State.IN_STEP: 2}
+
+
+def test_nor_does_one_that_its_field_stamps_with_every_save(
+    sandbox: Connection, offer: Offer
+) -> None:
+    bind_offers(payload={"name": "title", "updated_at": "touched_at"})
+    for title in ("Made", "Told"):
+        offer.title = title
+        offer.save()
+        drain("acme")
+    offer.note = "nothing that is watched"
+    offer.save()
+    (result,) = reconcile([Offer])
+    assert result.counts == {State.IN_STEP: 1}
 
 
 def test_a_row_linked_by_hand_was_never_delivered(sandbox: Connection, customer: Customer) -> None:
