@@ -20,7 +20,7 @@ from tests.sync.offers import bind_offers
 from tests.sync.test_capture import rebound
 from xkit_crm import exceptions
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models import Connection, Invocation, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef
@@ -440,6 +440,15 @@ def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Conne
     sandbox.refresh_from_db()
     assert sandbox.status == ConnectionStatus.ERRORED
     assert xkit_crm.links(deal).exists()
+
+
+def test_nothing_is_left_to_a_person_for_a_customer_who_opted_out(
+    delivered: list[Deal],
+) -> None:
+    ObjectMapping.objects.update(remote_object="")
+    (result,) = reconcile_deep([Deal])
+    assert (result.counts, result.problem) == ({Deep.OPTED_OUT: 2}, "")
+    assert result.unsettled == 0
 
 
 # -- at the same time as others ------------------------------------------------------------------

@@ -56,6 +56,7 @@ class State(enum.StrEnum):
     LEFT_OUT = "left out"
     ON_ITS_WAY = "on its way"
     INVALID = "invalid"
+    OPTED_OUT = "opted out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,11 @@ class _Run:
         """Every linked row of the binding, in batches as large as the CRM takes them."""
         self.updates = planning.side(self.binding, self.connection, "on_update")
         self.creates = planning.side(self.binding, self.connection, "on_create")
-        shape = next((s for s in (self.updates, self.creates) if s and s.writes_fields), None)
+        sides = [side for side in (self.updates, self.creates) if side is not None]
+        if sides and all(side.does_nothing for side in sides):
+            self._pass_over()
+            return
+        shape = next((side for side in sides if side.writes_fields), None)
         if shape is None:
             self.problem = "its events write no fields here, so there is nothing to compare"
             return
@@ -214,6 +219,12 @@ class _Run:
             content_type=ContentType.objects.get_for_model(self.binding.model),
             crm_object_id=catalogue.crm_object(self.binding.crm_object).id,
         )
+
+    def _pass_over(self) -> None:
+        """The customer wants nothing done, so that nothing can be otherwise than it should."""
+        if count := self._links().count():
+            self.counts[State.OPTED_OUT] = count
+            self.done(count)
 
     # -- ours
 
