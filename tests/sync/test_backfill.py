@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,7 +17,14 @@ from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Elsewhere
 from xkit_crm import exceptions
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Connection, EventAction, Invocation, RecordLink
+from xkit_crm.models import (
+    Connection,
+    CRMObject,
+    EventAction,
+    Invocation,
+    ObjectMapping,
+    RecordLink,
+)
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.providers.base import RecordRef
@@ -61,6 +68,42 @@ def misbehave(sandbox: Connection) -> Callable[..., Misbehaviour]:
         return Misbehaviour.objects.create(org=org, kind=kind, **{"remaining": 1, **named})
 
     return tell
+
+
+@pytest.fixture
+def as_prospect(sandbox: Connection) -> Iterator[None]:
+    """A deal is a prospect too, which this customer has among their opportunities."""
+    schema = {"name": {"type": "string", "label": "Name"}}
+    events = {
+        f"prospect_{type_}d": {"type": type_, "label": type_, "payloadSchema": schema}
+        for type_ in ("create", "update")
+    }
+    xkit_crm.define({"prospect": {"label": "Prospect", "fields": {}, "events": events}})
+
+    class ProspectSync(xkit_crm.ModelSync):
+        crm_object = "prospect"
+        on_create = "prospect_created"
+        on_update = "prospect_updated"
+        payload: ClassVar = {"name": "title"}
+
+        def get_connections(self, deal: Deal) -> str:
+            return deal.customer.connection_id
+
+    crm_object = CRMObject.objects.get(slug="prospect")
+    mapping = ObjectMapping.objects.create(
+        connection=sandbox, crm_object=crm_object, remote_object="Opportunity"
+    )
+    for event in crm_object.events.all():
+        EventAction.objects.create(
+            mapping=mapping,
+            event=event,
+            action=event.type,
+            transformations=[{"field": "Name", "kind": "direct", "key": "name"}],
+        )
+    xkit_crm.register(Deal)(ProspectSync)
+    yield
+    xkit_crm.unregister(Deal)
+    xkit_crm.register(Deal)(DealSync)
 
 
 # -- linking and creating -------------------------------------------------------------------------
@@ -154,6 +197,22 @@ def test_two_rows_are_never_linked_to_one_record(
     expected = {Outcome.LINKED: 1, Outcome.AMBIGUOUS: 1}
     assert run(dry_run=True, batch_size=batch_size).counts == expected
     assert run(batch_size=batch_size).counts == expected
+
+
+def test_a_row_may_be_one_record_as_several_crm_objects(
+    sandbox: Connection, as_prospect: None, customer: Customer
+) -> None:
+    (deal,) = rows(customer, "Sales")
+    record_id = remote("Sales")
+    for crm_object in ("opportunity", "prospect"):
+        assert run(crm_object=crm_object).counts == {Outcome.LINKED: 1}
+        assert run(crm_object=crm_object).counts == {Outcome.ALREADY_LINKED: 1}
+    assert [link.record_id for link in xkit_crm.links(deal)] == [record_id, record_id]
+    drain("acme")
+    deal.title = "Renamed"
+    deal.save()
+    drain("acme")
+    assert names() == ["Renamed"]
 
 
 def test_a_row_of_another_connection_and_of_none_is_left_out(

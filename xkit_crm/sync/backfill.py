@@ -337,21 +337,25 @@ class _Run:
         wanted = {pk: str(step.record.ref) for pk, step in steps.items() if step.record is not None}
         if not wanted:
             return steps
-        content_type = ContentType.objects.get_for_model(self.plan.binding.model)
-        taken: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+        content_type_id = ContentType.objects.get_for_model(self.plan.binding.model).pk
+        crm_object_id = catalogue.crm_object(self.plan.binding.crm_object).id
+        # The rows of each record, each with the CRM objects as which it is linked.
+        taken: defaultdict[str, defaultdict[tuple[int, str], set[int]]]
+        taken = defaultdict(lambda: defaultdict(set))
         links = RecordLink.objects.filter(
             connection_id=self.plan.connection.pk, record_id__in=set(wanted.values())
         )
-        columns = ("record_id", "content_type_id", "object_pk")
-        for record_id, content_type_id, object_pk in links.order_by().values_list(*columns):
-            taken[record_id].add((content_type_id, object_pk))
+        columns = ("record_id", "content_type_id", "object_pk", "crm_object_id")
+        for record_id, *named, linked_as in links.order_by().values_list(*columns):
+            taken[record_id][named[0], named[1]].add(linked_as)
         for pk, record_id in wanted.items():
-            if taken[record_id] == {(content_type.pk, pk)}:
-                steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
-            elif taken[record_id] or record_id in self.claimed:
+            row = (content_type_id, pk)
+            if taken[record_id].keys() - {row} or record_id in self.claimed:
                 detail = f"{record_id} is linked to another row already"
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
-            taken[record_id].add((content_type.pk, pk))
+            elif crm_object_id in taken[record_id][row]:
+                steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
+            taken[record_id][row].add(crm_object_id)
         if self.dry_run:
             self.claimed.update(wanted.values())
         return steps
