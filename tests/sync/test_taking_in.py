@@ -10,13 +10,17 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 
+import xkit_crm
 from tests.delivery.conftest import held, names, states
+from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal
 from tests.sync.marking import delivered, events, insert, marked, marks, rename, sql
+from tests.sync.test_capture import rebound
 from tests.threads import elsewhere
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.worker import Worker
-from xkit_crm.models import Connection, MarkedRow
+from xkit_crm.models import Connection, Invocation, MarkedRow
+from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.sync import triggers
 
 pytest.importorskip("pgtrigger")
@@ -145,6 +149,27 @@ def test_a_row_that_nobody_can_deal_with_holds_up_no_other(
     assert names() == ["Renamed"]
     assert not marks()
     assert "products.deal no number was written past the capture" in caplog.text
+
+
+def test_a_row_that_was_left_to_one_crms_workflow_is_not_made_there_again(
+    delivered: Deal,
+) -> None:
+    xkit_crm.connect("globex", provider="sandbox")
+
+    class Both(DealSync):
+        def get_connections(self, deal: Deal) -> list[str]:
+            return ["acme", "globex"]
+
+    with rebound(Both):
+        rename(delivered, "Renamed")
+        triggers.take_in()
+        globex = Invocation.objects.filter(connection="globex")
+        assert [one.event.slug for one in globex] == ["deal_created"]
+        globex.update(status=InvocationStatus.DEFERRED)
+        drain("acme")
+        rename(delivered, "Renamed again")
+        triggers.take_in()
+        assert [one.event.slug for one in globex.filter(status="pending")] == ["deal_updated"]
 
 
 def test_a_row_that_goes_to_no_connection_is_not_told(delivered: Deal) -> None:
