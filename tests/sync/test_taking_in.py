@@ -125,6 +125,19 @@ def test_a_row_that_somebody_is_writing_is_left_and_told_later(delivered: Deal) 
     assert not marks()
 
 
+def test_rows_that_somebody_keeps_for_long_hold_up_no_other(
+    delivered: Deal, customer: Customer
+) -> None:
+    for number in range(3):
+        insert(customer, f"Deal {number}")
+    rename(delivered, "Renamed")
+    with transaction.atomic():
+        kept = list(Deal.objects.exclude(pk=delivered.pk).order_by("pk").select_for_update())
+        assert elsewhere(lambda: triggers.take_in(limit=2)) == 1
+    assert events() == ["deal_updated"]
+    assert marks() == [str(deal.pk) for deal in kept]
+
+
 def test_what_fails_in_between_loses_no_mark(
     delivered: Deal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,16 +265,20 @@ def take_in(limit: int = LIMIT) -> int:
     with transaction.atomic(using=home):
         if not _is_alone(home):
             return 0
-        batch = list(marks.order_by("id")[:limit])
-        by_model: dict[str, set[str]] = {}
-        for mark in batch:
-            by_model.setdefault(mark.model, set()).add(mark.object_pk)
-        left = {
-            (label, pk)
-            for label, pks in by_model.items()
-            for pk in _take_in_rows(label, sorted(pks), using=home)
-        }
-        done = [mark.pk for mark in batch if (mark.model, mark.object_pk) not in left]
+        done: list[int] = []
+        after = 0
+        # Rows that somebody keeps for long hold up none behind them.
+        while not done and (batch := list(marks.filter(id__gt=after).order_by("id")[:limit])):
+            by_model: dict[str, set[str]] = {}
+            for mark in batch:
+                by_model.setdefault(mark.model, set()).add(mark.object_pk)
+            left = {
+                (label, pk)
+                for label, pks in by_model.items()
+                for pk in _take_in_rows(label, sorted(pks), using=home)
+            }
+            done = [mark.pk for mark in batch if (mark.model, mark.object_pk) not in left]
+            after = batch[-1].pk
         marks.filter(pk__in=done).delete()
     return len(done)
 
