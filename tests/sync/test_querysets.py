@@ -190,6 +190,12 @@ def test_bulk_create_reads_back_what_the_database_computes(customer: Customer) -
     assert deal.title == "LOUD"
 
 
+def test_so_it_does_for_a_row_whose_key_was_given_as_text(customer: Customer) -> None:
+    (deal,) = Deal.synced.bulk_create(made(customer, Upper(Value("loud")), pk="7"))
+    assert [(i.object_pk, i.payload["name"]) for i in Invocation.objects.all()] == [("7", "LOUD")]
+    assert deal.title == "LOUD"
+
+
 def test_bulk_create_that_ignores_conflicts_is_refused(customer: Customer) -> None:
     with pytest.raises(ConfigurationError, match="ignore_conflicts") as raised:
         Deal.synced.bulk_create(made(customer, "a"), ignore_conflicts=True)
@@ -227,11 +233,14 @@ def test_an_upsert_fires_as_what_it_did(connection: Connection) -> None:
 @pytest.mark.skipif(
     database.vendor == "mysql", reason="MariaDB doesn't tell which rows an upsert wrote"
 )
-def test_an_upsert_by_the_primary_key_fires(connection: Connection) -> None:
+@pytest.mark.parametrize("spelled", [int, str])
+def test_an_upsert_by_the_primary_key_fires(
+    connection: Connection, spelled: Callable[[int], Any]
+) -> None:
     with xkit_crm.muted():
-        (old,) = Ticket.objects.bulk_create([ticket("1", "old")])
+        old, same = Ticket.objects.bulk_create([ticket("1", "old"), ticket("2", "same")])
     Ticket.objects.bulk_create(
-        [ticket("1", "new", pk=old.pk)],
+        [ticket("1", "new", pk=spelled(old.pk)), ticket("2", "same", pk=spelled(same.pk))],
         update_conflicts=True,
         update_fields=["title"],
         unique_fields=["pk"],
