@@ -16,6 +16,7 @@ from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Elsewhere
 from xkit_crm import exceptions
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import (
     Connection,
@@ -489,6 +490,15 @@ def test_a_connection_that_is_not_there_or_not_enabled_is_refused(
     sandbox.save()
     with pytest.raises(exceptions.ConnectionNotEnabled):
         run()
+
+
+def test_a_crm_that_is_disconnected_meanwhile_is_asked_no_more(
+    sandbox: Connection, customer: Customer
+) -> None:
+    rows(customer, "First", "Second", "Third")
+    with pytest.raises(exceptions.ConnectionNotEnabled, match="by the customer"):
+        run(batch_size=1, progress=lambda _: disconnect(sandbox, "by the customer"))
+    assert [one.payload["name"] for one in Invocation.objects.all()] == ["First"]
 
 
 def test_a_model_without_a_binding_is_refused(sandbox: Connection) -> None:

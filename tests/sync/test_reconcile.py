@@ -19,6 +19,7 @@ from tests.products.models import Customer, Deal, Offer, Twin
 from tests.sync.offers import bind_offers
 from tests.sync.test_capture import rebound
 from xkit_crm import exceptions
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Connection, Invocation, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
@@ -440,6 +441,20 @@ def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Conne
     sandbox.refresh_from_db()
     assert sandbox.status == ConnectionStatus.ERRORED
     assert xkit_crm.links(deal).exists()
+
+
+def test_a_crm_that_is_disconnected_meanwhile_is_read_no_more(
+    delivered: list[Deal], sandbox: Connection
+) -> None:
+    xkit_crm.connect("globex", provider="sandbox")
+    DealFactory.create(customer=CustomerFactory.create(connection_id="globex"))
+    drain("globex")
+    stopped, fine = reconcile_deep(
+        [Deal], batch_size=1, progress=lambda _: disconnect(sandbox, "by the customer")
+    )
+    assert stopped.counts == {Deep.IN_STEP: 1}
+    assert "by the customer" in stopped.problem
+    assert fine.counts == {Deep.IN_STEP: 1}
 
 
 def test_nothing_is_left_to_a_person_for_a_customer_who_opted_out(

@@ -120,8 +120,8 @@ def backfill(
     person. `crm_object` is needed where the model is bound to several.
 
     With `dry_run` the CRM is asked and nothing is written. Raises `UnknownConnection`,
-    `ConnectionNotEnabled`, `MappingIncomplete`, `ConfigurationError` and the `CRMError` branch;
-    what was done before an error stays done.
+    `ConnectionNotEnabled` (also where that happens meanwhile), `MappingIncomplete`,
+    `ConfigurationError` and the `CRMError` branch; what was done before an error stays done.
     """
     rows = walking.walked(model)
     binding = _only_binding(rows.model, crm_object)
@@ -209,6 +209,8 @@ class _Run:
 
     def do(self, page: Sequence[models.Model]) -> None:
         """One page: first all that has to be asked, then all that is written, at once."""
+        # The customer may have disconnected their CRM since the page before.
+        require_enabled(find_connection(self.plan.connection.pk))
         steps = self._looked_up(page)
         writes = {pk: step for pk, step in steps.items() if step.writes}
         if writes and not self.dry_run:

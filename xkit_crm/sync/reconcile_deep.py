@@ -23,6 +23,7 @@ from xkit_crm import catalogue
 from xkit_crm.delivery import backends, outbox
 from xkit_crm.exceptions import (
     ConfigurationError,
+    ConnectionNotEnabled,
     CRMError,
     MappingIncomplete,
     NotFound,
@@ -43,6 +44,9 @@ from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.calling import Caller
 from xkit_crm.sync.drift import ChangedBy
 from xkit_crm.sync.reconcile import bound, changed_keys, volatile_keys
+
+#: What befalls one connection and stops no other.
+_OF_ONE = (CRMError, ConnectionNotEnabled, MappingIncomplete, ConfigurationError, NotFound)
 
 
 class State(enum.StrEnum):
@@ -137,7 +141,7 @@ def reconcile_deep(
             run = _Run(binding, each, fix=fix, create=create, found=found, done=done)
             try:
                 run.walk(Caller(each, rate=rate, sleep=sleep), batch_size)
-            except (CRMError, MappingIncomplete, ConfigurationError, NotFound) as error:
+            except _OF_ONE as error:
                 if only is not None:
                     raise
                 run.problem = str(error)
@@ -207,6 +211,8 @@ class _Run:
         self.described = caller(partial(shape.decision.fields, caller.provider))
         relations = walking.Relations(self.binding)
         for links in walking.pages(self._links(), batch_size):
+            # The customer may have disconnected their CRM since the page before.
+            require_enabled(find_connection(self.connection.pk))
             pairs = self._pairs(links, shape, relations)
             size = max(caller.provider.batch_size, 1)
             for start in range(0, len(pairs), size):
