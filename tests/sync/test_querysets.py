@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,9 +14,10 @@ from django.db.models import Count, F, Value
 from django.db.models.functions import Concat, Upper
 
 import xkit_crm
-from tests.factories import CustomerFactory, DealFactory
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
+from tests.products.crm import DealSync
 from tests.products.models import BigDeal, Customer, Deal, DealProxy, Ticket
-from tests.sync.test_capture import events, fired
+from tests.sync.test_capture import events, fired, rebound
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection, Invocation, RecordLink
 
@@ -112,6 +113,35 @@ def test_update_costs_the_same_queries_for_few_rows_and_for_many(connection: Con
     few = queries(lambda: Deal.synced.filter(title="few").update(views=2))
     many = queries(lambda: Deal.synced.filter(title="many").update(views=2))
     assert len(fired()) == 27
+    assert len(few) == len(many)
+
+
+class ByPath(DealSync):
+    payload: ClassVar = {"name": "title", "views": "bigdeal.discount"}
+
+
+class ByCode(DealSync):
+    def get_connections(self, deal: Deal) -> str:
+        return "acme" if hasattr(deal, "bigdeal") and deal.bigdeal.discount else "second"
+
+
+@pytest.mark.parametrize("sync", [ByPath, ByCode])
+def test_so_it_does_where_rows_of_another_table_point_to_them_one_to_one(
+    customer: Customer, sync: type[DealSync]
+) -> None:
+    with xkit_crm.muted():
+        for number in range(25):
+            title = "few" if number < 4 else "many"
+            if number % 2:
+                BigDeal.objects.create(customer=customer, title=title, discount=number)
+            else:
+                Deal.objects.create(customer=customer, title=title)
+    ConnectionFactory.create(id="second")
+    with rebound(sync):
+        Deal.synced.filter(title="few").update(tags=["first"])
+        few = queries(lambda: Deal.synced.filter(title="few").update(tags=["a"]))
+        many = queries(lambda: Deal.synced.filter(title="many").update(tags=["a"]))
+    assert len(fired()) == 29
     assert len(few) == len(many)
 
 
