@@ -407,6 +407,22 @@ def test_a_record_that_is_gone_in_the_crm_is_told_and_made_again_only_when_asked
     assert xkit_crm.links(first).get().record_id != link.record_id
 
 
+def test_fixing_reads_what_many_rows_point_to_at_once(sandbox: Connection) -> None:
+    def queries(count: int) -> int:
+        with xkit_crm.muted():
+            Deal.objects.all().delete()
+        RecordLink.objects.all().delete()
+        for _ in range(count):
+            DealFactory.create(customer=CustomerFactory.create(connection_id="acme"))
+        drain("acme")
+        sql("UPDATE products_deal SET title = 'Renamed'")
+        with CaptureQueriesContext(database) as captured:
+            deep(fix=True)
+        return sum('FROM "products_customer"' in one["sql"] for one in captured)
+
+    assert queries(5) == queries(2)
+
+
 @pytest.mark.parametrize("repaired", [True, False])
 def test_a_link_that_somebody_changed_meanwhile_is_left_to_them(
     delivered: list[Deal], monkeypatch: pytest.MonkeyPatch, repaired: bool

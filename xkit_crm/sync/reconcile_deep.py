@@ -209,11 +209,11 @@ class _Run:
             return
         self.volatile = volatile_keys(self.binding)
         self.described = caller(partial(shape.decision.fields, caller.provider))
-        relations = walking.Relations(self.binding)
+        self.relations = walking.Relations(self.binding)
         for links in walking.pages(self._links(), batch_size):
             # The customer may have disconnected their CRM since the page before.
             require_enabled(find_connection(self.connection.pk))
-            pairs = self._pairs(links, shape, relations)
+            pairs = self._pairs(links, shape)
             size = max(caller.provider.batch_size, 1)
             for start in range(0, len(pairs), size):
                 self._compare(pairs[start : start + size], shape, caller)
@@ -234,13 +234,11 @@ class _Run:
 
     # -- ours
 
-    def _pairs(
-        self, links: Sequence[RecordLink], shape: planning.Side, relations: walking.Relations
-    ) -> list[_Pair]:
+    def _pairs(self, links: Sequence[RecordLink], shape: planning.Side) -> list[_Pair]:
         """The linked rows that can be compared, with their payloads."""
         there = walking.stored(self.binding.model).filter(pk__in=[k.object_pk for k in links])
         rows = {str(row.pk): row for row in there}
-        relations.fetch(list(rows.values()), partial(self._read, shape))
+        self.relations.fetch(list(rows.values()), self._read)
         pairs = []
         for link in links:
             row = rows.get(link.object_pk)
@@ -259,8 +257,9 @@ class _Run:
                     pairs.append(_Pair(row, link, payload))
         return pairs
 
-    def _read(self, shape: planning.Side, row: models.Model) -> None:
-        walking.read_all(self.binding, row, shape.event)
+    def _read(self, row: models.Model) -> None:
+        sides = (self.updates, self.creates)
+        walking.read_all(self.binding, row, *(side.event for side in sides if side))
 
     def _goes_there(self, row: models.Model) -> bool:
         ids = walking.connection_ids_of(self.binding, row)
@@ -346,6 +345,7 @@ class _Run:
         with walking.writing(self.binding) as (theirs, home):
             pks = [pair.row.pk for pair in (*drifted, *gone)]
             rows = walking.locked(self.binding, pks, using=theirs)
+            self.relations.fetch(rows, self._read)
             as_read = _as_read(lost.values())
             for row in rows:
                 named = walking.row_of(self.binding, row)
