@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection as database
 from django.db import transaction
 from django.test.utils import CaptureQueriesContext
@@ -331,6 +332,30 @@ def test_a_page_costs_the_same_queries_however_many_connections_are_in_it(
 
     queries(1)
     assert queries(6) == queries(2)
+
+
+def test_creating_reads_what_many_rows_point_to_at_once(sandbox: Connection) -> None:
+    class OnlyMade(DealSync):
+        on_update = ""
+
+        def get_owner_email(self, deal: Deal) -> str | None:
+            return deal.owner.email if deal.owner else None
+
+    def queries(count: int) -> int:
+        with xkit_crm.muted():
+            Deal.objects.all().delete()
+            for number in range(count):
+                owner = User.objects.create(username=f"{count} {number}", email="ada@example.com")
+                DealFactory.create(
+                    customer=CustomerFactory.create(connection_id="acme"), owner=owner
+                )
+        with CaptureQueriesContext(database) as captured:
+            assert run(create=True).queued == {"deal_created": count}
+        return len(captured)
+
+    with rebound(OnlyMade):
+        queries(1)
+        assert queries(6) == queries(2)
 
 
 # -- with the CRM itself --------------------------------------------------------------------------

@@ -287,7 +287,7 @@ class _Run:
         return wanted and self.decided.is_enabled(connection_id)
 
     def _read(self, row: models.Model) -> None:
-        walking.read_all(self.binding, row, self.updates)
+        walking.read_all(self.binding, row, self.updates, self.creates if self.create else None)
 
     def _compared(
         self,

@@ -418,7 +418,7 @@ class _Telling:
 
     def look(self, row: models.Model) -> None:
         """Read what the rows will be asked for."""
-        walking.read_all(self.binding, row, self.updates)
+        walking.read_all(self.binding, row, self.updates, self.creates)
 
     def read(self, rows: Sequence[models.Model], gone: Collection[str]) -> None:
         """What was last told of these rows, in three queries: first what is under way, so that what
