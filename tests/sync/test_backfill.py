@@ -15,7 +15,7 @@ from tests.delivery.conftest import act, names
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Elsewhere
-from xkit_crm import exceptions
+from xkit_crm import exceptions, mappings
 from xkit_crm.connections import disconnect
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import (
@@ -32,6 +32,7 @@ from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
 from xkit_crm.signals import record_linked
+from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
 
 pytestmark = pytest.mark.django_db
@@ -53,6 +54,16 @@ def remote(name: str, **values: Any) -> str:
 
 def run(**options: Any) -> BackfillResult:
     return backfill(Deal, "acme", **{"match": BY_NAME, **options})
+
+
+def by_name(remote_object: str) -> dict[str, Any]:
+    """What a mapping has for deals, which are told by their name alone."""
+    name = {"field": "Name", "kind": "direct", "key": "name"}
+    events = {
+        f"deal_{type_}d": {"action": type_, "transformations": [name]}
+        for type_ in ("create", "update")
+    }
+    return {"remote_object": remote_object, "fields": {}, "events": events}
 
 
 def feed(event: str, *transformations: dict[str, Any]) -> None:
@@ -490,6 +501,32 @@ def test_a_connection_that_is_not_there_or_not_enabled_is_refused(
     sandbox.save()
     with pytest.raises(exceptions.ConnectionNotEnabled):
         run()
+
+
+def test_what_the_customer_maps_otherwise_meanwhile_is_gone_by_from_there(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deals = rows(customer, "First", "Second", "Third")
+    for title in ("First", "Second", "Third"):
+        remote(title)
+        records.create_record(Org.objects.get(slug="acme"), "Account", {"Name": title})
+    search = backfilling._Run._one_search
+    asked: list[Any] = []
+
+    def at_the_second(self: Any, row: Deal, *args: Any) -> Any:
+        found = search(self, row, *args)
+        asked.append(row.title)
+        if asked == ["First", "Second"]:
+            document = mappings.in_force(sandbox)
+            document["opportunity"] = by_name("Account")
+            mappings.put_in_force(sandbox, document)
+        return found
+
+    monkeypatch.setattr(backfilling._Run, "_one_search", at_the_second)
+    assert run(batch_size=1).counts == {Outcome.LINKED: 3}
+    assert asked == ["First", "Second", "Second", "Third"]
+    linked = [xkit_crm.links(deal).get().record_id.partition(":")[0] for deal in deals]
+    assert linked == ["Opportunity", "Account", "Account"]
 
 
 def test_a_crm_that_is_disconnected_meanwhile_is_asked_no_more(

@@ -128,8 +128,15 @@ def backfill(
     connection = find_connection(connection)
     require_enabled(connection)
     caller = Caller(connection, rate=rate, sleep=sleep)
-    plan = planning.plan(binding, connection, caller, match)
-    run = _Run(plan, caller, dry_run=dry_run, retry_failed=retry_failed, found=found)
+    match = None if match is None else [*match]
+    run = _Run(
+        planning.plan(binding, connection, caller, match),
+        caller,
+        match=match,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+        found=found,
+    )
     done = 0
     for page in walking.pages(rows, batch_size):
         run.do(page)
@@ -175,12 +182,17 @@ class _Comparison:
     written: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Outdated(Exception):
+    """The customer decided otherwise since the plan was made."""
+
+
 @dataclass
 class _Run:
     """One backfill, page by page."""
 
     plan: planning.Plan
     caller: Caller
+    match: Iterable[Sequence[str]] | None
     dry_run: bool
     retry_failed: bool
     found: Callable[[Finding], object] | None
@@ -208,16 +220,33 @@ class _Run:
         )
 
     def do(self, page: Sequence[models.Model]) -> None:
-        """One page: first all that has to be asked, then all that is written, at once."""
-        # The customer may have disconnected their CRM since the page before.
-        require_enabled(find_connection(self.plan.connection.pk))
+        """One page, begun again where the customer decided otherwise before it was written."""
+        while True:
+            self._follow()
+            try:
+                steps = self._done(page)
+            except _Outdated:
+                continue
+            break
+        for pk, step in steps.items():
+            self._count(pk, step)
+
+    def _follow(self) -> None:
+        """Go by what the customer has decided since the page before: they may map it otherwise now,
+        or have disconnected their CRM."""
+        connection = find_connection(self.plan.connection.pk)
+        require_enabled(connection)
+        if connection.mapping_version != self.plan.connection.mapping_version:
+            self.plan = planning.plan(self.plan.binding, connection, self.caller, self.match)
+
+    def _done(self, page: Sequence[models.Model]) -> dict[str, _Step]:
+        """First all that has to be asked, then all that is written, at once."""
         steps = self._looked_up(page)
         writes = {pk: step for pk, step in steps.items() if step.writes}
         if writes and not self.dry_run:
             pks = [row.pk for row in page if str(row.pk) in writes]
             steps |= again_on_conflict(partial(self._written, pks, writes))
-        for pk, step in steps.items():
-            self._count(pk, step)
+        return steps
 
     def _count(self, pk: str, step: _Step) -> None:
         self.counts[step.outcome] += 1
@@ -395,7 +424,8 @@ class _Run:
         if all(step.record is None for step in steps.values()):
             return steps
         # After the rows, as a save does that captures its event for the connection.
-        mappings.lock(self.plan.connection)
+        if mappings.lock(self.plan.connection) != self.plan.connection.mapping_version:
+            raise _Outdated
         return self._without_taken(dict(steps))
 
     def _prepared(
