@@ -405,6 +405,22 @@ def test_a_field_that_was_never_written_is_nobodys_change(delivered: list[Deal])
     assert {drift.changed_by for drift in found} == {ChangedBy.UNKNOWN}
 
 
+def test_what_changes_with_every_save_drifts_only_where_the_customer_changed_it(
+    sandbox: Connection, customer: Customer
+) -> None:
+    stamp = {"field": "Description", "kind": "direct", "key": "updated_at"}
+    act("deal_updated", transformations=[stamp])
+    deal = DealFactory.create(customer=customer)
+    drain("acme")
+    deal.views += 1
+    deal.save()
+    drain("acme")
+    sql("UPDATE products_deal SET modified_at = '2031-01-01 12:00:00'")
+    assert deep()[0].counts == {Deep.IN_STEP: 1}
+    edit(xkit_crm.links(deal).get(), Description="Theirs")
+    assert [one.changed_by for one in deep()[1]] == [ChangedBy.CRM]
+
+
 def test_fixing_makes_the_record_what_the_row_says(delivered: list[Deal]) -> None:
     first, _ = delivered
     edit(xkit_crm.links(first).get(), Name="Edited by hand")

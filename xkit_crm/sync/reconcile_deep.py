@@ -35,6 +35,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
+from xkit_crm.mapping.transformations import KEYED
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
@@ -208,6 +209,11 @@ class _Run:
             self.problem = "its events write no fields here, so there is nothing to compare"
             return
         self.volatile = volatile_keys(self.binding)
+        self.stamps = {
+            t.field: t.key
+            for t in shape.action.transformations
+            if t.kind in KEYED and t.key in self.volatile
+        }
         self.described = caller(partial(shape.decision.fields, caller.provider))
         self.relations = walking.Relations(self.binding)
         for links in walking.pages(self._links(), batch_size):
@@ -312,12 +318,18 @@ class _Run:
             current=record.values,
             ours=echo.ours(pair.link.written, record.values),
         )
-        changed = bool(changed_keys(pair.payload, pair.link.delivered, self.volatile))
+        changed = changed_keys(pair.payload, pair.link.delivered, self.volatile)
+        stamped = set(changed_keys(pair.payload, pair.link.delivered, ())).difference(changed)
         for name in drift.differing(values, record.values, self.described):
             ours, theirs = values[name], record.values.get(name)
             by = drift.changed_by(
-                ours, theirs, pair.link.written.get(name), payload_changed=changed
+                ours, theirs, pair.link.written.get(name), payload_changed=bool(changed)
             )
+            if self.stamps.get(name) in stamped:
+                # That every save changes ours is no change.
+                if by in (ChangedBy.PRODUCT, ChangedBy.MAPPING):
+                    continue
+                by = ChangedBy.CRM if by is ChangedBy.BOTH else by
             yield self._drift(pair, name, ours, theirs, by)
 
     def _drift(self, pair: _Pair, name: str, ours: Any, theirs: Any, by: ChangedBy) -> Drift:
