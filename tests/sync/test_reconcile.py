@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection as database
-from django.db import transaction
+from django.db import models, transaction
 from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
@@ -446,6 +446,27 @@ def test_a_record_that_is_gone_in_the_crm_is_told_and_made_again_only_when_asked
     drain("acme")
     assert sorted(names()) == ["First", "Second"]
     assert xkit_crm.links(first).get().record_id != link.record_id
+
+
+def test_rows_that_the_default_manager_hides_are_left_alone(
+    delivered: list[Deal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kept(models.Manager[Deal]):
+        def get_queryset(self) -> models.QuerySet[Deal]:
+            return super().get_queryset().exclude(note="deleted")
+
+    first, second = delivered
+    sql("UPDATE products_deal SET note = 'deleted', title = 'x'")
+    manager = Kept()
+    manager.model = Deal
+    monkeypatch.setitem(Deal._meta.__dict__, "default_manager", manager)
+    link = xkit_crm.links(first).get()
+    records.delete_record(Org.objects.get(slug="acme"), RecordRef.parse(link.record_id))
+    sql("DELETE FROM products_deal WHERE id = %s", second.pk)
+    result, drifts = deep(fix=True, create=True)
+    assert (result.counts, drifts) == ({Deep.ROW_GONE: 1}, [])
+    assert xkit_crm.links(first).get() == link
+    assert not Invocation.objects.exists()
 
 
 def test_fixing_reads_what_many_rows_point_to_at_once(sandbox: Connection) -> None:

@@ -242,14 +242,18 @@ class _Run:
 
     def _pairs(self, links: Sequence[RecordLink], shape: planning.Side) -> list[_Pair]:
         """The linked rows that can be compared, with their payloads."""
-        there = walking.stored(self.binding.model).filter(pk__in=[k.object_pk for k in links])
+        pks = {link.object_pk for link in links}
+        there = walking.walked(self.binding.model).filter(pk__in=pks)
         rows = {str(row.pk): row for row in there}
+        # Rows that the default manager hides are neither compared nor gone.
+        left = pks - rows.keys()
+        gone = left - walking.existing(self.binding, left) if left else left
         self.relations.fetch(list(rows.values()), self._read)
         pairs = []
         for link in links:
             row = rows.get(link.object_pk)
             if row is None:
-                self.counts[State.ROW_GONE] += 1
+                self.counts[State.ROW_GONE] += link.object_pk in gone
             elif link.record_id.partition(":")[0] != shape.decision.remote_object:
                 self.counts[State.STRAYED] += 1  # mapped to another remote object since
             elif not self._goes_there(row):
