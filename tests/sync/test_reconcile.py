@@ -547,6 +547,16 @@ def test_nothing_is_left_to_a_person_for_a_customer_who_opted_out(
 # -- at the same time as others ------------------------------------------------------------------
 
 
+def until_somebody_waits() -> None:
+    """Return as soon as another transaction waits for a lock."""
+    deadline = time.monotonic() + 20
+    with database.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+
+
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what_it_was(
@@ -562,13 +572,7 @@ def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what
             deal.title = "Saved meanwhile"
             deal.save()
             began.set()
-            deadline = time.monotonic() + 20
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            with database.cursor() as cursor:
-                while time.monotonic() < deadline:
-                    cursor.execute(waiting)
-                    if cursor.fetchone()[0]:
-                        break
+            until_somebody_waits()
         database.close()
 
     saver = threading.Thread(target=save)
@@ -579,6 +583,33 @@ def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what
     assert result.counts == {State.ON_ITS_WAY: 1, State.DIFFERS: 1}
     invocation = Invocation.objects.get(object_pk=str(first.pk))
     assert invocation.payload["name"] == "Saved meanwhile"
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_fixing_begins_again_where_the_database_chose_who_else_locks_the_rows(
+    delivered: list[Deal],
+) -> None:
+    first, second = delivered
+    for deal in delivered:
+        edit(xkit_crm.links(deal).get(), Name="Theirs")
+    began = threading.Event()
+
+    def save_the_other_way_round() -> None:
+        with transaction.atomic():
+            Deal.objects.filter(pk=second.pk).update(note="saved")
+            began.set()
+            until_somebody_waits()
+            Deal.objects.filter(pk=first.pk).update(note="saved")
+        database.close()
+
+    saver = threading.Thread(target=save_the_other_way_round)
+    saver.start()
+    assert began.wait(20)
+    result, _ = deep(fix=True)
+    saver.join()
+    assert (result.queued, result.unsettled) == ({"deal_updated": 2}, 0)
+    assert not Deal.objects.exclude(note="saved").exists()
 
 
 def test_a_row_that_was_erased_from_the_log_is_not_sent_again_for_that(

@@ -37,6 +37,7 @@ from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
 from xkit_crm.mapping.transformations import KEYED
 from xkit_crm.models import Connection, RecordLink
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef, RemoteRecord
@@ -351,9 +352,12 @@ class _Run:
     # -- putting it right
 
     def _put_right(self, drifted: Sequence[_Pair], gone: Sequence[_Pair]) -> None:
-        """Queue updates of what drifted, and make what is gone again, from the rows as they are."""
-        if not drifted and not gone:
-            return
+        """Queue updates of what drifted, and make what is gone again."""
+        if drifted or gone:
+            self.queued += again_on_conflict(partial(self._written, drifted, gone))
+
+    def _written(self, drifted: Sequence[_Pair], gone: Sequence[_Pair]) -> Counter[str]:
+        """What was queued by that, from the rows as they are."""
         lost = {pair.link.object_pk: pair.link for pair in gone}
         captured: list[outbox.Captured] = []
         queued: Counter[str] = Counter()
@@ -383,7 +387,7 @@ class _Run:
             lanes = outbox.put_many(captured, using=home, priority=Priority.BACKGROUND)
             if lanes:
                 backends.poke_on_commit(lanes, using=home)
-        self.queued += queued
+        return queued
 
 
 def _as_read(links: Iterable[RecordLink]) -> set[RecordLink]:
