@@ -13,8 +13,10 @@ import enum
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -22,14 +24,14 @@ from django.db import models
 
 from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import backends, outbox
-from xkit_crm.exceptions import ConfigurationError, Problem, RejectedByCRM
+from xkit_crm.exceptions import ConfigurationError, PayloadInvalid, Problem, RejectedByCRM
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RemoteRecord
-from xkit_crm.sync import drift, matching, planning, walking
+from xkit_crm.sync import drift, echo, matching, planning, walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.calling import Caller
 from xkit_crm.sync.digests import digests, fingerprints
@@ -368,6 +370,8 @@ class _Run:
         wanted = {pk: str(step.record.ref) for pk, step in steps.items() if step.record is not None}
         if not wanted:
             return steps
+        # Asked before the links are: what ends in between has one then.
+        making = self._being_made()
         content_type_id = ContentType.objects.get_for_model(self.plan.binding.model).pk
         crm_object_id = catalogue.crm_object(self.plan.binding.crm_object).id
         # The rows of each record, each with the CRM objects as which it is linked.
@@ -386,10 +390,37 @@ class _Run:
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
             elif crm_object_id in taken[record_id][row]:
                 steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
+            elif self._may_be(steps[pk].record, making):
+                detail = f"{record_id} may be what is being made of another row: run it again"
+                steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
             taken[record_id][row].add(crm_object_id)
         if self.dry_run:
             self.claimed.update(wanted.values())
         return steps
+
+    def _being_made(self) -> list[Mapping[str, Any]]:
+        """What records have that are being made: the CRM gives them before a link tells of them."""
+        plan = self.plan
+        if plan.shape is None:
+            return []
+        found: list[Mapping[str, Any]] = []
+        makers = echo.under_way(plan.connection.pk).filter(
+            echo.making(), event__crm_object__slug=plan.binding.crm_object
+        )
+        for payload, folded in makers.order_by().values_list("payload", "folded"):
+            whole = reduce(or_, (step["payload"] for step in folded or ()), payload)
+            with suppress(PayloadInvalid):  # one that was erased
+                found.append(
+                    resolving.resolve(
+                        plan.shape.action, whole, fields=plan.fields, creating=True, current=None
+                    )
+                )
+        return found
+
+    def _may_be(self, record: RemoteRecord | None, making: Iterable[Mapping[str, Any]]) -> bool:
+        if record is None:
+            return False
+        return any(matching.may_be(self.plan.keys, record.values, one) for one in making)
 
     # -- written at once
 
