@@ -76,10 +76,22 @@ def test_a_dry_run_lists_what_needs_a_person_and_ends_with_3(
 
 
 @pytest.mark.django_db
-def test_a_filter_limits_the_rows(sandbox: Connection, customer: Customer) -> None:
-    rows(customer, "First", "Second")
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("title=First", 1),
+        ("title__in=First,Second", 2),
+        ("amount__range=1,2000", 3),
+        ("owner__isnull=True", 3),
+        ("owner__isnull=false", 0),
+    ],
+)
+def test_a_filter_limits_the_rows(
+    sandbox: Connection, customer: Customer, asked: str, found: int
+) -> None:
+    rows(customer, "First", "Second", "Third")
     options = ("products.Deal", "--connection", "acme", "--no-match")
-    assert "1 row(s), not matched" in run(*options, "--filter", "title=First")
+    assert f"{found} row(s), not matched" in run(*options, "--filter", asked)
 
 
 @pytest.mark.django_db
@@ -99,6 +111,7 @@ def test_a_filter_limits_the_rows(sandbox: Connection, customer: Customer) -> No
         (["products.Deal", "--filter", "title"], "has no value"),
         (["products.Deal", "--filter", "titel=x"], "can't be used"),
         (["products.Deal", "--filter", "customer=x"], "can't be used"),
+        (["products.Deal", "--filter", "owner__isnull=x"], "True or False"),
         (["products.Deal", "--batch-size", "0"], "no number above 0"),
         (["products.Deal", "--rate", "-1"], "no number above 0"),
         (["products.Deal", "--rate", "nan"], "no number above 0"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,15 +15,24 @@ from tests.delivery.conftest import act, names
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Elsewhere
-from xkit_crm import exceptions
+from xkit_crm import exceptions, mappings
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Connection, EventAction, Invocation, RecordLink
+from xkit_crm.models import (
+    Connection,
+    CRMObject,
+    EventAction,
+    Invocation,
+    ObjectMapping,
+    RecordLink,
+)
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
 from xkit_crm.signals import record_linked
+from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +56,16 @@ def run(**options: Any) -> BackfillResult:
     return backfill(Deal, "acme", **{"match": BY_NAME, **options})
 
 
+def by_name(remote_object: str) -> dict[str, Any]:
+    """What a mapping has for deals, which are told by their name alone."""
+    name = {"field": "Name", "kind": "direct", "key": "name"}
+    events = {
+        f"deal_{type_}d": {"action": type_, "transformations": [name]}
+        for type_ in ("create", "update")
+    }
+    return {"remote_object": remote_object, "fields": {}, "events": events}
+
+
 def feed(event: str, *transformations: dict[str, Any]) -> None:
     """Add to what the customer decided for an event."""
     action = EventAction.objects.get(event__slug=event)
@@ -61,6 +80,42 @@ def misbehave(sandbox: Connection) -> Callable[..., Misbehaviour]:
         return Misbehaviour.objects.create(org=org, kind=kind, **{"remaining": 1, **named})
 
     return tell
+
+
+@pytest.fixture
+def as_prospect(sandbox: Connection) -> Iterator[None]:
+    """A deal is a prospect too, which this customer has among their opportunities."""
+    schema = {"name": {"type": "string", "label": "Name"}}
+    events = {
+        f"prospect_{type_}d": {"type": type_, "label": type_, "payloadSchema": schema}
+        for type_ in ("create", "update")
+    }
+    xkit_crm.define({"prospect": {"label": "Prospect", "fields": {}, "events": events}})
+
+    class ProspectSync(xkit_crm.ModelSync):
+        crm_object = "prospect"
+        on_create = "prospect_created"
+        on_update = "prospect_updated"
+        payload: ClassVar = {"name": "title"}
+
+        def get_connections(self, deal: Deal) -> str:
+            return deal.customer.connection_id
+
+    crm_object = CRMObject.objects.get(slug="prospect")
+    mapping = ObjectMapping.objects.create(
+        connection=sandbox, crm_object=crm_object, remote_object="Opportunity"
+    )
+    for event in crm_object.events.all():
+        EventAction.objects.create(
+            mapping=mapping,
+            event=event,
+            action=event.type,
+            transformations=[{"field": "Name", "kind": "direct", "key": "name"}],
+        )
+    xkit_crm.register(Deal)(ProspectSync)
+    yield
+    xkit_crm.unregister(Deal)
+    xkit_crm.register(Deal)(DealSync)
 
 
 # -- linking and creating -------------------------------------------------------------------------
@@ -154,6 +209,22 @@ def test_two_rows_are_never_linked_to_one_record(
     expected = {Outcome.LINKED: 1, Outcome.AMBIGUOUS: 1}
     assert run(dry_run=True, batch_size=batch_size).counts == expected
     assert run(batch_size=batch_size).counts == expected
+
+
+def test_a_row_may_be_one_record_as_several_crm_objects(
+    sandbox: Connection, as_prospect: None, customer: Customer
+) -> None:
+    (deal,) = rows(customer, "Sales")
+    record_id = remote("Sales")
+    for crm_object in ("opportunity", "prospect"):
+        assert run(crm_object=crm_object).counts == {Outcome.LINKED: 1}
+        assert run(crm_object=crm_object).counts == {Outcome.ALREADY_LINKED: 1}
+    assert [link.record_id for link in xkit_crm.links(deal)] == [record_id, record_id]
+    drain("acme")
+    deal.title = "Renamed"
+    deal.save()
+    drain("acme")
+    assert names() == ["Renamed"]
 
 
 def test_a_row_of_another_connection_and_of_none_is_left_out(
@@ -430,6 +501,41 @@ def test_a_connection_that_is_not_there_or_not_enabled_is_refused(
     sandbox.save()
     with pytest.raises(exceptions.ConnectionNotEnabled):
         run()
+
+
+def test_what_the_customer_maps_otherwise_meanwhile_is_gone_by_from_there(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deals = rows(customer, "First", "Second", "Third")
+    for title in ("First", "Second", "Third"):
+        remote(title)
+        records.create_record(Org.objects.get(slug="acme"), "Account", {"Name": title})
+    search = backfilling._Run._one_search
+    asked: list[Any] = []
+
+    def at_the_second(self: Any, row: Deal, *args: Any) -> Any:
+        found = search(self, row, *args)
+        asked.append(row.title)
+        if asked == ["First", "Second"]:
+            document = mappings.in_force(sandbox)
+            document["opportunity"] = by_name("Account")
+            mappings.put_in_force(sandbox, document)
+        return found
+
+    monkeypatch.setattr(backfilling._Run, "_one_search", at_the_second)
+    assert run(batch_size=1).counts == {Outcome.LINKED: 3}
+    assert asked == ["First", "Second", "Second", "Third"]
+    linked = [xkit_crm.links(deal).get().record_id.partition(":")[0] for deal in deals]
+    assert linked == ["Opportunity", "Account", "Account"]
+
+
+def test_a_crm_that_is_disconnected_meanwhile_is_asked_no_more(
+    sandbox: Connection, customer: Customer
+) -> None:
+    rows(customer, "First", "Second", "Third")
+    with pytest.raises(exceptions.ConnectionNotEnabled, match="by the customer"):
+        run(batch_size=1, progress=lambda _: disconnect(sandbox, "by the customer"))
+    assert [one.payload["name"] for one in Invocation.objects.all()] == ["First"]
 
 
 def test_a_model_without_a_binding_is_refused(sandbox: Connection) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from django.db import connection as database
 
+import xkit_crm
 from tests.products.models import Customer, Deal
 from tests.sync.test_backfill import BY_NAME, remote, rows, run
 from tests.threads import together
+from xkit_crm.delivery.drain import drain
 from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
 
@@ -50,6 +53,27 @@ def test_a_row_that_another_run_has_linked_meanwhile_is_linked_already(
     result = run()
     assert result.counts == {Outcome.ALREADY_LINKED: 1}
     assert not result.findings
+
+
+def test_a_record_that_is_just_being_made_of_one_row_is_not_linked_to_another(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = rows(customer, "Sales", "Sales")
+    other = Deal.objects.filter(pk=second.pk)
+    create = SandboxProvider.create
+    found: list[BackfillResult] = []
+
+    def before_it_is_linked(self: SandboxProvider, *args: Any, **named: Any) -> Any:
+        made = create(self, *args, **named)
+        found.append(backfill(other, "acme", match=BY_NAME))
+        return made
+
+    backfill(Deal.objects.filter(pk=first.pk), "acme", match=BY_NAME)
+    monkeypatch.setattr(SandboxProvider, "create", before_it_is_linked)
+    drain("acme")
+    found.append(backfill(other, "acme", match=BY_NAME))
+    assert [result.counts for result in found] == [{Outcome.AMBIGUOUS: 1}] * 2
+    assert not xkit_crm.links(second).exists()
 
 
 @pytest.mark.django_db(transaction=True)

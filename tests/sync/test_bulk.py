@@ -107,6 +107,17 @@ def test_a_long_block_writes_as_it_goes(
     assert names() == [str(number) for number in range(25)]
 
 
+def test_so_does_one_of_many_transactions(deal: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xkit_crm.sync.gathering.CHUNK", 10)
+    rows = DealFactory.create_batch(25, customer=deal.customer)
+    Invocation.objects.all().delete()
+    with xkit_crm.bulk():
+        for number, row in enumerate(rows):
+            Deal.objects.update_or_create(pk=row.pk, defaults={"title": str(number)})
+        assert len(fired()) == 20
+    assert names() == [str(number) for number in range(25)]
+
+
 def test_the_backend_is_told_once(deal: Deal, told: list[list[str]]) -> None:
     with xkit_crm.bulk():
         rename(deal, "one")
@@ -171,7 +182,7 @@ def test_a_rolled_back_savepoint_takes_only_its_own(deal: Deal) -> None:
     assert names() == ["kept"]
 
 
-def test_what_was_gathered_outside_a_savepoint_is_not_written_inside_it(
+def test_what_was_gathered_outside_a_savepoint_is_not_taken_back_with_it(
     deal: Deal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xkit_crm.sync.gathering.CHUNK", 3)
@@ -184,6 +195,39 @@ def test_what_was_gathered_outside_a_savepoint_is_not_written_inside_it(
             raise RuntimeError
         rename(sibling, "renamed")
     assert names() == ["kept", "sibling", "renamed"]
+
+
+def test_nor_with_the_one_around_that_in_which_it_was_written(
+    deal: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xkit_crm.sync.gathering.CHUNK", 3)
+    with xkit_crm.bulk():
+        rename(deal, "kept")
+        with pytest.raises(RuntimeError), transaction.atomic():
+            DealFactory.create(customer=deal.customer, title="dropped")
+            for title in ("written", "too"):
+                with transaction.atomic():
+                    DealFactory.create(customer=deal.customer, title=title)
+            assert names() == ["kept", "dropped", "written"]
+            raise RuntimeError
+        assert names() == []
+        with transaction.atomic():
+            rename(deal, "changed")
+    assert names() == ["changed"]
+
+
+def test_a_row_s_events_keep_their_order_whatever_is_rolled_back(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xkit_crm.sync.gathering.CHUNK", 2)
+    with xkit_crm.bulk():
+        deal = DealFactory.create(customer=customer, title="new")
+        with pytest.raises(RuntimeError), transaction.atomic():
+            rename(deal, "dropped")
+            deal.delete()
+            raise RuntimeError
+        Deal.objects.get().delete()
+    assert events() == ["deal_created", "deal_deleted"]
 
 
 def test_a_block_within_a_block_is_part_of_it(deal: Deal) -> None:

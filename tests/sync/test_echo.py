@@ -12,12 +12,14 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 import xkit_crm
-from tests.delivery.conftest import act, held
+from tests.delivery.conftest import Misbehave, act, held, misbehave
 from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import Customer, Deal
 from tests.sync.test_capture import rebound
+from xkit_crm.delivery.drain import take_turn
 from xkit_crm.exceptions import InProgress, UnknownConnection, UnknownRecord
 from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models.invocation import NEVER
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox.models import Org
 from xkit_crm.providers.sandbox.records import update_record
@@ -28,6 +30,7 @@ from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.testing import deliver
 
 pytestmark = pytest.mark.django_db
+__all__ = ["misbehave"]
 
 RECORD = "Opportunity:00001"
 
@@ -233,6 +236,46 @@ def test_a_record_that_nobody_knows_may_be_the_one_that_is_being_made(
     Invocation.objects.update(status="running")
     with pytest.raises(InProgress):
         xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Sales contract"})
+
+
+def test_so_may_the_change_of_a_row_that_has_no_record_yet(
+    sandbox: Connection, deal: Deal, synced: Deal
+) -> None:
+    for row in (deal, synced):
+        row.title = "On its way"
+        row.save()
+    Invocation.objects.filter(object_pk=str(synced.pk)).update(status="running")
+    assert xkit_crm.changes_from_crm("acme", "Opportunity:7", {"Name": "x"}) == {"Name": "x"}
+    Invocation.objects.update(status="running")
+    with pytest.raises(InProgress):
+        xkit_crm.changes_from_crm("acme", "Opportunity:7", {"Name": "On its way"})
+
+
+def test_where_the_answer_to_a_write_was_lost_nobody_can_tell_either(
+    synced: Deal, misbehave: Misbehave
+) -> None:
+    misbehave("timeout_after", operation="update")
+    synced.title = "Written perhaps"
+    synced.save()
+    take_turn("acme")
+    assert held()[0]["Name"] == "Written perhaps"
+    with pytest.raises(InProgress):
+        xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Written perhaps"})
+    deliver()
+    assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Written perhaps"}) == {}
+
+
+def test_nor_whose_a_record_is_that_may_have_been_made(
+    sandbox: Connection, customer: Customer, misbehave: Misbehave
+) -> None:
+    misbehave("timeout_after", operation="create")
+    DealFactory.create(customer=customer, title="Made perhaps")
+    take_turn("acme")
+    with pytest.raises(InProgress):
+        xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Made perhaps"})
+    # Nothing is settled until the connection goes live; its CRM is heard nevertheless.
+    Invocation.objects.update(due_at=NEVER)
+    assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "x"}) == {"Name": "x"}
 
 
 def test_a_write_that_ends_while_it_is_looked_for_is_no_news(

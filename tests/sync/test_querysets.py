@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,9 +14,10 @@ from django.db.models import Count, F, Value
 from django.db.models.functions import Concat, Upper
 
 import xkit_crm
-from tests.factories import CustomerFactory, DealFactory
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
+from tests.products.crm import DealSync
 from tests.products.models import BigDeal, Customer, Deal, DealProxy, Ticket
-from tests.sync.test_capture import events, fired
+from tests.sync.test_capture import events, fired, rebound
 from xkit_crm.exceptions import ConfigurationError
 from xkit_crm.models import Connection, Invocation, RecordLink
 
@@ -115,6 +116,35 @@ def test_update_costs_the_same_queries_for_few_rows_and_for_many(connection: Con
     assert len(few) == len(many)
 
 
+class ByPath(DealSync):
+    payload: ClassVar = {"name": "title", "views": "bigdeal.discount"}
+
+
+class ByCode(DealSync):
+    def get_connections(self, deal: Deal) -> str:
+        return "acme" if hasattr(deal, "bigdeal") and deal.bigdeal.discount else "second"
+
+
+@pytest.mark.parametrize("sync", [ByPath, ByCode])
+def test_so_it_does_where_rows_of_another_table_point_to_them_one_to_one(
+    customer: Customer, sync: type[DealSync]
+) -> None:
+    with xkit_crm.muted():
+        for number in range(25):
+            title = "few" if number < 4 else "many"
+            if number % 2:
+                BigDeal.objects.create(customer=customer, title=title, discount=number)
+            else:
+                Deal.objects.create(customer=customer, title=title)
+    ConnectionFactory.create(id="second")
+    with rebound(sync):
+        Deal.synced.filter(title="few").update(tags=["first"])
+        few = queries(lambda: Deal.synced.filter(title="few").update(tags=["a"]))
+        many = queries(lambda: Deal.synced.filter(title="many").update(tags=["a"]))
+    assert len(fired()) == 29
+    assert len(few) == len(many)
+
+
 def test_update_of_nothing_fires_nothing(deals: list[Deal]) -> None:
     assert Deal.synced.none().update(title="x") == 0
     assert Deal.synced.filter(title="no such").update(title="x") == 0
@@ -190,6 +220,12 @@ def test_bulk_create_reads_back_what_the_database_computes(customer: Customer) -
     assert deal.title == "LOUD"
 
 
+def test_so_it_does_for_a_row_whose_key_was_given_as_text(customer: Customer) -> None:
+    (deal,) = Deal.synced.bulk_create(made(customer, Upper(Value("loud")), pk="7"))
+    assert [(i.object_pk, i.payload["name"]) for i in Invocation.objects.all()] == [("7", "LOUD")]
+    assert deal.title == "LOUD"
+
+
 def test_bulk_create_that_ignores_conflicts_is_refused(customer: Customer) -> None:
     with pytest.raises(ConfigurationError, match="ignore_conflicts") as raised:
         Deal.synced.bulk_create(made(customer, "a"), ignore_conflicts=True)
@@ -227,11 +263,14 @@ def test_an_upsert_fires_as_what_it_did(connection: Connection) -> None:
 @pytest.mark.skipif(
     database.vendor == "mysql", reason="MariaDB doesn't tell which rows an upsert wrote"
 )
-def test_an_upsert_by_the_primary_key_fires(connection: Connection) -> None:
+@pytest.mark.parametrize("spelled", [int, str])
+def test_an_upsert_by_the_primary_key_fires(
+    connection: Connection, spelled: Callable[[int], Any]
+) -> None:
     with xkit_crm.muted():
-        (old,) = Ticket.objects.bulk_create([ticket("1", "old")])
+        old, same = Ticket.objects.bulk_create([ticket("1", "old"), ticket("2", "same")])
     Ticket.objects.bulk_create(
-        [ticket("1", "new", pk=old.pk)],
+        [ticket("1", "new", pk=spelled(old.pk)), ticket("2", "same", pk=spelled(same.pk))],
         update_conflicts=True,
         update_fields=["title"],
         unique_fields=["pk"],

@@ -7,19 +7,22 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection as database
-from django.db import transaction
+from django.db import models, transaction
 from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
 from tests.delivery.conftest import act, held, names
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
-from tests.products.models import Customer, Deal, Twin
+from tests.products.models import Customer, Deal, Offer, Twin
+from tests.sync.offers import bind_offers
 from tests.sync.test_capture import rebound
 from xkit_crm import exceptions
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery.drain import drain
-from xkit_crm.models import Connection, Invocation, RecordLink
+from xkit_crm.models import Connection, Invocation, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef
@@ -199,6 +202,20 @@ def test_a_column_that_changes_with_every_save_makes_no_difference_by_itself(
     assert run().counts == {State.IN_STEP: 2}
 
 
+def test_nor_does_one_that_its_field_stamps_with_every_save(
+    sandbox: Connection, offer: Offer
+) -> None:
+    bind_offers(payload={"name": "title", "updated_at": "touched_at"})
+    for title in ("Made", "Told"):
+        offer.title = title
+        offer.save()
+        drain("acme")
+    offer.note = "nothing that is watched"
+    offer.save()
+    (result,) = reconcile([Offer])
+    assert result.counts == {State.IN_STEP: 1}
+
+
 def test_a_row_linked_by_hand_was_never_delivered(sandbox: Connection, customer: Customer) -> None:
     with xkit_crm.muted():
         deal = DealFactory.create(customer=customer)
@@ -317,6 +334,30 @@ def test_a_page_costs_the_same_queries_however_many_connections_are_in_it(
     assert queries(6) == queries(2)
 
 
+def test_creating_reads_what_many_rows_point_to_at_once(sandbox: Connection) -> None:
+    class OnlyMade(DealSync):
+        on_update = ""
+
+        def get_owner_email(self, deal: Deal) -> str | None:
+            return deal.owner.email if deal.owner else None
+
+    def queries(count: int) -> int:
+        with xkit_crm.muted():
+            Deal.objects.all().delete()
+            for number in range(count):
+                owner = User.objects.create(username=f"{count} {number}", email="ada@example.com")
+                DealFactory.create(
+                    customer=CustomerFactory.create(connection_id="acme"), owner=owner
+                )
+        with CaptureQueriesContext(database) as captured:
+            assert run(create=True).queued == {"deal_created": count}
+        return len(captured)
+
+    with rebound(OnlyMade):
+        queries(1)
+        assert queries(6) == queries(2)
+
+
 # -- with the CRM itself --------------------------------------------------------------------------
 
 
@@ -364,6 +405,22 @@ def test_a_field_that_was_never_written_is_nobodys_change(delivered: list[Deal])
     assert {drift.changed_by for drift in found} == {ChangedBy.UNKNOWN}
 
 
+def test_what_changes_with_every_save_drifts_only_where_the_customer_changed_it(
+    sandbox: Connection, customer: Customer
+) -> None:
+    stamp = {"field": "Description", "kind": "direct", "key": "updated_at"}
+    act("deal_updated", transformations=[stamp])
+    deal = DealFactory.create(customer=customer)
+    drain("acme")
+    deal.views += 1
+    deal.save()
+    drain("acme")
+    sql("UPDATE products_deal SET modified_at = '2031-01-01 12:00:00'")
+    assert deep()[0].counts == {Deep.IN_STEP: 1}
+    edit(xkit_crm.links(deal).get(), Description="Theirs")
+    assert [one.changed_by for one in deep()[1]] == [ChangedBy.CRM]
+
+
 def test_fixing_makes_the_record_what_the_row_says(delivered: list[Deal]) -> None:
     first, _ = delivered
     edit(xkit_crm.links(first).get(), Name="Edited by hand")
@@ -389,6 +446,43 @@ def test_a_record_that_is_gone_in_the_crm_is_told_and_made_again_only_when_asked
     drain("acme")
     assert sorted(names()) == ["First", "Second"]
     assert xkit_crm.links(first).get().record_id != link.record_id
+
+
+def test_rows_that_the_default_manager_hides_are_left_alone(
+    delivered: list[Deal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kept(models.Manager[Deal]):
+        def get_queryset(self) -> models.QuerySet[Deal]:
+            return super().get_queryset().exclude(note="deleted")
+
+    first, second = delivered
+    sql("UPDATE products_deal SET note = 'deleted', title = 'x'")
+    manager = Kept()
+    manager.model = Deal
+    monkeypatch.setitem(Deal._meta.__dict__, "default_manager", manager)
+    link = xkit_crm.links(first).get()
+    records.delete_record(Org.objects.get(slug="acme"), RecordRef.parse(link.record_id))
+    sql("DELETE FROM products_deal WHERE id = %s", second.pk)
+    result, drifts = deep(fix=True, create=True)
+    assert (result.counts, drifts) == ({Deep.ROW_GONE: 1}, [])
+    assert xkit_crm.links(first).get() == link
+    assert not Invocation.objects.exists()
+
+
+def test_fixing_reads_what_many_rows_point_to_at_once(sandbox: Connection) -> None:
+    def queries(count: int) -> int:
+        with xkit_crm.muted():
+            Deal.objects.all().delete()
+        RecordLink.objects.all().delete()
+        for _ in range(count):
+            DealFactory.create(customer=CustomerFactory.create(connection_id="acme"))
+        drain("acme")
+        sql("UPDATE products_deal SET title = 'Renamed'")
+        with CaptureQueriesContext(database) as captured:
+            deep(fix=True)
+        return sum('FROM "products_customer"' in one["sql"] for one in captured)
+
+    assert queries(5) == queries(2)
 
 
 @pytest.mark.parametrize("repaired", [True, False])
@@ -427,7 +521,40 @@ def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Conne
     assert xkit_crm.links(deal).exists()
 
 
+def test_a_crm_that_is_disconnected_meanwhile_is_read_no_more(
+    delivered: list[Deal], sandbox: Connection
+) -> None:
+    xkit_crm.connect("globex", provider="sandbox")
+    DealFactory.create(customer=CustomerFactory.create(connection_id="globex"))
+    drain("globex")
+    stopped, fine = reconcile_deep(
+        [Deal], batch_size=1, progress=lambda _: disconnect(sandbox, "by the customer")
+    )
+    assert stopped.counts == {Deep.IN_STEP: 1}
+    assert "by the customer" in stopped.problem
+    assert fine.counts == {Deep.IN_STEP: 1}
+
+
+def test_nothing_is_left_to_a_person_for_a_customer_who_opted_out(
+    delivered: list[Deal],
+) -> None:
+    ObjectMapping.objects.update(remote_object="")
+    (result,) = reconcile_deep([Deal])
+    assert (result.counts, result.problem) == ({Deep.OPTED_OUT: 2}, "")
+    assert result.unsettled == 0
+
+
 # -- at the same time as others ------------------------------------------------------------------
+
+
+def until_somebody_waits() -> None:
+    """Return as soon as another transaction waits for a lock."""
+    deadline = time.monotonic() + 20
+    with database.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
 
 
 @pytest.mark.postgresql
@@ -445,13 +572,7 @@ def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what
             deal.title = "Saved meanwhile"
             deal.save()
             began.set()
-            deadline = time.monotonic() + 20
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            with database.cursor() as cursor:
-                while time.monotonic() < deadline:
-                    cursor.execute(waiting)
-                    if cursor.fetchone()[0]:
-                        break
+            until_somebody_waits()
         database.close()
 
     saver = threading.Thread(target=save)
@@ -462,6 +583,33 @@ def test_a_row_that_is_being_saved_is_waited_for_and_never_overwritten_with_what
     assert result.counts == {State.ON_ITS_WAY: 1, State.DIFFERS: 1}
     invocation = Invocation.objects.get(object_pk=str(first.pk))
     assert invocation.payload["name"] == "Saved meanwhile"
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_fixing_begins_again_where_the_database_chose_who_else_locks_the_rows(
+    delivered: list[Deal],
+) -> None:
+    first, second = delivered
+    for deal in delivered:
+        edit(xkit_crm.links(deal).get(), Name="Theirs")
+    began = threading.Event()
+
+    def save_the_other_way_round() -> None:
+        with transaction.atomic():
+            Deal.objects.filter(pk=second.pk).update(note="saved")
+            began.set()
+            until_somebody_waits()
+            Deal.objects.filter(pk=first.pk).update(note="saved")
+        database.close()
+
+    saver = threading.Thread(target=save_the_other_way_round)
+    saver.start()
+    assert began.wait(20)
+    result, _ = deep(fix=True)
+    saver.join()
+    assert (result.queued, result.unsettled) == ({"deal_updated": 2}, 0)
+    assert not Deal.objects.exclude(note="saved").exists()
 
 
 def test_a_row_that_was_erased_from_the_log_is_not_sent_again_for_that(

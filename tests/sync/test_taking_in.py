@@ -10,13 +10,17 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 
+import xkit_crm
 from tests.delivery.conftest import held, names, states
+from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal
 from tests.sync.marking import delivered, events, insert, marked, marks, rename, sql
+from tests.sync.test_capture import rebound
 from tests.threads import elsewhere
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.worker import Worker
-from xkit_crm.models import Connection, MarkedRow
+from xkit_crm.models import Connection, Invocation, MarkedRow
+from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.sync import triggers
 
 pytest.importorskip("pgtrigger")
@@ -121,6 +125,19 @@ def test_a_row_that_somebody_is_writing_is_left_and_told_later(delivered: Deal) 
     assert not marks()
 
 
+def test_rows_that_somebody_keeps_for_long_hold_up_no_other(
+    delivered: Deal, customer: Customer
+) -> None:
+    for number in range(3):
+        insert(customer, f"Deal {number}")
+    rename(delivered, "Renamed")
+    with transaction.atomic():
+        kept = list(Deal.objects.exclude(pk=delivered.pk).order_by("pk").select_for_update())
+        assert elsewhere(lambda: triggers.take_in(limit=2)) == 1
+    assert events() == ["deal_updated"]
+    assert marks() == [str(deal.pk) for deal in kept]
+
+
 def test_what_fails_in_between_loses_no_mark(
     delivered: Deal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +162,27 @@ def test_a_row_that_nobody_can_deal_with_holds_up_no_other(
     assert names() == ["Renamed"]
     assert not marks()
     assert "products.deal no number was written past the capture" in caplog.text
+
+
+def test_a_row_that_was_left_to_one_crms_workflow_is_not_made_there_again(
+    delivered: Deal,
+) -> None:
+    xkit_crm.connect("globex", provider="sandbox")
+
+    class Both(DealSync):
+        def get_connections(self, deal: Deal) -> list[str]:
+            return ["acme", "globex"]
+
+    with rebound(Both):
+        rename(delivered, "Renamed")
+        triggers.take_in()
+        globex = Invocation.objects.filter(connection="globex")
+        assert [one.event.slug for one in globex] == ["deal_created"]
+        globex.update(status=InvocationStatus.DEFERRED)
+        drain("acme")
+        rename(delivered, "Renamed again")
+        triggers.take_in()
+        assert [one.event.slug for one in globex.filter(status="pending")] == ["deal_updated"]
 
 
 def test_a_row_that_goes_to_no_connection_is_not_told(delivered: Deal) -> None:

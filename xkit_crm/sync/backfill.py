@@ -13,8 +13,10 @@ import enum
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -22,14 +24,14 @@ from django.db import models
 
 from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import backends, outbox
-from xkit_crm.exceptions import ConfigurationError, Problem, RejectedByCRM
+from xkit_crm.exceptions import ConfigurationError, PayloadInvalid, Problem, RejectedByCRM
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RemoteRecord
-from xkit_crm.sync import drift, matching, planning, walking
+from xkit_crm.sync import drift, echo, matching, planning, walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.calling import Caller
 from xkit_crm.sync.digests import digests, fingerprints
@@ -120,16 +122,23 @@ def backfill(
     person. `crm_object` is needed where the model is bound to several.
 
     With `dry_run` the CRM is asked and nothing is written. Raises `UnknownConnection`,
-    `ConnectionNotEnabled`, `MappingIncomplete`, `ConfigurationError` and the `CRMError` branch;
-    what was done before an error stays done.
+    `ConnectionNotEnabled` (also where that happens meanwhile), `MappingIncomplete`,
+    `ConfigurationError` and the `CRMError` branch; what was done before an error stays done.
     """
     rows = walking.walked(model)
     binding = _only_binding(rows.model, crm_object)
     connection = find_connection(connection)
     require_enabled(connection)
     caller = Caller(connection, rate=rate, sleep=sleep)
-    plan = planning.plan(binding, connection, caller, match)
-    run = _Run(plan, caller, dry_run=dry_run, retry_failed=retry_failed, found=found)
+    match = None if match is None else [*match]
+    run = _Run(
+        planning.plan(binding, connection, caller, match),
+        caller,
+        match=match,
+        dry_run=dry_run,
+        retry_failed=retry_failed,
+        found=found,
+    )
     done = 0
     for page in walking.pages(rows, batch_size):
         run.do(page)
@@ -175,12 +184,17 @@ class _Comparison:
     written: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Outdated(Exception):
+    """The customer decided otherwise since the plan was made."""
+
+
 @dataclass
 class _Run:
     """One backfill, page by page."""
 
     plan: planning.Plan
     caller: Caller
+    match: Iterable[Sequence[str]] | None
     dry_run: bool
     retry_failed: bool
     found: Callable[[Finding], object] | None
@@ -208,14 +222,33 @@ class _Run:
         )
 
     def do(self, page: Sequence[models.Model]) -> None:
-        """One page: first all that has to be asked, then all that is written, at once."""
+        """One page, begun again where the customer decided otherwise before it was written."""
+        while True:
+            self._follow()
+            try:
+                steps = self._done(page)
+            except _Outdated:
+                continue
+            break
+        for pk, step in steps.items():
+            self._count(pk, step)
+
+    def _follow(self) -> None:
+        """Go by what the customer has decided since the page before: they may map it otherwise now,
+        or have disconnected their CRM."""
+        connection = find_connection(self.plan.connection.pk)
+        require_enabled(connection)
+        if connection.mapping_version != self.plan.connection.mapping_version:
+            self.plan = planning.plan(self.plan.binding, connection, self.caller, self.match)
+
+    def _done(self, page: Sequence[models.Model]) -> dict[str, _Step]:
+        """First all that has to be asked, then all that is written, at once."""
         steps = self._looked_up(page)
         writes = {pk: step for pk, step in steps.items() if step.writes}
         if writes and not self.dry_run:
             pks = [row.pk for row in page if str(row.pk) in writes]
             steps |= again_on_conflict(partial(self._written, pks, writes))
-        for pk, step in steps.items():
-            self._count(pk, step)
+        return steps
 
     def _count(self, pk: str, step: _Step) -> None:
         self.counts[step.outcome] += 1
@@ -337,24 +370,57 @@ class _Run:
         wanted = {pk: str(step.record.ref) for pk, step in steps.items() if step.record is not None}
         if not wanted:
             return steps
-        content_type = ContentType.objects.get_for_model(self.plan.binding.model)
-        taken: defaultdict[str, set[tuple[int, str]]] = defaultdict(set)
+        # Asked before the links are: what ends in between has one then.
+        making = self._being_made()
+        content_type_id = ContentType.objects.get_for_model(self.plan.binding.model).pk
+        crm_object_id = catalogue.crm_object(self.plan.binding.crm_object).id
+        # The rows of each record, each with the CRM objects as which it is linked.
+        taken: defaultdict[str, defaultdict[tuple[int, str], set[int]]]
+        taken = defaultdict(lambda: defaultdict(set))
         links = RecordLink.objects.filter(
             connection_id=self.plan.connection.pk, record_id__in=set(wanted.values())
         )
-        columns = ("record_id", "content_type_id", "object_pk")
-        for record_id, content_type_id, object_pk in links.order_by().values_list(*columns):
-            taken[record_id].add((content_type_id, object_pk))
+        columns = ("record_id", "content_type_id", "object_pk", "crm_object_id")
+        for record_id, *named, linked_as in links.order_by().values_list(*columns):
+            taken[record_id][named[0], named[1]].add(linked_as)
         for pk, record_id in wanted.items():
-            if taken[record_id] == {(content_type.pk, pk)}:
-                steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
-            elif taken[record_id] or record_id in self.claimed:
+            row = (content_type_id, pk)
+            if taken[record_id].keys() - {row} or record_id in self.claimed:
                 detail = f"{record_id} is linked to another row already"
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
-            taken[record_id].add((content_type.pk, pk))
+            elif crm_object_id in taken[record_id][row]:
+                steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
+            elif self._may_be(steps[pk].record, making):
+                detail = f"{record_id} may be what is being made of another row: run it again"
+                steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
+            taken[record_id][row].add(crm_object_id)
         if self.dry_run:
             self.claimed.update(wanted.values())
         return steps
+
+    def _being_made(self) -> list[Mapping[str, Any]]:
+        """What records have that are being made: the CRM gives them before a link tells of them."""
+        plan = self.plan
+        if plan.shape is None:
+            return []
+        found: list[Mapping[str, Any]] = []
+        makers = echo.under_way(plan.connection.pk).filter(
+            echo.making(), event__crm_object__slug=plan.binding.crm_object
+        )
+        for payload, folded in makers.order_by().values_list("payload", "folded"):
+            whole = reduce(or_, (step["payload"] for step in folded or ()), payload)
+            with suppress(PayloadInvalid):  # one that was erased
+                found.append(
+                    resolving.resolve(
+                        plan.shape.action, whole, fields=plan.fields, creating=True, current=None
+                    )
+                )
+        return found
+
+    def _may_be(self, record: RemoteRecord | None, making: Iterable[Mapping[str, Any]]) -> bool:
+        if record is None:
+            return False
+        return any(matching.may_be(self.plan.keys, record.values, one) for one in making)
 
     # -- written at once
 
@@ -389,7 +455,8 @@ class _Run:
         if all(step.record is None for step in steps.values()):
             return steps
         # After the rows, as a save does that captures its event for the connection.
-        mappings.lock(self.plan.connection)
+        if mappings.lock(self.plan.connection) != self.plan.connection.mapping_version:
+            raise _Outdated
         return self._without_taken(dict(steps))
 
     def _prepared(

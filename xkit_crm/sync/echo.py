@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from django.db.models import Q
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
 
 from xkit_crm.delivery.outbox import record_key
 from xkit_crm.exceptions import InProgress, UnknownConnection
 from xkit_crm.models import Connection, Invocation, RecordLink
 from xkit_crm.models.event_definition import EventType
-from xkit_crm.models.invocation import InvocationStatus
+from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.sync.digests import fingerprint
 
@@ -96,6 +97,28 @@ def written_to(connection: Connection | str, record_id: str) -> dict[str, str]:
     return _written(_links(_id_of(connection), record_id))
 
 
+def under_way(connection_id: str) -> models.QuerySet[Invocation]:
+    """The connection's writes that its CRM may have and that we have no answer to: they run, or it
+    was lost and they are yet to be tried again."""
+    lost = Q(status=InvocationStatus.PENDING, doubtful=True, due_at__lt=NEVER)
+    return Invocation.objects.filter(
+        Q(status=InvocationStatus.RUNNING) | lost, connection_id=connection_id
+    )
+
+
+def making() -> Q:
+    """Invocations that may be making a record: a change of a row that has none is sent as its
+    creation."""
+    link = RecordLink.objects.filter(
+        content_type=OuterRef("content_type"),
+        object_pk=OuterRef("object_pk"),
+        connection=OuterRef("connection"),
+        crm_object=OuterRef("event__crm_object"),
+    )
+    change = Q(~Exists(link), event__type=EventType.UPDATE, object_pk__isnull=False)
+    return Q(event__type=EventType.CREATE) | change
+
+
 def _id_of(connection: Connection | str) -> str:
     return connection.pk if isinstance(connection, Connection) else connection
 
@@ -116,16 +139,13 @@ def _written(links: Iterable[RecordLink]) -> dict[str, str]:
 
 
 def _require_settled(connection_id: str, record_id: str, links: list[RecordLink]) -> None:
-    """The CRM may tell of a write before we have its answer. A record that nobody knows yet may
-    even be the one that a create is making."""
+    """The CRM may tell of a write before we have its answer, or where that was lost. A record that
+    nobody knows yet may even be the one that a create is making."""
     keys = [record_key(k.content_type, k.object_pk, k.crm_object.slug) for k in links]
     of_it = Q(record_key__in=[record_id, *keys])
     if not links:
-        of_it |= Q(event__type=EventType.CREATE)
-    running = Invocation.objects.filter(
-        of_it, connection_id=connection_id, status=InvocationStatus.RUNNING
-    )
-    if running.exists():
+        of_it |= making()
+    if under_way(connection_id).filter(of_it).exists():
         raise InProgress(
             f"A write to {record_id} is under way, so nobody can tell whose these values are.",
             hint="Ask again in a moment; a webhook is answered with 503 and Retry-After.",

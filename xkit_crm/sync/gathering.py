@@ -1,8 +1,8 @@
 """Gathering: events of many rows are collected in memory and put into the outbox together.
 
 `xkit_crm.bulk()` gathers what is saved and deleted in its block; a delete gathers what it takes
-with it. What was captured in a savepoint that is rolled back is dropped, and nothing is written
-inside a savepoint that was captured outside of it. `capture.py` brings the events here.
+with it. What was captured in a savepoint that is rolled back is dropped, and what was captured
+outside of it and written inside is written again. `capture.py` brings the events here.
 """
 
 from __future__ import annotations
@@ -53,6 +53,24 @@ class _Unlinked:
     connection_ids: frozenset[str] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """What was written in savepoints that are still open, and was captured outside of them: a
+    rollback to there takes it back, though its rows stay."""
+
+    items: list[_Item]
+    scope: Scope
+    savepoints: tuple[str, ...]
+
+    def but_for_ended(self, open_now: tuple[str, ...]) -> _Early:
+        """The same, without what stands and falls with the savepoints that are open now."""
+        left = tuple([name for name in self.savepoints if name in open_now])
+        if left == self.savepoints:
+            return self
+        items = [item for item in self.items if not item.is_within(left)]
+        return _Early(items, self.scope, left)
+
+
 class Gather:
     """What was captured in one database connection's transaction and is not written yet."""
 
@@ -62,11 +80,13 @@ class Gather:
         self._items: list[_Item] = []
         #: Where the last event of each record stands.
         self._last: dict[str, int] = {}
+        self._early: list[_Early] = []
         self.closed = False
 
     def add(self, what: Captured | _Unlinked, *, ends: bool = False) -> None:
         """Keep it. Where the record's last event says the same with an older payload, and to the
         same connections, this one takes its place."""
+        self._take_back()
         item = _Item(what, scopes.current(self.using), ends, echo.origins())
         _put(self._items, self._last, item, in_scope=True)
 
@@ -75,14 +95,16 @@ class Gather:
         return len(self._items) >= CHUNK
 
     def flush(self) -> None:
-        """Write it all, unless a rollback to here would take back less than was written."""
-        if not self._items:
-            return
-        savepoints = scopes.savepoints_of(self.database)
+        """Write it all."""
+        self._take_back()
         items = [item for item in self._items if item.holds]
-        if not all(item.is_within(savepoints) for item in items):
-            return
         self._items, self._last = [], {}
+        if not items:
+            return
+        savepoints, scope = scopes.savepoints_of(self.database), scopes.current(self.using)
+        outside = [item for item in items if not item.is_within(savepoints)]
+        if scope is not None and outside:
+            self._early.append(_Early(outside, scope, savepoints))
         # None of them can be taken back by itself any more.
         last: dict[str, int] = {}
         held: list[_Item] = []
@@ -106,6 +128,20 @@ class Gather:
                 links = links.filter(connection_id__in=connection_ids)
             for begin in range(0, len(pks), CHUNK):
                 links.filter(object_pk__in=pks[begin : begin + CHUNK]).delete()
+
+    def _take_back(self) -> None:
+        """Have what a rollback took that was captured outside of it written again, before what came
+        since."""
+        if not self._early:
+            return
+        open_now = scopes.savepoints_of(self.database)
+        lost = [item for one in self._early if one.scope.rolled_back for item in one.items]
+        early = [one.but_for_ended(open_now) for one in self._early if not one.scope.rolled_back]
+        self._early = [one for one in early if one.items]
+        if lost:
+            items, self._items, self._last = [*lost, *self._items], [], {}
+            for item in items:
+                _put(self._items, self._last, item, in_scope=True)
 
 
 def _put(items: list[_Item], last: dict[str, int], item: _Item, *, in_scope: bool) -> None:
@@ -180,8 +216,8 @@ def bulk() -> Iterator[None]:
 
     The block is a transaction (inside another one, a savepoint): with an exception nothing of it
     stays. Several updates of one row give one event, with the last payload. Written are 500 events
-    at a time, and the rest at the end; what is saved within a savepoint, when that has ended. A
-    block within another one is part of it. It holds for this thread, not for those it starts.
+    at a time, and the rest at the end. A block within another one is part of it. It holds for this
+    thread, not for those it starts.
     """
     home = router.db_for_write(Invocation)
     with transaction.atomic(using=home):

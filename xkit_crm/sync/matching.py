@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.mapping.sameness import same
 from xkit_crm.mapping.suggestions import words
 from xkit_crm.mapping.transformations import Action, Kind
 from xkit_crm.providers.base import Criterion, Operator, RemoteField, RemoteType
@@ -89,6 +90,13 @@ def criteria(key: Key, values: Mapping[str, Any]) -> list[Criterion]:
     """The search for a row's values; empty where it has none of one of the fields."""
     found = [Criterion(name, Operator.EQUALS, values.get(name)) for name in key]
     return [] if any(c.value in (None, "", []) for c in found) else found
+
+
+def may_be(keys: Keys, found: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
+    """Whether a record with the values that were found is one that a row with these values to be
+    written would be matched with."""
+    wanted = (criteria(key, written) for key in keys.keys)
+    return any(all(same(c.value, found.get(c.field)) for c in key) for key in wanted if key)
 
 
 def _is_external_id(field: RemoteField) -> bool:

@@ -98,9 +98,8 @@ class SyncedQuerySet(models.QuerySet[_Row]):
                     for chunk in _chunks(objs):
                         given = _among(self.model, [obj.pk for obj in chunk], using=self.db)
                         before |= self.filter(given)._locked(names)
-                    to_key = self.model._meta.pk.to_python
-                    unreached = [obj for obj in objs if to_key(obj.pk) not in before]
-                    objs = tuple(obj for obj in objs if to_key(obj.pk) in before)
+                    unreached = [obj for obj in objs if self._key_of(obj) not in before]
+                    objs = tuple(obj for obj in objs if self._key_of(obj) in before)
                 updated = super(SyncedQuerySet, self._quiet()).bulk_update(objs, fields, batch_size)
                 self._fire_updated(watch, names, before)
         except BaseException:
@@ -133,6 +132,10 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             attnames.add(getattr(field, "attname", name))
         attnames.update(watch.recomputed(attnames))
         return watch, [name for name in watch.names if name in attnames]
+
+    def _key_of(self, obj: _Row) -> Any:
+        """The row's key as the database gives it: one that was given as "7" is 7."""
+        return self.model._meta.pk.to_python(obj.pk)
 
     def _quiet(self) -> Self:
         """The same rows; what is done to them is captured already."""
@@ -321,9 +324,9 @@ class SyncedQuerySet(models.QuerySet[_Row]):
         self, objs: Sequence[_Row], watch: Watch, before: Mapping[Any, tuple[Any, ...]]
     ) -> None:
         """Fire `on_create` for what was not there before, and `on_update` for what changed."""
-        was_there = [obj.pk for obj in objs if obj.pk in before]
-        self._fire_updated(watch, watch.names, {pk: before[pk] for pk in was_there})
-        made = [obj.pk for obj in objs if obj.pk not in before]
+        pks = list(map(self._key_of, objs))
+        self._fire_updated(watch, watch.names, {pk: before[pk] for pk in pks if pk in before})
+        made = [pk for pk in pks if pk not in before]
         for rows in _read_again(self.model, made, using=self.db):
             for binding, slug in watch.fired("on_create", None):
                 self._fire(binding, slug, rows)
@@ -331,7 +334,9 @@ class SyncedQuerySet(models.QuerySet[_Row]):
     def _load_expressions(self, objs: Sequence[_Row], watch: Watch) -> None:
         """Read back what the database computed, for all rows at once."""
         computed = {
-            obj.pk: (obj, names) for obj in objs if (names := snapshots.computed(obj, watch.names))
+            self._key_of(obj): (obj, names)
+            for obj in objs
+            if (names := snapshots.computed(obj, watch.names))
         }
         for rows in _read_again(self.model, list(computed), using=self.db):
             for row in rows:

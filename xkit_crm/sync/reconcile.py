@@ -32,6 +32,7 @@ from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.sync import bindings, walking
 from xkit_crm.sync.bindings import Binding
+from xkit_crm.sync.columns import is_stamp
 from xkit_crm.sync.digests import FORGOTTEN, digests
 from xkit_crm.sync.findings import (
     MAX_FINDINGS,
@@ -157,7 +158,7 @@ def volatile_keys(binding: Binding) -> frozenset[str]:
             column: Any = binding.model._meta.get_field(path)
         except FieldDoesNotExist:
             continue
-        if getattr(column, "auto_now", False):
+        if is_stamp(column):
             found.add(key)
     return frozenset(found)
 
@@ -286,7 +287,7 @@ class _Run:
         return wanted and self.decided.is_enabled(connection_id)
 
     def _read(self, row: models.Model) -> None:
-        walking.read_all(self.binding, row, self.updates)
+        walking.read_all(self.binding, row, self.updates, self.creates if self.create else None)
 
     def _compared(
         self,

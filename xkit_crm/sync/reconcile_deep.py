@@ -23,6 +23,7 @@ from xkit_crm import catalogue
 from xkit_crm.delivery import backends, outbox
 from xkit_crm.exceptions import (
     ConfigurationError,
+    ConnectionNotEnabled,
     CRMError,
     MappingIncomplete,
     NotFound,
@@ -34,7 +35,9 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
+from xkit_crm.mapping.transformations import KEYED
 from xkit_crm.models import Connection, RecordLink
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef, RemoteRecord
@@ -43,6 +46,9 @@ from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.calling import Caller
 from xkit_crm.sync.drift import ChangedBy
 from xkit_crm.sync.reconcile import bound, changed_keys, volatile_keys
+
+#: What befalls one connection and stops no other.
+_OF_ONE = (CRMError, ConnectionNotEnabled, MappingIncomplete, ConfigurationError, NotFound)
 
 
 class State(enum.StrEnum):
@@ -56,6 +62,7 @@ class State(enum.StrEnum):
     LEFT_OUT = "left out"
     ON_ITS_WAY = "on its way"
     INVALID = "invalid"
+    OPTED_OUT = "opted out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ def reconcile_deep(
             run = _Run(binding, each, fix=fix, create=create, found=found, done=done)
             try:
                 run.walk(Caller(each, rate=rate, sleep=sleep), batch_size)
-            except (CRMError, MappingIncomplete, ConfigurationError, NotFound) as error:
+            except _OF_ONE as error:
                 if only is not None:
                     raise
                 run.problem = str(error)
@@ -194,15 +201,26 @@ class _Run:
         """Every linked row of the binding, in batches as large as the CRM takes them."""
         self.updates = planning.side(self.binding, self.connection, "on_update")
         self.creates = planning.side(self.binding, self.connection, "on_create")
-        shape = next((s for s in (self.updates, self.creates) if s and s.writes_fields), None)
+        sides = [side for side in (self.updates, self.creates) if side is not None]
+        if sides and all(side.does_nothing for side in sides):
+            self._pass_over()
+            return
+        shape = next((side for side in sides if side.writes_fields), None)
         if shape is None:
             self.problem = "its events write no fields here, so there is nothing to compare"
             return
         self.volatile = volatile_keys(self.binding)
+        self.stamps = {
+            t.field: t.key
+            for t in shape.action.transformations
+            if t.kind in KEYED and t.key in self.volatile
+        }
         self.described = caller(partial(shape.decision.fields, caller.provider))
-        relations = walking.Relations(self.binding)
+        self.relations = walking.Relations(self.binding)
         for links in walking.pages(self._links(), batch_size):
-            pairs = self._pairs(links, shape, relations)
+            # The customer may have disconnected their CRM since the page before.
+            require_enabled(find_connection(self.connection.pk))
+            pairs = self._pairs(links, shape)
             size = max(caller.provider.batch_size, 1)
             for start in range(0, len(pairs), size):
                 self._compare(pairs[start : start + size], shape, caller)
@@ -215,20 +233,28 @@ class _Run:
             crm_object_id=catalogue.crm_object(self.binding.crm_object).id,
         )
 
+    def _pass_over(self) -> None:
+        """The customer wants nothing done, so that nothing can be otherwise than it should."""
+        if count := self._links().count():
+            self.counts[State.OPTED_OUT] = count
+            self.done(count)
+
     # -- ours
 
-    def _pairs(
-        self, links: Sequence[RecordLink], shape: planning.Side, relations: walking.Relations
-    ) -> list[_Pair]:
+    def _pairs(self, links: Sequence[RecordLink], shape: planning.Side) -> list[_Pair]:
         """The linked rows that can be compared, with their payloads."""
-        there = walking.stored(self.binding.model).filter(pk__in=[k.object_pk for k in links])
+        pks = {link.object_pk for link in links}
+        there = walking.walked(self.binding.model).filter(pk__in=pks)
         rows = {str(row.pk): row for row in there}
-        relations.fetch(list(rows.values()), partial(self._read, shape))
+        # Rows that the default manager hides are neither compared nor gone.
+        left = pks - rows.keys()
+        gone = left - walking.existing(self.binding, left) if left else left
+        self.relations.fetch(list(rows.values()), self._read)
         pairs = []
         for link in links:
             row = rows.get(link.object_pk)
             if row is None:
-                self.counts[State.ROW_GONE] += 1
+                self.counts[State.ROW_GONE] += link.object_pk in gone
             elif link.record_id.partition(":")[0] != shape.decision.remote_object:
                 self.counts[State.STRAYED] += 1  # mapped to another remote object since
             elif not self._goes_there(row):
@@ -242,8 +268,9 @@ class _Run:
                     pairs.append(_Pair(row, link, payload))
         return pairs
 
-    def _read(self, shape: planning.Side, row: models.Model) -> None:
-        walking.read_all(self.binding, row, shape.event)
+    def _read(self, row: models.Model) -> None:
+        sides = (self.updates, self.creates)
+        walking.read_all(self.binding, row, *(side.event for side in sides if side))
 
     def _goes_there(self, row: models.Model) -> bool:
         ids = walking.connection_ids_of(self.binding, row)
@@ -296,12 +323,18 @@ class _Run:
             current=record.values,
             ours=echo.ours(pair.link.written, record.values),
         )
-        changed = bool(changed_keys(pair.payload, pair.link.delivered, self.volatile))
+        changed = changed_keys(pair.payload, pair.link.delivered, self.volatile)
+        stamped = set(changed_keys(pair.payload, pair.link.delivered, ())).difference(changed)
         for name in drift.differing(values, record.values, self.described):
             ours, theirs = values[name], record.values.get(name)
             by = drift.changed_by(
-                ours, theirs, pair.link.written.get(name), payload_changed=changed
+                ours, theirs, pair.link.written.get(name), payload_changed=bool(changed)
             )
+            if self.stamps.get(name) in stamped:
+                # That every save changes ours is no change.
+                if by in (ChangedBy.PRODUCT, ChangedBy.MAPPING):
+                    continue
+                by = ChangedBy.CRM if by is ChangedBy.BOTH else by
             yield self._drift(pair, name, ours, theirs, by)
 
     def _drift(self, pair: _Pair, name: str, ours: Any, theirs: Any, by: ChangedBy) -> Drift:
@@ -319,9 +352,12 @@ class _Run:
     # -- putting it right
 
     def _put_right(self, drifted: Sequence[_Pair], gone: Sequence[_Pair]) -> None:
-        """Queue updates of what drifted, and make what is gone again, from the rows as they are."""
-        if not drifted and not gone:
-            return
+        """Queue updates of what drifted, and make what is gone again."""
+        if drifted or gone:
+            self.queued += again_on_conflict(partial(self._written, drifted, gone))
+
+    def _written(self, drifted: Sequence[_Pair], gone: Sequence[_Pair]) -> Counter[str]:
+        """What was queued by that, from the rows as they are."""
         lost = {pair.link.object_pk: pair.link for pair in gone}
         captured: list[outbox.Captured] = []
         queued: Counter[str] = Counter()
@@ -329,6 +365,7 @@ class _Run:
         with walking.writing(self.binding) as (theirs, home):
             pks = [pair.row.pk for pair in (*drifted, *gone)]
             rows = walking.locked(self.binding, pks, using=theirs)
+            self.relations.fetch(rows, self._read)
             as_read = _as_read(lost.values())
             for row in rows:
                 named = walking.row_of(self.binding, row)
@@ -350,7 +387,7 @@ class _Run:
             lanes = outbox.put_many(captured, using=home, priority=Priority.BACKGROUND)
             if lanes:
                 backends.poke_on_commit(lanes, using=home)
-        self.queued += queued
+        return queued
 
 
 def _as_read(links: Iterable[RecordLink]) -> set[RecordLink]:

@@ -265,16 +265,20 @@ def take_in(limit: int = LIMIT) -> int:
     with transaction.atomic(using=home):
         if not _is_alone(home):
             return 0
-        batch = list(marks.order_by("id")[:limit])
-        by_model: dict[str, set[str]] = {}
-        for mark in batch:
-            by_model.setdefault(mark.model, set()).add(mark.object_pk)
-        left = {
-            (label, pk)
-            for label, pks in by_model.items()
-            for pk in _take_in_rows(label, sorted(pks), using=home)
-        }
-        done = [mark.pk for mark in batch if (mark.model, mark.object_pk) not in left]
+        done: list[int] = []
+        after = 0
+        # Rows that somebody keeps for long hold up none behind them.
+        while not done and (batch := list(marks.filter(id__gt=after).order_by("id")[:limit])):
+            by_model: dict[str, set[str]] = {}
+            for mark in batch:
+                by_model.setdefault(mark.model, set()).add(mark.object_pk)
+            left = {
+                (label, pk)
+                for label, pks in by_model.items()
+                for pk in _take_in_rows(label, sorted(pks), using=home)
+            }
+            done = [mark.pk for mark in batch if (mark.model, mark.object_pk) not in left]
+            after = batch[-1].pk
         marks.filter(pk__in=done).delete()
     return len(done)
 
@@ -370,8 +374,8 @@ def _tell(
     except NotFound as error:
         logger.warning("Rows of %s can't be told of: %s", binding.model._meta.label, error)
         return
-    telling.read([str(row.pk) for row in rows], gone)
     telling.relations.fetch(rows, telling.look)
+    telling.read(rows, gone)
     for row in rows:
         telling.row(row)
     for pk in sorted(gone):
@@ -408,18 +412,20 @@ class _Telling:
         self.volatile = volatile_keys(binding)
         self.relations = walking.Relations(binding)
         self.row_of = outbox.rows_of(binding.model, crm_object=binding.crm_object)
+        self.goes_to: dict[str, list[str] | Problem] = {}
         self.said: dict[Place, _Said] = {}
         self.captured: list[Captured] = []
 
     def look(self, row: models.Model) -> None:
-        """Read what `row` will read."""
-        walking.read_all(self.binding, row, self.updates)
+        """Read what the rows will be asked for."""
+        walking.read_all(self.binding, row, self.updates, self.creates)
 
-    def read(self, there: Collection[str], gone: Collection[str]) -> None:
+    def read(self, rows: Sequence[models.Model], gone: Collection[str]) -> None:
         """What was last told of these rows, in three queries: first what is under way, so that what
         is delivered in between is seen twice and not overlooked."""
+        self.goes_to = {str(row.pk): walking.connection_ids_of(self.binding, row) for row in rows}
         content_type = ContentType.objects.get_for_model(self.binding.model)
-        of_rows = {"content_type": content_type, "object_pk__in": {*there, *gone}}
+        of_rows = {"content_type": content_type, "object_pk__in": {*self.goes_to, *gone}}
         invocations = Invocation.objects.filter(**of_rows, event__crm_object_id=self.crm_object_id)
         columns = ("object_pk", "connection_id", "status", "event__type", "payload", "folded")
         under_way = list(invocations.open().order_by("id").values_list(*columns))
@@ -427,12 +433,20 @@ class _Telling:
             self.said[link.object_pk, link.connection_id] = _Said(dict(link.delivered), True)
         for values in under_way:
             self._hear(*values, is_open=True)
-        unknown = set(there) - {pk for pk, _ in self.said}
-        last = invocations.filter(object_pk__in=unknown).order_by(
-            "object_pk", "connection_id", "-id"
-        )
+        # Its other connections may know a row of which one has no record.
+        unknown = {
+            (pk, connection_id)
+            for pk, ids in self.goes_to.items()
+            for connection_id in (() if isinstance(ids, Problem) else ids)
+            if (pk, connection_id) not in self.said
+        }
+        last = invocations.filter(
+            object_pk__in={pk for pk, _ in unknown},
+            connection_id__in={connection_id for _, connection_id in unknown},
+        ).order_by("object_pk", "connection_id", "-id")
         for values in last.distinct("object_pk", "connection_id").values_list(*columns):
-            self._hear(*values, is_open=False)
+            if values[:2] in unknown:
+                self._hear(*values, is_open=False)
 
     def _hear(
         self,
@@ -451,7 +465,7 @@ class _Telling:
         said.hear(event_type, payload, folded or ())
 
     def row(self, row: models.Model) -> None:
-        ids = walking.connection_ids_of(self.binding, row)
+        ids = self.goes_to[str(row.pk)]
         if isinstance(ids, Problem):
             logger.warning("%s %s: %s", self.binding.model._meta.label, row.pk, ids)
             return

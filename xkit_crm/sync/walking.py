@@ -194,24 +194,40 @@ def _relations(model: type[models.Model], path: str) -> Iterator[str]:
             field: Any = reached._meta.get_field(step)
         except FieldDoesNotExist:
             return
-        if not (field.concrete and field.is_relation and field.name == step) or field.many_to_many:
+        if not _leads_to_one(field) or _accessor(field) != step:
             return
         walked += f"__{step}" if walked else step
         yield walked
         reached = field.related_model
 
 
-def _read_by(instance: models.Model, depth: int) -> set[str]:
-    """The relations that were followed from this row already."""
+def _leads_to_one(field: Any) -> bool:
+    """Whether it leads to one row at most: by a column of its own table, or of the other one's."""
+    if not field.is_relation or field.many_to_many:
+        return False
+    return bool(field.concrete or (field.auto_created and field.one_to_one))
+
+
+def _accessor(field: Any) -> str:
+    """The attribute of a row that gives what the relation leads to."""
+    return str(field.name if field.concrete else field.get_accessor_name())
+
+
+def _read_by(instance: models.Model, depth: int, origin: models.Model | None = None) -> set[str]:
+    """The relations that were followed from this row already, but for the way back."""
     found: set[str] = set()
-    for field in instance._meta.concrete_fields:
+    opts = instance._meta
+    for field in (*opts.concrete_fields, *opts.related_objects):
         relation: Any = field
-        if not field.is_relation or not relation.is_cached(instance):
+        if not _leads_to_one(field) or not relation.is_cached(instance):
             continue
-        found.add(field.name)
         related = relation.get_cached_value(instance)
+        if related is not None and related is origin:
+            continue
+        name = _accessor(field)
+        found.add(name)
         if related is not None and depth > 1:
-            found |= {f"{field.name}__{name}" for name in _read_by(related, depth - 1)}
+            found |= {f"{name}__{behind}" for behind in _read_by(related, depth - 1, instance)}
     return found
 
 

@@ -73,7 +73,7 @@ class Command(XkitCommand):
             action="append",
             default=[],
             metavar="LOOKUP=VALUE",
-            help="Only these rows, such as workspace=7; may be given again.",
+            help="Only these rows, such as workspace=7 or workspace__in=7,9; may be given again.",
         )
         parser.add_argument(
             "--retry-failed", action="store_true", help="Also rows whose create event failed."
@@ -151,10 +151,20 @@ def _filtered(model: type[models.Model], filters: list[str]) -> models.QuerySet[
         if not equals:
             raise CommandError(f"--filter {text!r} has no value: write it as {text}=VALUE.")
         try:
-            rows = rows.filter(**{lookup: value})
+            rows = rows.filter(**{lookup: _wanted(lookup, value)})
         except (FieldError, ValidationError, ValueError, TypeError) as error:
             raise CommandError(f"--filter {text!r} can't be used: {error}") from error
     return rows
+
+
+def _wanted(lookup: str, value: str) -> str | bool | list[str]:
+    """What was typed, as the lookup takes it. Django finds out too late, or takes a text for its
+    letters. Raises `ValueError`."""
+    if lookup.endswith("__isnull"):
+        if value.lower() not in ("true", "false"):
+            raise ValueError("it is True or False.")
+        return value.lower() == "true"
+    return value.split(",") if lookup.endswith(("__in", "__range")) else value
 
 
 def _key(text: str) -> tuple[str, ...]:
