@@ -450,6 +450,23 @@ def test_a_pause_that_one_crm_asks_for_is_no_pause_for_another(
 
 
 @pytest.mark.django_db
+def test_a_crm_that_names_a_moment_which_is_over_is_left_alone_all_the_same(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    """Asked again at once, it would be asked again and again, as fast as it answers."""
+    connect(crm, SingleLoopbackProvider)
+    crm.faults("acme", rates={"rate_limited": 1.0}, retry_after=0)
+    save(customer, 1)
+    drain("acme", limit=5)
+    assert outcomes(crm)["429"] == 1
+    paused = Lane.objects.get(pk="acme").paused_until
+    assert paused is not None
+    assert 0 < (paused - timezone.now()).total_seconds() <= 1
+
+
+@pytest.mark.django_db
 def test_the_share_of_the_quota_that_is_reserved_holds_the_lane_until_it_is_renewed(
     customer: Customer,
     crm: CRMControl,  # noqa: F811

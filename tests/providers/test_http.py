@@ -256,6 +256,24 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 
 
 @pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("ahead", [-timedelta(hours=1), timedelta(), timedelta(hours=1)])
+def test_a_date_to_retry_at_is_by_the_clock_of_the_crm(ahead: timedelta) -> None:
+    theirs = datetime.now(UTC) + ahead
+    dates = {
+        "Date": format_datetime(theirs, usegmt=True),
+        "Retry_After": format_datetime(theirs + timedelta(seconds=60), usegmt=True),
+    }
+    with answering(said("429 Too Many", **dates)) as url, pytest.raises(RateLimited) as caught:
+        vendor(url).call("GET", "/things")
+    assert caught.value.retry_after == 60
+
+
+def test_a_clock_that_makes_no_sense_is_taken_for_ours() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 55 < (seconds_until(later, clock="noon") or 0) <= 61
+
+
+@pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("token", ["copied\n", "one\r\nX-Other: two", "zero\u200bwidth", "three…"])
 def test_credentials_that_can_not_be_sent_are_told_as_that(token: str) -> None:
     with answering() as url, pytest.raises(CRMUnauthorized, match="can't be sent") as caught:

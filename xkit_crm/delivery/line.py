@@ -253,8 +253,9 @@ class Line:
         """Learn from the answers whether the CRM is well."""
         now, gauge = timezone.now(), self.hold.gauge
         if limited := next((a for a in answers if isinstance(a, RateLimited)), None):
+            # A moment that is over already is none: asked again at once, it would say the same.
             after = limited.retry_after
-            self.hold.pause(now + (PAUSE if after is None else timedelta(seconds=after)))
+            self.hold.pause(now + (timedelta(seconds=after) if after else PAUSE))
         elif all(isinstance(answer, RecordLocked) for answer in answers):
             return  # that says nothing of the others
         elif all(isinstance(answer, CRMUnavailable) for answer in answers):

@@ -75,7 +75,7 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the CRM wants to be left alone, where it says so."""
-        return seconds_until(self.headers.get("Retry-After"))
+        return seconds_until(self.headers.get("Retry-After"), clock=self.headers.get("Date"))
 
 
 class HTTPProvider(Provider):
@@ -382,20 +382,30 @@ def _excerpt(body: Any) -> str:
     return text[:EXCERPT]
 
 
-def seconds_until(said: str | None) -> float | None:
-    """What `Retry-After` says, seconds or a date: a day at most, whatever a CRM may say."""
+def seconds_until(said: str | None, *, clock: str | None = None) -> float | None:
+    """What `Retry-After` says, seconds or a date: a day at most, whatever a CRM may say.
+
+    A date is by the CRM's own clock, which may differ from ours: `clock` is what its answer says
+    of that (`Date`).
+    """
     if not said:
         return None
     try:
         seconds = float(said)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(said)
-        except (ValueError, OverflowError):
+        moment = _date(said)
+        if moment is None:
             return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        seconds = (moment - (_date(clock) or datetime.now(UTC))).total_seconds()
     return None if isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _date(said: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(said or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _local = threading.local()
