@@ -50,7 +50,10 @@ def _renew(pk: str, used: Credentials, ask: Ask) -> Credentials:
     with transaction.atomic(using=using):
         # Written to before it is read: SQLite locks nothing for a SELECT.
         rows.update(credentials_cipher=F("credentials_cipher"))
-        stored = rows.select_for_update().first()
+        # An event may be captured for it meanwhile, where the database can tell the two apart: the
+        # vendor can be long in answering, and whoever saves a row is not to wait for that.
+        no_key = connections[using].features.has_select_for_no_key_update
+        stored = rows.select_for_update(no_key=no_key).first()
         if stored is None:  # it is being made, and has no row yet
             return ask(used)
         if stored.credentials != used:
