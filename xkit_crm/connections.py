@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
 from xkit_crm import mappings, notifications, signals
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, lanes
 from xkit_crm.exceptions import ConfigurationError, Problem, UnknownConnection
 from xkit_crm.models import Connection, ObjectMapping
 from xkit_crm.models.base import again_on_conflict
@@ -87,6 +87,8 @@ def _authorise(
         with transaction.atomic(using=using):
             # What was changed while the CRM was asked stays, but for what this is about.
             connection.save(force_insert=is_new, update_fields=None if is_new else names)
+            if not is_new:
+                lanes.resume(id)  # it has just answered, and may be another account
             if propose:
                 propose_mapping(connection, adapter)
             _announce(connection, old_status, using=using)

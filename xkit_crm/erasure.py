@@ -121,7 +121,7 @@ def _rows_of(connection_id: str, record_id: str) -> set[tuple[int, str]]:
         object_pk__isnull=False,
         **of_it,
     )
-    found: set[tuple[int, str]] = set()
+    found: set[Any] = set()
     for rows in (RecordLink.objects.filter(**of_it), left):
         found.update(rows.order_by().values_list("content_type_id", "object_pk").distinct())
     return found

@@ -496,6 +496,25 @@ def test_the_share_of_the_quota_that_is_reserved_holds_the_lane_until_it_is_rene
 
 
 @pytest.mark.django_db
+def test_what_was_learned_of_one_account_says_nothing_of_the_next(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    """The customer's day was used up there; they connect another CRM, and don't wait for midnight."""
+    connect(crm, SingleLoopbackProvider)
+    crm.faults("acme", quota=5, quota_per=3600.0)
+    save(customer, 10)
+    drain("acme")
+    assert Lane.objects.get(pk="acme").paused_until is not None
+    elsewhere = crm.credentials("elsewhere", timeout=2)
+    xkit_crm.connect("acme", provider=SingleLoopbackProvider.slug, credentials=elsewhere)
+    drain("acme")
+    assert states() == ["succeeded"] * 10
+    assert (len(crm.records("acme")), len(crm.records("elsewhere"))) == (5, 5)
+
+
+@pytest.mark.django_db
 def test_what_was_learned_of_the_limits_outlasts_the_worker(
     customer: Customer,
     crm: CRMControl,  # noqa: F811
