@@ -501,7 +501,7 @@ def test_what_was_learned_of_one_account_says_nothing_of_the_next(
     crm: CRMControl,  # noqa: F811
     vendors: None,
 ) -> None:
-    """The customer's day was used up there; they connect another CRM, and don't wait for midnight."""
+    """The day was used up there; who connects another CRM doesn't wait for midnight."""
     connect(crm, SingleLoopbackProvider)
     crm.faults("acme", quota=5, quota_per=3600.0)
     save(customer, 10)
