@@ -174,6 +174,18 @@ def test_a_crm_that_says_more_than_is_declared_is_not_called_faster() -> None:
     assert left_to_wait(gauge, limits, at=0) > 0
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(calls=10, per=1)])
+def test_nobody_is_left_alone_for_years_whatever_a_crm_says(limits: Limits) -> None:
+    """It may name a time of day where it should name seconds."""
+    day, years = 24 * 3600, after(1.7e9)
+    gauge = Gauge()
+    paid(gauge, limits, at=0, left=0, resets_at=years)
+    assert day <= left_to_wait(gauge, limits, at=0) <= day + 1
+    gauge = Gauge()
+    paid(gauge, limits, at=0, quota_left=0, quota_resets_at=years)
+    assert left_to_wait(gauge, limits, at=0) == day
+
+
 def test_some_left_is_enough_where_nothing_is_declared() -> None:
     gauge = Gauge()
     paid(gauge, Limits(), at=0, left=1, resets_at=after(30))

@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 MAX_ANSWER = 8 * 1024 * 1024
 #: How much of an answer that can't be understood is shown, in characters.
 EXCERPT = 300
+#: Seconds to leave a CRM alone whose daily quota is used up and that doesn't say until when: it is
+#: asked by the hour whether another day has begun.
+DAY_USED_UP = 3600.0
 _CHUNK = 64 * 1024
 _DOTS = frozenset({".", ".."})
 #: The field that customers make, so that nothing is ever made twice: a text of 36 characters,
@@ -224,7 +227,10 @@ class HTTPProvider(Provider):
             (time.monotonic() - began) * 1000,
             extra=logs.of(self.access.connection_id),
         )
-        self.note(answer)
+        try:
+            self.note(answer)
+        except Exception as raised:  # noqa: BLE001 - it was answered, whatever its headers say
+            logger.warning("%s: headers that make no sense: %r", self.label, raised)
         return answer
 
 
