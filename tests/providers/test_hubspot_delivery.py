@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -191,6 +191,24 @@ def test_an_id_of_another_object_is_no_record(acme: Connection, crm: HubSpotFake
         )
     assert caught.value.status in (404, 422)
     assert "contacts:10001" in str(caught.value)
+
+
+def test_a_day_that_is_used_up_ends_at_a_midnight_that_is_not_told(
+    acme: Connection, crm: HubSpotFake, time_machine: Any
+) -> None:
+    """It is that of the account's own time zone: in New York it is five o'clock in UTC."""
+    body = {"status": "error", "message": "The daily limit is reached.", "policyName": "DAILY"}
+    crm.too_many = lambda: Response(429, body)  # type: ignore[method-assign]
+    save("Only")
+    for moment in ("2026-01-01T22:00Z", "2026-01-02T00:01Z"):
+        time_machine.move_to(datetime.fromisoformat(moment))
+        Invocation.objects.update(due_at=timezone.now())
+        crm.misbehave(Misbehaviour.RATE_LIMIT)
+        deliver()
+        assert states() == {"pending"}
+    time_machine.move_to(datetime.fromisoformat("2026-01-02T06:00Z"))
+    deliver()
+    assert names(crm) == ["Only"]
 
 
 # -- when signing in goes wrong -------------------------------------------------------------------
