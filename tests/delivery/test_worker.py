@@ -23,7 +23,7 @@ import xkit_crm
 from tests.delivery.conftest import backlog, names, put, states
 from tests.processes import Start, until
 from xkit_crm.delivery import health, rollup
-from xkit_crm.delivery.health import Pulse
+from xkit_crm.delivery.health import Pulse, Pulses
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
@@ -295,6 +295,20 @@ def test_a_worker_shows_that_it_is_well_by_a_file_and_by_http(
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=20)
     assert worker.returncode == 0
+
+
+def test_a_health_file_that_can_not_be_touched_is_no_end_of_the_work(tmp_path: Path) -> None:
+    """Who watches it finds it old, or not at all, and decides."""
+    place = tmp_path / "gone"
+    pulse, both = Pulse(), Pulses([Pulse()])
+    pulse.file = both.file = place / "health"
+    pulse.beat(well=True)
+    both.pulses[0].beat(well=True)
+    both.touch()
+    assert pulse.is_ready
+    place.mkdir()
+    pulse.beat(well=True)
+    assert pulse.file.exists()
 
 
 def test_a_worker_without_its_database_is_alive_and_not_ready(tmp_path: Path) -> None:
