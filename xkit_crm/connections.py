@@ -79,7 +79,7 @@ def _authorise(
             connection.credentials = credentials
         connection.status, connection.status_reason = status, ""
         _require_valid(connection)
-        adapter = provider_for(connection)
+        adapter = provider_for(connection, given=credentials is not None)
         descriptions.forget(adapter)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         if not is_new and not rows.exists():

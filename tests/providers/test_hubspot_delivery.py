@@ -264,3 +264,16 @@ def test_an_absurd_wish_to_be_left_alone_is_not_believed(
     assert states() == {"pending"}
     paused = Lane.objects.get().paused_until
     assert paused is None or paused < timezone.now() + timedelta(hours=25)
+
+
+def test_who_connects_again_is_known_by_what_they_give(acme: Connection, crm: HubSpotFake) -> None:
+    """Although their access token has ended by then, and an older sign-in is stored."""
+    acme.credentials = {**crm.signed_in, "refresh_token": "revoked"}
+    acme.save()
+    given = {**crm.signed_in, "access_token": "ended", "expires_at": 1}
+    crm.expire()
+    connected = xkit_crm.connect("acme", provider="hubspot", credentials=given)
+    stored = Connection.objects.get().credentials
+    assert connected.credentials == stored
+    assert stored["access_token"] == crm.token
+    assert stored["refresh_token"] == crm.refresh_token

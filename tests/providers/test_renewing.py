@@ -63,6 +63,17 @@ def test_where_the_vendor_refuses_nothing_changes() -> None:
 
 
 @pytest.mark.django_db
+def test_credentials_of_the_crm_that_was_connected_meanwhile_are_not_sent_to_this_one() -> None:
+    connection = made()
+    anew = Connection.objects.get()
+    anew.provider, anew.credentials = "another", NEW
+    anew.save()
+    with pytest.raises(CRMUnauthorized, match="another CRM"):
+        renew(connection, OLD, lambda known: NEW)
+    assert connection.credentials == OLD
+
+
+@pytest.mark.django_db
 def test_a_connection_that_is_only_being_made_has_nothing_to_store_in() -> None:
     connection = ConnectionFactory.build(id="acme", provider="sandbox")
     connection.credentials = OLD
