@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,11 +15,13 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.delivery import outcomes, shadow
+from xkit_crm.connections import disconnect
+from xkit_crm.delivery import line, outcomes, shadow
 from xkit_crm.delivery.drain import drain
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, RateLimited
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.invocation import NEVER
+from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox.models import Flow, Request
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -159,6 +163,35 @@ def test_who_read_the_connection_before_it_went_into_the_shadow_sends_nothing(
     xkit_crm.invoke(read_before, "opportunity", "deal_created", {"name": "Sales"})
     assert held() == []
     assert Attempt.objects.get().outcome == "rehearsed"
+
+
+def switch_off(connection: Connection) -> None:
+    disconnect(connection, "The customer has left.")
+
+
+@pytest.mark.parametrize("stop", [shadow.start, switch_off])
+def test_who_stops_a_connection_need_not_wait_for_all_that_a_worker_looked_at_before(
+    sandbox: Connection,
+    customer: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[[Connection], None],
+) -> None:
+    """With a slow CRM that takes long, and nobody may be called for a customer who has left."""
+    create = SandboxProvider.create
+
+    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+        if not held():
+            stop(Connection.objects.get())
+        time.sleep(line.KNOWN / 2)
+        return create(self, *args, **named)
+
+    monkeypatch.setattr(line, "KNOWN", 0.05)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+    DealFactory.create_batch(20, customer=customer)
+    drain("acme")
+    assert 1 <= len(held()) <= 4
+    assert states().count("pending") == 20 - len(held())
 
 
 def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
