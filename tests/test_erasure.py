@@ -14,17 +14,20 @@ from tests.delivery.conftest import act, create, held, states
 from tests.factories import ConnectionFactory, DealFactory
 from tests.products.models import BigDeal, Customer, Deal, DealProxy
 from xkit_crm import signals
-from xkit_crm.delivery.replay import replay
+from xkit_crm.delivery import shadow
+from xkit_crm.delivery.replay import replay, send_again
 from xkit_crm.erasure import Erasure
 from xkit_crm.exceptions import (
     ConfigurationError,
     IdempotencyMismatch,
     InProgress,
+    RejectedByCRM,
     UnknownConnection,
     UnknownRecord,
 )
 from xkit_crm.mapping.erased import ERASED
 from xkit_crm.models import Attempt, Connection, Invocation, MarkedRow, RecordLink
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.sync.digests import FORGOTTEN
 from xkit_crm.testing import deliver
 
@@ -165,6 +168,35 @@ def test_searches_lose_what_they_found_of_it(ada: Deal, customer: Customer) -> N
     assert SECRET not in log()
 
 
+def test_searches_lose_what_the_crm_once_said_of_what_was_asked(
+    ada: Deal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act_on_search()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RejectedByCRM(f"{SECRET} can't be searched for.")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(SandboxProvider, "search", refuse)
+        found = xkit_crm.invoke("acme", "opportunity", "find_deals", {"name": SECRET})
+    replay([found])
+    deliver()
+    assert states()[-1] == "succeeded"
+    xkit_crm.erase(ada)
+    assert SECRET not in log()
+
+
+def test_a_search_that_is_to_be_made_again_is_no_exception(ada: Deal) -> None:
+    """It fails, as any replay of what was erased."""
+    act_on_search()
+    found = xkit_crm.invoke("acme", "opportunity", "find_deals", {"name": SECRET})
+    assert send_again(found)
+    xkit_crm.erase(ada)
+    assert SECRET not in log()
+    deliver()
+    assert states()[-1] == "failed"
+
+
 def act_on_search() -> None:
     act(
         "find_deals",
@@ -178,6 +210,30 @@ def act_on_search() -> None:
 def test_a_record_is_erased_with_the_row_that_is_linked_to_it(ada: Deal) -> None:
     assert xkit_crm.erase_record("acme", RECORD) == Erasure(2, 2, 1)
     assert SECRET not in log()
+
+
+def test_a_record_is_erased_with_the_row_that_it_was_of(ada: Deal) -> None:
+    """Of what joined another event of the row, nothing else says which record it is about."""
+    for name in (f"{SECRET} III", f"{SECRET} IV"):
+        ada.title = name
+        ada.save()
+    deliver()
+    ada.delete()
+    deliver()
+    assert "superseded" in states()
+    assert not RecordLink.objects.exists()
+    xkit_crm.erase_record("acme", RECORD)
+    assert SECRET not in log()
+
+
+def test_a_row_that_stands_for_another_record_by_now_is_not_erased_with_the_old_one(
+    ada: Deal, sandbox: Connection
+) -> None:
+    xkit_crm.link(ada, sandbox, "Opportunity:00002")
+    assert xkit_crm.erase_record("acme", RECORD) == Erasure(2, 2)
+    ada.title = "A new name"
+    ada.save()
+    assert xkit_crm.erase_record("acme", RECORD) == Erasure()
 
 
 def test_a_record_without_a_row_is_erased_in_its_connection_only(sandbox: Connection) -> None:
@@ -330,6 +386,27 @@ def test_a_delete_that_updates_sends_what_needs_no_payload_and_never_the_marker(
     deliver()
     (record,) = held()
     assert (record["Name"], record["StageName"]) == (f"{SECRET} II", "Closed Lost")
+
+
+def test_a_delete_that_waits_keeps_nothing_of_what_would_be_sent(
+    ada: Deal, sandbox: Connection
+) -> None:
+    """It was rehearsed, or tried in vain."""
+    name = {"field": "Name", "kind": "direct", "key": "name"}
+    act("deal_deleted", action="update", transformations=[name])
+    shadow.start(sandbox)
+    pk = ada.pk
+    ada.delete()
+    deliver()
+    assert Attempt.objects.latest("id").sent == {"Name": f"{SECRET} II"}
+    erased = xkit_crm.erase(Deal(pk=pk), dry_run=True)
+    assert xkit_crm.erase(Deal(pk=pk)) == erased == Erasure(3, 3, 1)
+    assert SECRET not in log()
+    assert Invocation.objects.filter(status="pending", payload={}, folded__isnull=True).exists()
+    shadow.go_live(sandbox)
+    deliver()
+    assert states() == ["succeeded"] * 3
+    assert held()[0]["Name"] == f"{SECRET} II"
 
 
 def test_what_was_erased_can_not_be_sent_by_a_replay(sandbox: Connection) -> None:

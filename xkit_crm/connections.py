@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
 from xkit_crm import mappings, notifications, signals
-from xkit_crm.delivery import backends
+from xkit_crm.delivery import backends, lanes
 from xkit_crm.exceptions import ConfigurationError, Problem, UnknownConnection
 from xkit_crm.models import Connection, ObjectMapping
 from xkit_crm.models.base import again_on_conflict
@@ -80,13 +80,15 @@ def _authorise(
         connection.status, connection.status_reason = status, ""
         _require_valid(connection)
         descriptions.forget(connection)
-        adapter = provider_for(connection)
+        adapter = provider_for(connection, given=credentials is not None)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         if not is_new and not rows.exists():
             return make()  # it was deleted meanwhile
         with transaction.atomic(using=using):
             # What was changed while the CRM was asked stays, but for what this is about.
             connection.save(force_insert=is_new, update_fields=None if is_new else names)
+            if not is_new:
+                lanes.resume(id)  # it has just answered, and may be another account
             if propose:
                 propose_mapping(connection, adapter)
             _announce(connection, old_status, using=using)

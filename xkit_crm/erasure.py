@@ -16,7 +16,7 @@ from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import models, router, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from xkit_crm.delivery import backends, lanes, tallies, telling
@@ -93,7 +93,8 @@ def erase(
 def erase_record(
     connection: Connection | str, record_id: str, *, cancel: bool = False, dry_run: bool = False
 ) -> Erasure:
-    """Erase what the log holds of a CRM record, and of the rows linked to it in this connection.
+    """Erase what the log holds of a CRM record, and of the rows that stand for it in this
+    connection, or stood for it until they were deleted.
 
     Otherwise as `erase`. Raises `UnknownRecord` for what is no record id, `UnknownConnection` and
     `InProgress`.
@@ -101,13 +102,29 @@ def erase_record(
     RecordRef.parse(record_id)
     connection_id = _id_of(connection)
     scope = _Scope(records={connection_id: {record_id}})
-    linked = RecordLink.objects.filter(connection_id=connection_id, record_id=record_id)
-    for content_type_id, pk in linked.values_list("content_type_id", "object_pk").distinct():
+    for content_type_id, pk in _rows_of(connection_id, record_id):
         scope.rows.append(
             Q(connection_id=connection_id, content_type_id=content_type_id, object_pk=pk)
         )
         scope.marks.append(_marks(ContentType.objects.get_for_id(content_type_id), pk))
     return _erase(scope, cancel=cancel, dry_run=dry_run)
+
+
+def _rows_of(connection_id: str, record_id: str) -> set[tuple[int, str]]:
+    """The rows that are linked to the record, by content type and key; and those that were, and
+    that no link leads anywhere from by now. One that was linked to another record is about that."""
+    of_it = {"connection_id": connection_id, "record_id": record_id}
+    row = {name: OuterRef(name) for name in ("content_type_id", "object_pk", "connection_id")}
+    left = Invocation.objects.filter(
+        ~Exists(RecordLink.objects.filter(**row)),
+        content_type__isnull=False,
+        object_pk__isnull=False,
+        **of_it,
+    )
+    found: set[Any] = set()
+    for rows in (RecordLink.objects.filter(**of_it), left):
+        found.update(rows.order_by().values_list("content_type_id", "object_pk").distinct())
+    return found
 
 
 def _id_of(connection: Connection | str) -> str:
@@ -184,18 +201,20 @@ def _erase(scope: _Scope, *, cancel: bool, dry_run: bool) -> Erasure:
     ids = scope.invocations()
     _require_settled(scope, ids, cancel=cancel)
     cancelled = _cancel(ids, dry_run=dry_run)
-    deletes = _strip_deletes(ids, dry_run=dry_run)
     invocations = attempts = 0
+    left = _sent_or_to_be_sent(dry_run=dry_run)
     for some in _batches(ids):
-        counts = _erase_batch(some, _everything, dry_run=dry_run)
+        counts = _erase_batch(some, _everything, left=left, dry_run=dry_run)
         invocations, attempts = invocations + counts[0], attempts + counts[1]
     for record_ids, searches in scope.searches():
         for some in _batches(searches):
-            counts = _erase_batch(some, partial(_found, record_ids), dry_run=dry_run)
+            # One that waits and has found something is to be made again: that fails, as any replay.
+            found = partial(_found, record_ids)
+            counts = _erase_batch(some, found, left=_BEING_SENT, dry_run=dry_run)
             invocations, attempts = invocations + counts[0], attempts + counts[1]
     links = scope.links().exclude(delivered=FORGOTTEN, written={})
     marked = links.count() if dry_run else links.update(delivered=FORGOTTEN, written={})
-    return Erasure(invocations + deletes, attempts, marked, cancelled)
+    return Erasure(invocations, attempts, marked, cancelled)
 
 
 def _batches(ids: list[int]) -> Iterator[list[int]]:
@@ -269,33 +288,27 @@ def _cancel(ids: list[int], *, dry_run: bool) -> int:
     return cancelled
 
 
-def _strip_deletes(ids: list[int], *, dry_run: bool) -> int:
-    """Deletes that wait go out with an empty payload: what is not there writes nothing, where the
-    customer chose to update the record instead."""
-    stripped = 0
-    for some in _open(ids):
-        waiting = some.filter(status=InvocationStatus.PENDING, event__type=EventType.DELETE)
-        chosen = waiting.exclude(payload={}, folded__isnull=True).values_list("pk", flat=True)
-        held = Invocation.objects.filter(
-            pk__in=list(chosen.order_by()), status=InvocationStatus.PENDING
-        )
-        stripped += held.count() if dry_run else held.update(payload={}, folded=None)
-    return stripped
-
-
 _Erase = Callable[[Invocation, list[Attempt]], None]
 
 
-def _erase_batch(ids: list[int], change: _Erase, *, dry_run: bool) -> tuple[int, int]:
-    """Erase what these invocations and their attempts hold; gives how many held something."""
+_BEING_SENT = Q(status=InvocationStatus.RUNNING)
+
+
+def _sent_or_to_be_sent(*, dry_run: bool) -> Q:
+    """What is left as it is: it came, or began, after it was looked whether anything did. Deletes
+    that wait go out all the same, without what they hold."""
+    if dry_run:  # what waits would have been cancelled by now
+        return _BEING_SENT
+    deletes = EventDefinition.objects.filter(type=EventType.DELETE)
+    return _BEING_SENT | Q(~Q(event__in=deletes), status=InvocationStatus.PENDING)
+
+
+def _erase_batch(ids: list[int], change: _Erase, *, left: Q, dry_run: bool) -> tuple[int, int]:
+    """Erase what these invocations and their attempts hold, but for those that are `left`; gives
+    how many held something."""
     using = router.db_for_write(Invocation)
     with transaction.atomic(using=using):
-        unsettled = Q(status__in=(InvocationStatus.PENDING, InvocationStatus.RUNNING))
-        if dry_run:
-            # What waits would have been cancelled by now, but for the deletes.
-            deletes = EventDefinition.objects.filter(type=EventType.DELETE)
-            unsettled &= Q(status=InvocationStatus.RUNNING) | Q(event__in=deletes)
-        rows = Invocation.objects.filter(pk__in=ids).exclude(unsettled)
+        rows = Invocation.objects.filter(pk__in=ids).exclude(left)
         invocations = list(rows.select_for_update().order_by("pk"))
         tries: dict[int, list[Attempt]] = defaultdict(list)
         for attempt in Attempt.objects.filter(invocation__in=invocations):
@@ -333,8 +346,15 @@ def _write(rows: list[Any], names: tuple[str, ...], *, dry_run: bool) -> int:
 
 def _everything(invocation: Invocation, attempts: list[Attempt]) -> None:
     """Every value that it holds. A key that was used keeps being used: another request with it is
-    refused, and so is the same one, which can't be told from it any more."""
-    _set(invocation, "payload", erased(invocation.payload))
+    refused, and so is the same one, which can't be told from it any more.
+
+    A delete that waits goes out with an empty payload: what is not there writes nothing, where the
+    customer chose to update the record instead."""
+    if invocation.status == InvocationStatus.PENDING:
+        _set(invocation, "payload", {})
+        _set(invocation, "folded", None)
+    else:
+        _set(invocation, "payload", erased(invocation.payload))
     if invocation.folded is not None:
         steps = [{**step, "payload": erased(step.get("payload"))} for step in invocation.folded]
         _set(invocation, "folded", steps)
@@ -355,10 +375,12 @@ def _found(record_ids: set[str], invocation: Invocation, attempts: list[Attempt]
     _set(invocation, "payload", erased(invocation.payload))
     _set(invocation, "request_digest", None)
     _set(invocation, "result", _answer(invocation.result, only=record_ids))
+    _set(invocation, "error_detail", _error(invocation.error_detail))
     for attempt in attempts:
         if attempt.sent is not None:
             _set(attempt, "sent", erased(attempt.sent))
         _set(attempt, "received", _answer(attempt.received, only=record_ids))
+        _set(attempt, "error", _error(attempt.error))
 
 
 def _ids_in(answer: Any) -> set[str]:

@@ -12,9 +12,11 @@ from django.db import connection as database
 from django.utils import timezone
 
 import xkit_crm
-from tests.delivery.conftest import create, names, states
+from tests.delivery.conftest import act, create, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
+from xkit_crm.delivery.claiming import claim
+from xkit_crm.delivery.decisions import Decisions
 from xkit_crm.delivery.retention import Keep, prune
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.base import new_uuid
@@ -129,6 +131,27 @@ def test_a_partition_leaves_and_what_is_not_done_stays(partitioned: str) -> None
     pointing.refresh_from_db()
     joined.refresh_from_db()
     assert (pointing.superseded_by, joined.superseded_by) == (None, waiting)
+
+
+def test_what_was_replaced_by_one_that_still_waits_in_a_later_partition_stays(
+    partitioned: str, customer: Customer
+) -> None:
+    """Should the customer do nothing on a delete after all, what it replaced is sent."""
+    deal = DealFactory.create(customer=customer, title="Second")
+    deliver()
+    for title in ("Third", "Fourth"):
+        deal.title = title
+        deal.save()
+    claim("acme", Decisions("acme"), size=10)
+    move_on()
+    deal.delete()
+    claim("acme", Decisions("acme"), size=10)
+    assert states() == ["succeeded"] * 2 + ["superseded"] * 2 + ["pending"]
+    run(partitioned)
+    assert states() == ["superseded"] * 2 + ["pending"]
+    act("deal_deleted", action="noop", transformations=[])
+    deliver()
+    assert names() == ["Before", "Fourth"]
 
 
 def test_work_is_found_by_the_same_index(partitioned: str) -> None:

@@ -174,6 +174,18 @@ def test_a_crm_that_says_more_than_is_declared_is_not_called_faster() -> None:
     assert left_to_wait(gauge, limits, at=0) > 0
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(calls=10, per=1)])
+def test_nobody_is_left_alone_for_years_whatever_a_crm_says(limits: Limits) -> None:
+    """It may name a time of day where it should name seconds."""
+    day, years = 24 * 3600, after(1.7e9)
+    gauge = Gauge()
+    paid(gauge, limits, at=0, left=0, resets_at=years)
+    assert day <= left_to_wait(gauge, limits, at=0) <= day + 1
+    gauge = Gauge()
+    paid(gauge, limits, at=0, quota_left=0, quota_resets_at=years)
+    assert left_to_wait(gauge, limits, at=0) == day
+
+
 def test_some_left_is_enough_where_nothing_is_declared() -> None:
     gauge = Gauge()
     paid(gauge, Limits(), at=0, left=1, resets_at=after(30))
@@ -450,6 +462,23 @@ def test_a_pause_that_one_crm_asks_for_is_no_pause_for_another(
 
 
 @pytest.mark.django_db
+def test_a_crm_that_names_a_moment_which_is_over_is_left_alone_all_the_same(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    """Asked again at once, it would be asked again and again, as fast as it answers."""
+    connect(crm, SingleLoopbackProvider)
+    crm.faults("acme", rates={"rate_limited": 1.0}, retry_after=0)
+    save(customer, 1)
+    drain("acme", limit=5)
+    assert outcomes(crm)["429"] == 1
+    paused = Lane.objects.get(pk="acme").paused_until
+    assert paused is not None
+    assert 0 < (paused - timezone.now()).total_seconds() <= 1
+
+
+@pytest.mark.django_db
 def test_the_share_of_the_quota_that_is_reserved_holds_the_lane_until_it_is_renewed(
     customer: Customer,
     crm: CRMControl,  # noqa: F811
@@ -476,6 +505,25 @@ def test_the_share_of_the_quota_that_is_reserved_holds_the_lane_until_it_is_rene
     time_machine.move_to(lane.paused_until + timedelta(seconds=1), tick=False)
     drain("acme")
     assert len(crm.records("acme")) == 60
+
+
+@pytest.mark.django_db
+def test_what_was_learned_of_one_account_says_nothing_of_the_next(
+    customer: Customer,
+    crm: CRMControl,  # noqa: F811
+    vendors: None,
+) -> None:
+    """The day was used up there; who connects another CRM doesn't wait for midnight."""
+    connect(crm, SingleLoopbackProvider)
+    crm.faults("acme", quota=5, quota_per=3600.0)
+    save(customer, 10)
+    drain("acme")
+    assert Lane.objects.get(pk="acme").paused_until is not None
+    elsewhere = crm.credentials("elsewhere", timeout=2)
+    xkit_crm.connect("acme", provider=SingleLoopbackProvider.slug, credentials=elsewhere)
+    drain("acme")
+    assert states() == ["succeeded"] * 10
+    assert (len(crm.records("acme")), len(crm.records("elsewhere"))) == (5, 5)
 
 
 @pytest.mark.django_db

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
-from xkit_crm.delivery import outcomes, shadow
+from xkit_crm.connections import disconnect
+from xkit_crm.delivery import line, outcomes, shadow
 from xkit_crm.delivery.drain import drain
-from xkit_crm.exceptions import CRMError
+from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, RateLimited
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.invocation import NEVER
+from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox.models import Flow, Request
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -159,6 +165,35 @@ def test_who_read_the_connection_before_it_went_into_the_shadow_sends_nothing(
     assert Attempt.objects.get().outcome == "rehearsed"
 
 
+def switch_off(connection: Connection) -> None:
+    disconnect(connection, "The customer has left.")
+
+
+@pytest.mark.parametrize("stop", [shadow.start, switch_off])
+def test_who_stops_a_connection_need_not_wait_for_all_that_a_worker_looked_at_before(
+    sandbox: Connection,
+    customer: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[[Connection], None],
+) -> None:
+    """With a slow CRM that takes long, and nobody may be called for a customer who has left."""
+    create = SandboxProvider.create
+
+    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+        if not held():
+            stop(Connection.objects.get())
+        time.sleep(line.KNOWN / 2)
+        return create(self, *args, **named)
+
+    monkeypatch.setattr(line, "KNOWN", 0.05)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+    DealFactory.create_batch(20, customer=customer)
+    drain("acme")
+    assert 1 <= len(held()) <= 4
+    assert states().count("pending") == 20 - len(held())
+
+
 def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
     shadowed: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +207,56 @@ def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
     (attempt,) = only().attempts.all()
     assert attempt.error["message"].startswith("Broken answer: ")
     assert only().due_at == NEVER
+
+
+@pytest.mark.parametrize(
+    "passing", [CRMUnavailable("It is down."), RateLimited("Slower!", retry_after=0.1)]
+)
+def test_what_passes_by_itself_is_not_told_as_what_would_go_wrong(
+    shadowed: Connection,
+    customer: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+    time_machine: Any,
+    passing: CRMError,
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(SandboxProvider, "describe_fields", raising(passing))
+        DealFactory.create(customer=customer, title="Apple")
+        deliver()
+        assert deliver() == 0
+    found = shadow.report(shadowed)
+    assert (found.waiting, found.not_rehearsed, found.problems) == (1, 1, {})
+    time_machine.move_to(timezone.now() + timedelta(minutes=1))
+    deliver()
+    assert dict(shadow.report(shadowed).writes) == {("create", "Opportunity"): 1}
+
+
+def test_refused_credentials_are_told_and_what_waits_is_rehearsed_with_new_ones(
+    shadowed: Connection,
+    customer: Customer,
+    monkeypatch: pytest.MonkeyPatch,
+    time_machine: Any,
+) -> None:
+    with monkeypatch.context() as refusing:
+        refused = CRMUnauthorized("The token was revoked.")
+        refusing.setattr(SandboxProvider, "describe_fields", raising(refused))
+        DealFactory.create(customer=customer, title="Apple")
+        deliver()
+    shadowed.refresh_from_db()
+    assert (shadowed.status, shadowed.status_reason) == ("errored", "The token was revoked.")
+    xkit_crm.connect("acme", provider="sandbox")
+    time_machine.move_to(timezone.now() + timedelta(minutes=1))
+    deliver()
+    found = shadow.report(shadowed)
+    assert (found.not_rehearsed, found.problems) == (0, {})
+    assert dict(found.writes) == {("create", "Opportunity"): 1}
+
+
+def raising(error: CRMError) -> Any:
+    def describe_fields(*_: object) -> None:
+        raise error
+
+    return describe_fields
 
 
 def test_the_product_hears_of_what_is_discarded(

@@ -23,9 +23,11 @@ import xkit_crm
 from tests.delivery.conftest import backlog, names, put, states
 from tests.processes import Start, until
 from xkit_crm.delivery import health, rollup
-from xkit_crm.delivery.health import Pulse
+from xkit_crm.delivery import worker as worker_module
+from xkit_crm.delivery.health import Pulse, Pulses
 from xkit_crm.delivery.worker import Worker
-from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.exceptions import CRMUnavailable
+from xkit_crm.models import Attempt, Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -215,6 +217,37 @@ def test_the_backlog_of_one_customer_does_not_starve_another(
     assert took < 5
 
 
+def test_customers_whose_crms_hang_leave_threads_to_the_others(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor with many customers is out, and each call takes as long as it may."""
+    create_many, hang = SandboxProvider.create_many, [f"hung-{number}" for number in range(8)]
+
+    def hanging(self: SandboxProvider, *args: Any) -> Any:
+        if self.access.connection_id not in hang:
+            return create_many(self, *args)
+        time.sleep(1)
+        raise CRMUnavailable("It doesn't answer.")
+
+    monkeypatch.setattr(worker_module, "SLOW", 0.5)
+    monkeypatch.setattr(SandboxProvider, "create_many", hanging)
+    monkeypatch.setattr(SandboxProvider, "create", hanging)
+    for name in hang:
+        xkit_crm.connect(name, provider="sandbox")
+        backlog(name, 5)
+    waiting = Invocation.objects.filter(connection_id="acme", status="pending")
+    tried = Attempt.objects.values("invocation__connection").distinct()
+    took = []
+    with working(2):
+        until(lambda: tried.count() == len(hang), 20)
+        for _ in range(3):
+            begun = time.monotonic()
+            backlog("acme", 2)
+            until(lambda: not waiting.exists(), 20)
+            took.append(time.monotonic() - begun)
+    assert max(took) < 2
+
+
 @pytest.mark.parametrize("options", [("--poll-interval", "0.05"), ("--once",)])
 def test_a_worker_that_is_told_to_stop_gives_the_lane_back_in_the_middle_of_a_backlog(
     sandbox: Connection, start: Start, options: tuple[str, ...]
@@ -295,6 +328,20 @@ def test_a_worker_shows_that_it_is_well_by_a_file_and_by_http(
     worker.send_signal(signal.SIGTERM)
     worker.communicate(timeout=20)
     assert worker.returncode == 0
+
+
+def test_a_health_file_that_can_not_be_touched_is_no_end_of_the_work(tmp_path: Path) -> None:
+    """Who watches it finds it old, or not at all, and decides."""
+    place = tmp_path / "gone"
+    pulse, both = Pulse(), Pulses([Pulse()])
+    pulse.file = both.file = place / "health"
+    pulse.beat(well=True)
+    both.pulses[0].beat(well=True)
+    both.touch()
+    assert pulse.is_ready
+    place.mkdir()
+    pulse.beat(well=True)
+    assert pulse.file.exists()
 
 
 def test_a_worker_without_its_database_is_alive_and_not_ready(tmp_path: Path) -> None:

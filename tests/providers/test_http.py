@@ -24,7 +24,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.providers import http
 from xkit_crm.providers.base import Access
-from xkit_crm.providers.http import HTTPProvider, request, seconds_until
+from xkit_crm.providers.http import Answer, HTTPProvider, request, seconds_until
 
 
 @contextmanager
@@ -253,6 +253,36 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert seconds_until("nan") is None
     assert seconds_until("inf") == seconds_until("1e308") == 24 * 3600
     assert seconds_until("99999999999") == 24 * 3600
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("ahead", [-timedelta(hours=1), timedelta(), timedelta(hours=1)])
+def test_a_date_to_retry_at_is_by_the_clock_of_the_crm(ahead: timedelta) -> None:
+    theirs = datetime.now(UTC) + ahead
+    dates = {
+        "Date": format_datetime(theirs, usegmt=True),
+        "Retry_After": format_datetime(theirs + timedelta(seconds=60), usegmt=True),
+    }
+    with answering(said("429 Too Many", **dates)) as url, pytest.raises(RateLimited) as caught:
+        vendor(url).call("GET", "/things")
+    assert caught.value.retry_after == 60
+
+
+def test_a_clock_that_makes_no_sense_is_taken_for_ours() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 55 < (seconds_until(later, clock="noon") or 0) <= 61
+
+
+@pytest.mark.usefixtures("named")
+def test_headers_that_make_no_sense_undo_no_write() -> None:
+    class Counting(Vendor):
+        def note(self, answer: Answer) -> None:
+            self.usage.resets_at = datetime.now(UTC) + timedelta(seconds=int(answer.headers["X"]))
+
+    with answering(said("201 Created", b'{"id": 1}', X="9" * 20)) as url:
+        made: Any = Counting(Access("acme", {"token": "t"}))  # type: ignore[abstract]
+        made.options = {"base_url": url}
+        assert made.call("POST", "/things", {}).body == {"id": 1}
 
 
 @pytest.mark.usefixtures("named")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -193,6 +193,24 @@ def test_an_id_of_another_object_is_no_record(acme: Connection, crm: HubSpotFake
     assert "contacts:10001" in str(caught.value)
 
 
+def test_a_day_that_is_used_up_ends_at_a_midnight_that_is_not_told(
+    acme: Connection, crm: HubSpotFake, time_machine: Any
+) -> None:
+    """It is that of the account's own time zone: in New York it is five o'clock in UTC."""
+    body = {"status": "error", "message": "The daily limit is reached.", "policyName": "DAILY"}
+    crm.too_many = lambda: Response(429, body)  # type: ignore[method-assign]
+    save("Only")
+    for moment in ("2026-01-01T22:00Z", "2026-01-02T00:01Z"):
+        time_machine.move_to(datetime.fromisoformat(moment))
+        Invocation.objects.update(due_at=timezone.now())
+        crm.misbehave(Misbehaviour.RATE_LIMIT)
+        deliver()
+        assert states() == {"pending"}
+    time_machine.move_to(datetime.fromisoformat("2026-01-02T06:00Z"))
+    deliver()
+    assert names(crm) == ["Only"]
+
+
 # -- when signing in goes wrong -------------------------------------------------------------------
 
 
@@ -246,3 +264,16 @@ def test_an_absurd_wish_to_be_left_alone_is_not_believed(
     assert states() == {"pending"}
     paused = Lane.objects.get().paused_until
     assert paused is None or paused < timezone.now() + timedelta(hours=25)
+
+
+def test_who_connects_again_is_known_by_what_they_give(acme: Connection, crm: HubSpotFake) -> None:
+    """Although their access token has ended by then, and an older sign-in is stored."""
+    acme.credentials = {**crm.signed_in, "refresh_token": "revoked"}
+    acme.save()
+    given = {**crm.signed_in, "access_token": "ended", "expires_at": 1}
+    crm.expire()
+    connected = xkit_crm.connect("acme", provider="hubspot", credentials=given)
+    stored = Connection.objects.get().credentials
+    assert connected.credentials == stored
+    assert stored["access_token"] == crm.token
+    assert stored["refresh_token"] == crm.refresh_token

@@ -9,9 +9,11 @@ import pytest
 from django.db import connection as database
 from django.db import connections, transaction
 
-from tests.factories import ConnectionFactory
+from tests.factories import ConnectionFactory, DealFactory
+from tests.products.models import Customer
+from tests.threads import begun
 from xkit_crm.exceptions import CRMUnauthorized
-from xkit_crm.models import Connection
+from xkit_crm.models import Connection, Invocation
 from xkit_crm.providers.base import Credentials
 from xkit_crm.providers.registry import provider_for
 from xkit_crm.providers.renewing import renew
@@ -61,6 +63,17 @@ def test_where_the_vendor_refuses_nothing_changes() -> None:
 
 
 @pytest.mark.django_db
+def test_credentials_of_the_crm_that_was_connected_meanwhile_are_not_sent_to_this_one() -> None:
+    connection = made()
+    anew = Connection.objects.get()
+    anew.provider, anew.credentials = "another", NEW
+    anew.save()
+    with pytest.raises(CRMUnauthorized, match="another CRM"):
+        renew(connection, OLD, lambda known: NEW)
+    assert connection.credentials == OLD
+
+
+@pytest.mark.django_db
 def test_a_connection_that_is_only_being_made_has_nothing_to_store_in() -> None:
     connection = ConnectionFactory.build(id="acme", provider="sandbox")
     connection.credentials = OLD
@@ -106,3 +119,29 @@ def test_two_workers_at_once_ask_the_vendor_once() -> None:
         thread.join(20)
     assert asked == [OLD]
     assert got == [NEW, NEW]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_saves_does_not_wait_for_the_vendor(
+    sandbox: Connection, customer: Customer, settings: Any
+) -> None:
+    """An event is captured for the connection while its new token is long in coming."""
+    if not database.features.has_select_for_no_key_update:
+        pytest.skip("it can't tell who reads a row from who only refers to it")
+    settings.XKIT_CRM = {**settings.XKIT_CRM, "DELIVERY": "worker"}
+    asked, saved = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def ask(known: Credentials) -> Credentials:
+        asked.set()
+        in_time.append(saved.wait(5))
+        return NEW
+
+    renewing = begun(lambda: renew(sandbox, sandbox.credentials, ask))
+    assert asked.wait(10)
+    DealFactory.create(customer=customer)
+    saved.set()
+    renewing.join(20)
+    assert in_time == [True]
+    assert Connection.objects.get().credentials == NEW
+    assert Invocation.objects.count() == 1

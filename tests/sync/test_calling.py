@@ -76,6 +76,14 @@ def test_a_crm_that_stays_away_is_given_up(caller: Caller, clock: Clock) -> None
     assert max(clock.slept) == calling.LONGEST_WAIT
 
 
+def test_nobody_sits_by_until_a_crm_whose_day_is_used_up_begins_another(
+    caller: Caller, clock: Clock
+) -> None:
+    with pytest.raises(exceptions.RateLimited, match="The day is used up"):
+        caller(failing(exceptions.RateLimited("The day is used up.", retry_after=3600)))
+    assert clock.slept == []
+
+
 def test_the_customers_share_of_the_quota_is_not_touched(
     sandbox: Connection, caller: Caller, clock: Clock
 ) -> None:

@@ -7,12 +7,15 @@ Container platforms ask in one of the two ways: `find health -mmin -1`, or `GET 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import MutableSequence, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 #: Seconds without a beat after which a worker is taken to hang.
 STALE = 60.0
@@ -37,7 +40,7 @@ class Pulse:
         """The worker looked for work; `well` says whether the database answered."""
         self._cells[:] = [time.monotonic(), well]
         if self.file is not None and well:
-            self.file.touch()
+            _touch(self.file)
 
     @property
     def last(self) -> float:
@@ -69,7 +72,7 @@ class Pulses:
             return
         if min(pulse.last for pulse in self.pulses) > self._touched:
             self._touched = time.monotonic()
-            self.file.touch()
+            _touch(self.file)
 
     @property
     def is_alive(self) -> bool:
@@ -80,6 +83,21 @@ class Pulses:
     def is_ready(self) -> bool:
         """Whether each can work."""
         return all(pulse.is_ready for pulse in self.pulses)
+
+
+def _touch(file: Path) -> None:
+    """Whoever watches it finds it old where that fails, and the work goes on until they decide."""
+    try:
+        file.touch()
+    except OSError as error:
+        if file not in _failing:  # said once: it is touched at every look
+            logger.warning("The health file can't be touched: %s", error)
+        _failing.add(file)
+    else:
+        _failing.discard(file)
+
+
+_failing: set[Path] = set()
 
 
 def serve(pulse: Pulse, address: str) -> ThreadingHTTPServer:

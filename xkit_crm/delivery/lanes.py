@@ -207,8 +207,11 @@ def is_mine(connection_id: str) -> bool:
 
 
 def resume(connection_id: str) -> None:
-    """Call the CRM again at once: somebody says that it is well."""
-    _lane(connection_id).update(paused_until=None, failures=0, tokens=None, quota_left=None)
+    """Call the CRM again at once: somebody says that it is well. What was learned of its limits is
+    forgotten."""
+    _lane(connection_id).update(
+        paused_until=None, failures=0, tokens=None, quota=None, quota_left=None
+    )
 
 
 def paused_until(connection_id: str) -> datetime | None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from xkit_crm import tracing
 from xkit_crm.conf import settings
-from xkit_crm.delivery import rate
+from xkit_crm.delivery import rate, statements
 from xkit_crm.delivery.decisions import Decision, Decisions
 from xkit_crm.delivery.lanes import Hold
 from xkit_crm.exceptions import (
@@ -46,6 +46,8 @@ CALLS = 5
 LOOK_AHEAD = 0.25
 #: A shorter wait for the bucket is slept through; a longer one is another lane's time.
 NAP = timedelta(seconds=0.05)
+#: Seconds that what is known of the connection is good for, between two calls.
+KNOWN = 1.0
 #: How long to leave a CRM alone that asks for it and names no time.
 PAUSE = timedelta(seconds=1)
 
@@ -64,6 +66,7 @@ class Line:
         self.connection = connection
         self.hold = hold
         self.go_on = go_on
+        self._known_since = time.monotonic()
         self.decisions = decisions or Decisions(connection.pk)
         self._descriptions: dict[str, Any] = {}
         self._missing: dict[Decision, list[Problem]] = {}
@@ -80,9 +83,9 @@ class Line:
 
     def may_call(self, calls: int = 1) -> bool:
         """Whether so many more calls shall be made now: the lane is still ours, nobody asked to
-        stop or to leave the CRM alone, and its limits allow it. Sleeps through a short wait; a
-        longer one pauses the lane."""
-        if not self.go_on() or self.hold.paused_until:
+        stop or to leave the CRM alone, the connection is as it was, and its limits allow it. Sleeps
+        through a short wait; a longer one pauses the lane."""
+        if not self.go_on() or self.hold.paused_until or self._is_another():
             return False
         wait = self._wait(calls)
         if timedelta() < wait <= NAP:
@@ -90,6 +93,18 @@ class Line:
         elif wait:
             self.hold.pause(timezone.now() + wait)
         return not self.hold.paused_until and self.hold.renew() and bool(self.hold)
+
+    def _is_another(self) -> bool:
+        """Whether the connection was switched off meanwhile, put into the shadow, or leads to
+        another CRM: where calls take long, much was looked at before. A query each second."""
+        now = time.monotonic()
+        if now - self._known_since < KNOWN:
+            return False
+        found = statements.connection(self.connection.pk)
+        if found is None or _state(found[0]) != _state(self.connection):
+            return True
+        self._known_since = now
+        return False
 
     def _wait(self, calls: int) -> timedelta:
         return rate.wait(
@@ -253,8 +268,9 @@ class Line:
         """Learn from the answers whether the CRM is well."""
         now, gauge = timezone.now(), self.hold.gauge
         if limited := next((a for a in answers if isinstance(a, RateLimited)), None):
+            # A moment that is over already is none: asked again at once, it would say the same.
             after = limited.retry_after
-            self.hold.pause(now + (PAUSE if after is None else timedelta(seconds=after)))
+            self.hold.pause(now + (timedelta(seconds=after) if after else PAUSE))
         elif all(isinstance(answer, RecordLocked) for answer in answers):
             return  # that says nothing of the others
         elif all(isinstance(answer, CRMUnavailable) for answer in answers):
@@ -263,6 +279,11 @@ class Line:
                 self.hold.pause(now + pause)
         else:
             gauge.failures = 0
+
+
+def _state(connection: Connection) -> tuple[str, bool, str]:
+    """What says whether, and where, anything is sent."""
+    return connection.status, connection.shadow, connection.provider
 
 
 def _told(found: Any) -> Any:

@@ -40,6 +40,9 @@ from xkit_crm.schema import storable
 
 logger = logging.getLogger(__name__)
 
+#: When it is rehearsed again where the CRM couldn't be asked.
+REHEARSED_AGAIN = timedelta(seconds=2)
+
 PENDING, RUNNING = InvocationStatus.PENDING, InvocationStatus.RUNNING
 #: What a try may change of its invocation.
 _CHANGED = (
@@ -158,10 +161,15 @@ def write_down(tries: Sequence[Try]) -> int:
             _store_beside(tries[0])
         else:
             _store_as_failed(tries[0], raised)
+    _break_off(tries)
+    return len(tries)
+
+
+def _break_off(tries: Sequence[Try]) -> None:
+    """Where the CRM refused the credentials in any of them, the connection waits for others."""
     refused = next((this for this in tries if this.refused), None)
     if refused is not None:
         break_off(refused.invocation.connection, refused.refused)
-    return len(tries)
 
 
 def _decided_anew(tries: Sequence[Try]) -> bool:
@@ -349,11 +357,11 @@ def _not_storable(raised: Exception, *, outcome_unknown: bool) -> CRMError:
 
 def write_rehearsal(tries: Sequence[Try]) -> int:
     """Store what would have been sent; gives how many there were. The invocations wait until
-    their connection goes live."""
+    their connection goes live, or are soon rehearsed again where what went wrong passes."""
     if not tries:
         return 0
     try:
-        return _store_rehearsal(tries)
+        done = _store_rehearsal(tries)
     except (DatabaseError, TypeError, ValueError) as raised:
         if _is_away(raised):
             raise
@@ -365,6 +373,8 @@ def write_rehearsal(tries: Sequence[Try]) -> int:
         invocation.error_detail = _not_storable(raised, outcome_unknown=False).as_dict()
         rest = Try(invocation, operation=tries[0].operation, outcome=Outcome.FAILED)
         return _store_rehearsal([rest])
+    _break_off(tries)
+    return done
 
 
 def _store_rehearsal(tries: Sequence[Try]) -> int:
@@ -381,18 +391,30 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         if connection.first() is None:
             return 0
         together([_attempts(tries, rehearsed=True), tallies.tried(tries, rehearsed=True)])
-        Invocation.objects.filter(
-            pk__in=[this.invocation.pk for this in tries], status=PENDING
-        ).update(
-            due_at=NEVER,
-            tries=F("tries") + 1,
-            forgiven=F("forgiven") + 1,
-            mapping_version=version,
-        )
+        soon = timezone.now() + REHEARSED_AGAIN
+        for due_at, some in (
+            (NEVER, [this for this in tries if not _passes(this)]),
+            (soon, [this for this in tries if _passes(this)]),
+        ):
+            Invocation.objects.filter(
+                pk__in=[this.invocation.pk for this in some], status=PENDING
+            ).update(
+                due_at=due_at,
+                tries=F("tries") + 1,
+                forgiven=F("forgiven") + 1,
+                mapping_version=version,
+            )
+            for this in some:
+                this.invocation.due_at = due_at
     for this in tries:
-        invocation = this.invocation
-        invocation.status, invocation.due_at, invocation.finished_at = PENDING, NEVER, None
+        this.invocation.status, this.invocation.finished_at = PENDING, None
     return len(tries)
+
+
+def _passes(this: Try) -> bool:
+    """Whether it says nothing of what would be sent: the CRM couldn't be asked, or not any more
+    with these credentials."""
+    return this.error is not None and (this.error.retryable or bool(this.refused))
 
 
 def _attempts(tries: Sequence[Try], *, rehearsed: bool = False) -> Write:

@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
+from xkit_crm.exceptions import LONGEST_WAIT
 from xkit_crm.providers.base import Limits, Usage
 
 #: So few calls left may not be enough for what is begun next.
@@ -73,16 +74,17 @@ def spend(gauge: Gauge, limits: Limits, usage: Usage, *, requests: int, now: dat
     tokens = available(gauge, limits, now=now)
     gauge.tokens = None if tokens is None else tokens - requests
     gauge.tokens_at = max(now, gauge.tokens_at or now)
+    longest = now + timedelta(seconds=LONGEST_WAIT)
     # Others call the same CRM with the same account: it knows better.
     if (left := _kept(usage.left)) is not None:
         known = limits.calls is not None
         gauge.tokens = min(gauge.tokens or 0.0, float(left)) if known else float(left)
         if left < SCARCE or not known:
             # What is left has to last until the CRM counts anew.
-            gauge.tokens_at = max(now, usage.resets_at or now)
+            gauge.tokens_at = max(now, min(usage.resets_at or now, longest))
     if (quota_left := _kept(usage.quota_left)) is not None:
         gauge.quota, gauge.quota_left = _kept(usage.quota) or gauge.quota, quota_left
-        gauge.quota_resets_at = usage.quota_resets_at or now + QUOTA_PAUSE
+        gauge.quota_resets_at = min(usage.quota_resets_at or now + QUOTA_PAUSE, longest)
 
 
 def _kept(said: object) -> int | None:

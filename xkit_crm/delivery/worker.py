@@ -39,6 +39,8 @@ TIDY = 1.0
 #: Seconds that a lane is left alone in which something went wrong that nobody expected: it may go
 #: wrong the next time as well.
 AFTER_TROUBLE = 1.0
+#: A turn that takes so many seconds waited for its CRM most of the time.
+SLOW = 5.0
 #: Seconds that a thread without work keeps its connections to databases.
 KEEP = 60.0
 
@@ -56,6 +58,8 @@ class Worker:
         self._lock = threading.Lock()
         #: Lanes that are queued or worked in.
         self._taken: set[str] = set()
+        #: Lanes whose last turn was a slow one.
+        self._slow: set[str] = set()
         #: Until when lanes are left alone.
         self._left_alone: dict[str, float] = {}
         self._done = 0
@@ -137,11 +141,16 @@ class Worker:
         now = time.monotonic()
         found = [one for one in found if self._left_alone.get(one, now) <= now]
         with self._lock:
-            for connection_id in found:
-                if connection_id not in self._taken:
+            chosen = [one for one in found if one not in self._taken]
+            # CRMs that hang, as all of a vendor's may, leave half of the threads to the others.
+            slow = [one for one in chosen if one in self._slow]
+            room = max(self.threads // 2, 1) - len(self._slow & self._taken)
+            left = set(slow[max(room, 0) :])
+            for connection_id in chosen:
+                if connection_id not in left:
                     self._taken.add(connection_id)
                     self._queue.put(connection_id)
-        return bool(found)
+        return len(found) > len(left)
 
     def _look(self) -> list[str]:
         """The lanes where there is work."""
@@ -152,11 +161,14 @@ class Worker:
     def _serve(self) -> None:
         """Work in one lane after the other."""
         while (connection_id := self._next()) is not None:
+            began = time.monotonic()
             worked, is_over = (0, True) if self._stopping else self._turn(connection_id)
             _close_broken()
             with self._lock:
                 self._done += worked
-                if not is_over:
+                is_slow = time.monotonic() - began > SLOW
+                (self._slow.add if is_slow else self._slow.discard)(connection_id)
+                if not is_over and not is_slow:
                     self._queue.put(connection_id)  # the others come first
                 else:
                     self._taken.discard(connection_id)

@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 MAX_ANSWER = 8 * 1024 * 1024
 #: How much of an answer that can't be understood is shown, in characters.
 EXCERPT = 300
+#: Seconds to leave a CRM alone whose daily quota is used up and that doesn't say until when: it is
+#: asked by the hour whether another day has begun.
+DAY_USED_UP = 3600.0
 _CHUNK = 64 * 1024
 _DOTS = frozenset({".", ".."})
 #: The field that customers make, so that nothing is ever made twice: a text of 36 characters,
@@ -75,7 +78,7 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the CRM wants to be left alone, where it says so."""
-        return seconds_until(self.headers.get("Retry-After"))
+        return seconds_until(self.headers.get("Retry-After"), clock=self.headers.get("Date"))
 
 
 class HTTPProvider(Provider):
@@ -224,7 +227,10 @@ class HTTPProvider(Provider):
             (time.monotonic() - began) * 1000,
             extra=logs.of(self.access.connection_id),
         )
-        self.note(answer)
+        try:
+            self.note(answer)
+        except Exception as raised:  # noqa: BLE001 - it was answered, whatever its headers say
+            logger.warning("%s: headers that make no sense: %r", self.label, raised)
         return answer
 
 
@@ -382,20 +388,30 @@ def _excerpt(body: Any) -> str:
     return text[:EXCERPT]
 
 
-def seconds_until(said: str | None) -> float | None:
-    """What `Retry-After` says, seconds or a date: a day at most, whatever a CRM may say."""
+def seconds_until(said: str | None, *, clock: str | None = None) -> float | None:
+    """What `Retry-After` says, seconds or a date: a day at most, whatever a CRM may say.
+
+    A date is by the CRM's own clock, which may differ from ours: `clock` is what its answer says
+    of that (`Date`).
+    """
     if not said:
         return None
     try:
         seconds = float(said)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(said)
-        except (ValueError, OverflowError):
+        moment = _date(said)
+        if moment is None:
             return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        seconds = (moment - (_date(clock) or datetime.now(UTC))).total_seconds()
     return None if isnan(seconds) else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _date(said: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(said or "")
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _local = threading.local()

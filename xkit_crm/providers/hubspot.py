@@ -39,7 +39,7 @@ from xkit_crm.providers.base import (
     RemoteType,
     Workflow,
 )
-from xkit_crm.providers.http import Answer, part
+from xkit_crm.providers.http import DAY_USED_UP, Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 
 VERSION = "2026-09"
@@ -351,13 +351,13 @@ class HubSpotProvider(OAuthProvider):
             usage.left, usage.resets_at = left, now + window
         if (left := _number(said.get("X-HubSpot-RateLimit-Daily-Remaining"))) is not None:
             usage.quota, usage.quota_left = _number(said.get("X-HubSpot-RateLimit-Daily")), left
-            usage.quota_resets_at = _midnight(now)
 
     def refusal(self, answer: Answer) -> CRMError | None:
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.status == 429 and body.get("policyName") == "DAILY":
-            wait = (_midnight(datetime.now(UTC)) - datetime.now(UTC)).total_seconds()
-            return RateLimited(f"HubSpot answered 429: {body.get('message', '')}", retry_after=wait)
+            # The day ends at midnight in the account's own time zone, which it doesn't say.
+            told = f"HubSpot answered 429: {body.get('message', '')}"
+            return RateLimited(told, retry_after=DAY_USED_UP)
         if answer.status == 477:  # the account is being moved
             return CRMUnavailable("HubSpot answered 477.", retry_after=answer.retry_after)
         return None
@@ -483,9 +483,3 @@ def _unanswered(*, writes: bool) -> CRMError:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 10 else None
-
-
-def _midnight(now: datetime) -> datetime:
-    """When the day's quota begins anew. HubSpot counts by the account's time zone; at UTC's
-    midnight it may be too early, and then it says so again."""
-    return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from xkit_crm.conf import settings
 from xkit_crm.exceptions import (
     ConfigurationError,
+    CRMError,
     CRMUnauthorized,
     CRMUnavailable,
     RateLimited,
@@ -192,15 +193,23 @@ def _token(
         headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     else:
         form |= {"client_id": client.id, "client_secret": client.secret}
-    answer = request("POST", endpoints.token, form=form, headers=headers, timeout=provider.timeout)
+    try:
+        answer = request(
+            "POST", endpoints.token, form=form, headers=headers, timeout=provider.timeout
+        )
+    except CRMError as error:
+        error.outcome_unknown = False  # what the token is for was not sent
+        raise
     body = answer.body if isinstance(answer.body, dict) else {}
-    if code := str(body.get("error") or ""):
-        raise _refusal(provider, code, str(body.get("error_description") or ""))
-    if answer.ok and body.get("access_token"):
-        return body
     said = f"{provider.label} gave no token, and answered {answer.status}."
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimited(said, retry_after=answer.retry_after)
+    is_down = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    # The body of one that is down may name an error as well, which is none of the standard's.
+    if (code := str(body.get("error") or "")) and not is_down:
+        raise _refusal(provider, code, str(body.get("error_description") or ""))
+    if answer.ok and body.get("access_token"):
+        return body
     # It says nothing against the sign-in: a proxy or a page about maintenance may have.
     raise CRMUnavailable(said, retry_after=answer.retry_after)
 

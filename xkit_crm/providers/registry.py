@@ -16,7 +16,7 @@ from xkit_crm.conf import settings
 from xkit_crm.exceptions import ConfigurationError, XkitError
 from xkit_crm.models import Connection
 from xkit_crm.providers.base import Access, Provider
-from xkit_crm.providers.renewing import renew
+from xkit_crm.providers.renewing import renew, renew_given
 from xkit_crm.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -92,13 +92,16 @@ def provider_class(slug: str) -> type[Provider]:
     return found
 
 
-def provider_for(connection: Connection) -> Provider:
-    """The adapter of this connection, with its credentials; raises `ConfigurationError`."""
+def provider_for(connection: Connection, *, given: bool = False) -> Provider:
+    """The adapter of this connection, with its credentials; raises `ConfigurationError`.
+
+    `given` are credentials that are not stored yet.
+    """
     access = Access(
         connection.pk,
         connection.credentials,
         connection.description_key,
-        partial(renew, connection),
+        partial(renew_given if given else renew, connection),
     )
     adapter = provider_class(connection.provider)
     try:

@@ -65,9 +65,10 @@ class Caller:
             try:
                 return self._made(call)
             except (RateLimited, CRMUnavailable) as error:
-                if tries == self._tries:
+                wait = error.retry_after or min(2.0**tries, LONGEST_WAIT)
+                if tries == self._tries or wait > PATIENCE.total_seconds():
                     raise self._shown(error) from None
-                self._sleep(error.retry_after or min(2.0**tries, LONGEST_WAIT))
+                self._sleep(wait)
             except CRMUnauthorized as error:
                 shown = self._shown(error)
                 break_off(self._connection, shown.message)

@@ -37,7 +37,7 @@ from xkit_crm.providers.base import (
     RemoteObject,
     RemoteRecord,
 )
-from xkit_crm.providers.http import Answer, part
+from xkit_crm.providers.http import DAY_USED_UP, Answer, part
 from xkit_crm.providers.oauth import Endpoints, OAuthProvider
 from xkit_crm.providers.pipedrive.objects import CODE, KINDS, Kind, described
 from xkit_crm.providers.pipedrive.values import (
@@ -304,15 +304,14 @@ class PipedriveProvider(OAuthProvider):
             usage.resets_at = now + timedelta(seconds=_count(said.get("x-ratelimit-reset")) or 2)
         if (left := _count(said.get("x-daily-ratelimit-token-remaining"))) is not None:
             usage.quota = _count(said.get("x-daily-ratelimit-token-limit"))
-            usage.quota_left, usage.quota_resets_at = left, _midnight(now)
+            usage.quota_left = left
 
     def refusal(self, answer: Answer) -> CRMError | None:
-        said, now = self.words(answer)[0], datetime.now(UTC)
-        message = f"Pipedrive answered {answer.status}: {said}"
+        message = f"Pipedrive answered {answer.status}: {self.words(answer)[0]}"
         if answer.status == 429:
             if _count(answer.headers.get("x-daily-ratelimit-token-remaining")) == 0:
-                wait = (_midnight(now) - now).total_seconds()
-                return RateLimited(message, retry_after=wait)
+                # The day ends at midnight where its server stands, which it doesn't say.
+                return RateLimited(message, retry_after=DAY_USED_UP)
             reset = _count(answer.headers.get("x-ratelimit-reset"))
             return RateLimited(message, retry_after=answer.retry_after or reset)
         if answer.status == 403 and not isinstance(answer.body, dict):
@@ -390,9 +389,3 @@ def _problems(said: str) -> Iterator[Problem]:
 
 def _count(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() else None
-
-
-def _midnight(now: datetime) -> datetime:
-    """When the day's quota begins anew. It is midnight where Pipedrive's server stands; at UTC's it
-    may be too early, and then it says so again."""
-    return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
