@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 
 import xkit_crm
+from tests.factories import ConnectionFactory
 from tests.objects import OBJECTS
 from tests.threads import together
 from xkit_crm import signals
@@ -17,7 +18,8 @@ from xkit_crm.exceptions import ConfigurationError, CRMUnauthorized
 from xkit_crm.models import Connection, EventAction, ObjectMapping
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.providers import descriptions
-from xkit_crm.providers.base import Provider
+from xkit_crm.providers.base import Credentials, Provider, RemoteObject
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.providers.sandbox.standard import ensure_org
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +108,30 @@ def test_a_connection_that_another_makes_while_the_crm_is_asked_is_authorised_as
     xkit_crm.connect("acme", provider="sandbox")
     made = Connection.objects.get()
     assert (made.context, made.shadow, made.status) == ("workspace-1", True, "enabled")
+
+
+def test_a_sign_in_that_can_be_renewed_once_is_not_lost_where_connecting_begins_again(
+    definitions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another makes the same connection at that moment."""
+    used_up: list[Credentials] = []
+
+    def ask(used: Credentials) -> Credentials:
+        if used in used_up:
+            raise CRMUnauthorized("The refresh token was used before.")
+        used_up.append(used)
+        return {"refresh_token": "second"}
+
+    def describe_objects(self: SandboxProvider) -> Sequence[RemoteObject]:
+        if self.access.credentials["refresh_token"] == "first":
+            self.access.renew(self.access.credentials, ask)
+            ConnectionFactory.create(id="acme")
+        return describe(self)
+
+    describe = SandboxProvider.describe_objects
+    monkeypatch.setattr(SandboxProvider, "describe_objects", describe_objects)
+    xkit_crm.connect("acme", provider="sandbox", credentials={"refresh_token": "first"})
+    assert Connection.objects.get().credentials == {"refresh_token": "second"}
 
 
 def test_a_connection_that_is_deleted_while_the_crm_is_asked_is_made_anew(

@@ -72,6 +72,7 @@ def _authorise(
     names += ["credentials_cipher"] if credentials is not None else []
 
     def make() -> Connection:
+        nonlocal credentials
         connection = rows.first() or Connection(pk=id)
         is_new, old_status = connection._state.adding, connection.status
         connection.provider, connection.context = provider, context or connection.context
@@ -82,6 +83,9 @@ def _authorise(
         descriptions.forget(connection)
         adapter = provider_for(connection, given=credentials is not None)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
+        if credentials is not None:
+            # Renewed, perhaps, which may be done once: where this begins again, it is with these.
+            credentials = connection.credentials
         if not is_new and not rows.exists():
             return make()  # it was deleted meanwhile
         with transaction.atomic(using=using):

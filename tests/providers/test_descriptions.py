@@ -115,6 +115,26 @@ def test_every_process_asks_again_when_it_is_connected_again(
     assert asked == ["Contact"]
 
 
+def test_what_a_process_is_told_while_it_is_connected_again_is_not_kept(
+    remote: Connection, processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what the account says that the customer is about to leave."""
+    web, worker = processes
+
+    def describe_objects(self: Remote) -> Sequence[RemoteObject]:
+        with worker:
+            descriptions.fields(provider_for(Connection.objects.get()), "Contact")
+        return SandboxProvider.describe_objects(self)
+
+    with monkeypatch.context() as meanwhile, web:
+        meanwhile.setattr(Remote, "describe_objects", describe_objects)
+        xkit_crm.connect("acme", provider="remote", credentials={"account": "another"})
+    asked.clear()
+    with worker:
+        descriptions.fields(provider_for(Connection.objects.get()), "Contact")
+    assert asked == ["Contact"]
+
+
 def test_every_process_asks_again_when_somebody_wants_it_anew(
     remote: Connection, processes: tuple[Process, Process]
 ) -> None:
