@@ -80,7 +80,8 @@ def _authorise(
             connection.credentials = credentials
         connection.status, connection.status_reason = status, ""
         _require_valid(connection)
-        descriptions.forget(connection)
+        # Whoever asks meanwhile asks as whom it was connected before: not under the same key.
+        descriptions.ask_anew(connection)
         adapter = provider_for(connection, given=credentials is not None)
         descriptions.objects(adapter)  # the CRM says no here where the credentials are wrong
         if credentials is not None:

@@ -54,9 +54,14 @@ def workflow(provider: Provider, name: str) -> Workflow | None:
     return next((found for found in workflows(provider) if found.name == name), None)
 
 
+def ask_anew(connection: Connection) -> None:
+    """Ask the CRM again from now on; every process does once the connection is saved."""
+    connection.description_key = uuid4().hex
+
+
 def forget(connection: Connection) -> None:
     """Have every process ask the CRM again from now on."""
-    connection.description_key = uuid4().hex
+    ask_anew(connection)
     key = {"description_key": connection.description_key}
     Connection.objects.using(router.db_for_write(Connection)).filter(pk=connection.pk).update(**key)
 
