@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection as database
 from django.db import transaction
 
 import xkit_crm
 from tests.delivery.conftest import Misbehave, act, held, misbehave
-from tests.factories import ConnectionFactory, DealFactory
+from tests.factories import ConnectionFactory, DealFactory, InvocationFactory
 from tests.products.models import Customer, Deal
 from tests.sync.test_capture import rebound
 from xkit_crm.delivery.drain import take_turn
@@ -305,6 +306,23 @@ def test_a_create_that_ends_while_it_is_looked_for_is_no_news(
 
     monkeypatch.setattr(echo, "_require_settled", ends_before)
     assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Just made"}) == {}
+
+
+@pytest.mark.postgresql
+def test_what_is_under_way_is_found_at_once_however_much_waits(connection: Connection) -> None:
+    """Every webhook looks for it, and every page of a backfill."""
+    InvocationFactory.create(connection=connection)
+    with database.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO xkit_crm_invocation (uuid, connection_id, event_id, payload, record_key, "
+            "due_at, created_at) SELECT gen_random_uuid(), connection_id, event_id, payload, "
+            "'record ' || n, due_at, created_at FROM xkit_crm_invocation, "
+            "generate_series(1, 20000) AS n"
+        )
+        cursor.execute("ANALYZE xkit_crm_invocation")
+    plan = echo.under_way(connection.pk).explain()
+    assert "xkit_invocation_status_idx" in plan
+    assert "xkit_invocation_doubt_idx" in plan
 
 
 def test_ours_is_what_we_last_wrote_and_what_nobody_filled() -> None:

@@ -502,6 +502,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
+            index=models.Index(condition=models.Q(('doubtful', True), ('status', 'pending')), fields=['connection'], name='xkit_invocation_doubt_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='invocation',
             index=models.Index(fields=['connection', 'id'], name='xkit_invocation_log_idx'),
         ),
         migrations.AddIndex(

@@ -216,6 +216,12 @@ class Invocation(models.Model):
                 condition=Q(status__in=["pending", "running", "unknown"]),
                 name="xkit_invocation_open_idx",
             ),
+            # Few among what waits: those of which the CRM may have what it hasn't answered.
+            models.Index(
+                fields=["connection"],
+                condition=Q(status="pending", doubtful=True),
+                name="xkit_invocation_doubt_idx",
+            ),
             models.Index(fields=["connection", "id"], name="xkit_invocation_log_idx"),
             # What is pruned is asked whether anything points at it.
             models.Index(
