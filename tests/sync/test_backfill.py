@@ -31,6 +31,8 @@ from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
+from xkit_crm.providers.sandbox.provider import SandboxProvider
+from xkit_crm.providers.sandbox.standard import add_field
 from xkit_crm.signals import record_linked
 from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
@@ -527,6 +529,45 @@ def test_what_the_customer_maps_otherwise_meanwhile_is_gone_by_from_there(
     assert asked == ["First", "Second", "Second", "Third"]
     linked = [xkit_crm.links(deal).get().record_id.partition(":")[0] for deal in deals]
     assert linked == ["Opportunity", "Account", "Account"]
+
+
+def test_a_field_that_the_customer_makes_for_that_is_known_from_there(
+    sandbox: Connection, customer: Customer
+) -> None:
+    rows(customer, "First", "Second")
+    remote("Second")
+
+    def map_anew(done: int) -> None:
+        if done == 1:
+            add_field(Org.objects.get(slug="acme"), "Opportunity", "Motto")
+            document = mappings.in_force(sandbox)
+            document["opportunity"] = by_name("Opportunity")
+            for action in document["opportunity"]["events"].values():
+                motto = {"field": "Motto", "kind": "static", "value": "Onwards"}
+                action["transformations"].append(motto)
+            mappings.put_in_force(sandbox, document)
+
+    found = run(batch_size=1, progress=map_anew)
+    assert (found.counts, found.updates) == ({Outcome.CREATED: 1, Outcome.LINKED: 1}, 1)
+
+
+def test_a_crm_that_is_connected_to_another_account_meanwhile_is_asked_as_that_one(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows(customer, "First", "Second")
+    search = SandboxProvider.search
+    asked_as: list[Any] = []
+
+    def searching(self: SandboxProvider, *args: Any, **named: Any) -> Any:
+        asked_as.append(self.access.credentials.get("account"))
+        return search(self, *args, **named)
+
+    def connect_anew(done: int) -> None:
+        xkit_crm.connect("acme", provider="sandbox", credentials={"account": "another"})
+
+    monkeypatch.setattr(SandboxProvider, "search", searching)
+    run(batch_size=1, progress=connect_anew)
+    assert asked_as == [None, "another"]
 
 
 def test_a_crm_that_is_disconnected_meanwhile_is_asked_no_more(

@@ -235,10 +235,13 @@ class _Run:
 
     def _follow(self) -> None:
         """Go by what the customer has decided since the page before: they may map it otherwise now,
-        or have disconnected their CRM."""
-        connection = find_connection(self.plan.connection.pk)
+        have made fields for that, or have connected another account or none."""
+        before = self.plan.connection
+        connection = find_connection(before.pk)
         require_enabled(connection)
-        if connection.mapping_version != self.plan.connection.mapping_version:
+        known = (before.mapping_version, before.description_key)
+        if (connection.mapping_version, connection.description_key) != known:
+            self.caller.follow(connection)
             self.plan = planning.plan(self.plan.binding, connection, self.caller, self.match)
 
     def _done(self, page: Sequence[models.Model]) -> dict[str, _Step]:

@@ -45,12 +45,16 @@ class Caller:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = timezone.now,
     ) -> None:
-        self.provider: Provider = provider_for(connection)
-        self._connection = connection
+        self.follow(connection)
         self._tries, self._sleep, self._now = tries, sleep, now
         self._interval = timedelta(seconds=1 / rate) if rate else timedelta()
         self._next = now()
         self._gauge = limiting.Gauge()
+
+    def follow(self, connection: Connection) -> None:
+        """Call the CRM as the connection has it now."""
+        self.provider: Provider = provider_for(connection)
+        self._connection = connection
 
     def __call__(self, call: Callable[[], _Result]) -> _Result:
         """What the call gives; made again where the CRM is busy or away.
