@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 import xkit_crm
@@ -250,6 +251,31 @@ def test_refused_credentials_are_told_and_what_waits_is_rehearsed_with_new_ones(
     found = shadow.report(shadowed)
     assert (found.not_rehearsed, found.problems) == (0, {})
     assert dict(found.writes) == {("create", "Opportunity"): 1}
+
+
+def test_credentials_that_were_refused_are_not_tried_again_for_what_is_left(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {"field": "Name", "kind": "direct", "key": "name", "mode": "protect"}
+    act("deal_updated", transformations=[name])
+    deals = DealFactory.create_batch(3, customer=customer)
+    deliver()
+    shadow.start(sandbox)
+    asked: list[RecordRef] = []
+
+    def get(self: SandboxProvider, ref: RecordRef, names: Any) -> None:
+        asked.append(ref)
+        raise CRMUnauthorized("The token was revoked.")
+
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    monkeypatch.setattr(SandboxProvider, "get", get)
+    with transaction.atomic():
+        for deal in deals:
+            deal.title += " again"
+            deal.save()
+    deliver()
+    assert len(asked) == 1
+    assert Connection.objects.get().status == "errored"
 
 
 def raising(error: CRMError) -> Any:

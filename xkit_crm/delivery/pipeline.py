@@ -86,12 +86,14 @@ def _make(line: Line, calls: Sequence[Sequence[Try]]) -> list[Try]:
 def rehearse(line: Line, invocations: Sequence[Invocation]) -> int:
     """Map each as if it were carried out, and write down what would be sent. Sends nothing."""
     tries = prepare(line, invocations)
-    done = outcomes.write_rehearsal([t for t in tries if t.over and not t.put_back])
+    over = [this for this in tries if this.over and not this.put_back]
+    done = outcomes.write_rehearsal(over)
     for call in _calls([this for this in tries if not this.over], line):
-        if not line.may_call(_requests(call)):
+        if any(this.refused for this in over) or not line.may_call(_requests(call)):
             break
         complete(line, call)
         done += outcomes.write_rehearsal(call)
+        over = call
     return done
 
 
