@@ -390,24 +390,22 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         )
         if connection.first() is None:
             return 0
-        together([_attempts(tries, rehearsed=True), tallies.tried(tries, rehearsed=True)])
+        # What couldn't be rehearsed is told nowhere: it would be every few seconds, for hours.
+        told = [this for this in tries if not _passes(this)]
+        together([_attempts(told, rehearsed=True), tallies.tried(told, rehearsed=True)])
+        waiting = Invocation.objects.filter(status=PENDING)
+        waiting.filter(pk__in=[this.invocation.pk for this in told]).update(
+            due_at=NEVER,
+            tries=F("tries") + 1,
+            forgiven=F("forgiven") + 1,
+            mapping_version=version,
+        )
         soon = timezone.now() + REHEARSED_AGAIN
-        for due_at, some in (
-            (NEVER, [this for this in tries if not _passes(this)]),
-            (soon, [this for this in tries if _passes(this)]),
-        ):
-            Invocation.objects.filter(
-                pk__in=[this.invocation.pk for this in some], status=PENDING
-            ).update(
-                due_at=due_at,
-                tries=F("tries") + 1,
-                forgiven=F("forgiven") + 1,
-                mapping_version=version,
-            )
-            for this in some:
-                this.invocation.due_at = due_at
+        again = [this.invocation.pk for this in tries if _passes(this)]
+        waiting.filter(pk__in=again).update(due_at=soon)
     for this in tries:
         this.invocation.status, this.invocation.finished_at = PENDING, None
+        this.invocation.due_at = soon if _passes(this) else NEVER
     return len(tries)
 
 
