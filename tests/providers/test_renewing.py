@@ -68,8 +68,9 @@ def test_credentials_of_the_crm_that_was_connected_meanwhile_are_not_sent_to_thi
     anew = Connection.objects.get()
     anew.provider, anew.credentials = "another", NEW
     anew.save()
-    with pytest.raises(CRMUnauthorized, match="another CRM"):
+    with pytest.raises(CRMUnauthorized, match="another CRM") as caught:
         renew(connection, OLD, lambda known: NEW)
+    assert caught.value.hint == "Try it again, in that one."
     assert connection.credentials == OLD
 
 

@@ -67,7 +67,9 @@ def _renew(connection: Connection, used: Credentials, ask: Ask) -> Credentials:
             return ask(used)
         if stored.provider != connection.provider:
             # Theirs are for that one's eyes only.
-            raise CRMUnauthorized("The connection leads to another CRM by now.")
+            raise CRMUnauthorized(
+                "The connection leads to another CRM by now.", hint="Try it again, in that one."
+            )
         if stored.credentials != used:
             return stored.credentials
         stored.credentials = ask(used)
