@@ -210,6 +210,28 @@ def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
     assert only().due_at == NEVER
 
 
+def test_nor_is_it_written_to_the_account_that_the_customer_has_left(
+    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = SandboxProvider.create
+    written_as: list[Any] = []
+
+    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+        if not written_as:
+            xkit_crm.connect("acme", provider="sandbox", credentials={"account": "another"})
+        written_as.append(self.access.credentials.get("account"))
+        time.sleep(line.KNOWN / 2)
+        return create(self, *args, **named)
+
+    monkeypatch.setattr(line, "KNOWN", 0.05)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+    DealFactory.create_batch(20, customer=customer)
+    drain("acme")
+    assert 1 <= written_as.count(None) <= 4
+    assert written_as.count("another") == 20 - written_as.count(None)
+
+
 @pytest.mark.parametrize(
     "passing", [CRMUnavailable("It is down."), RateLimited("Slower!", retry_after=0.1)]
 )

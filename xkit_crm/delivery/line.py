@@ -95,8 +95,8 @@ class Line:
         return not self.hold.paused_until and self.hold.renew() and bool(self.hold)
 
     def _is_another(self) -> bool:
-        """Whether the connection was switched off meanwhile, put into the shadow, or leads to
-        another CRM: where calls take long, much was looked at before. A query each second."""
+        """Whether the connection was switched off meanwhile, put into the shadow, made again or
+        mapped otherwise: where calls take long, much was looked at before. A query each second."""
         now = time.monotonic()
         if now - self._known_since < KNOWN:
             return False
@@ -281,9 +281,10 @@ class Line:
             gauge.failures = 0
 
 
-def _state(connection: Connection) -> tuple[str, bool, str]:
-    """What says whether, and where, anything is sent."""
-    return connection.status, connection.shadow, connection.provider
+def _state(connection: Connection) -> tuple[str | bool, ...]:
+    """What says whether, and where, anything is sent: who connects again gets another key."""
+    leads_to = (connection.provider, connection.description_key)
+    return (connection.status, connection.shadow, *leads_to)
 
 
 def _told(found: Any) -> Any:
