@@ -107,6 +107,10 @@ def test_each_mistake_in_the_settings_has_its_id_and_hint(
         ("MAX_ATTEMPTS", [0, -1, True], "12"),
         ("BREAKER_THRESHOLD", [0, -1, True], "5"),
         ("MAX_BODY_BYTES", [0, -1, True], "1048576"),
+        # After these, there is no date any more.
+        ("LANE_LEASE", [timedelta.max], "0:00:30"),
+        ("KEEP_SUCCEEDED", [timedelta.max], "90 days"),
+        ("RETRY_BASE", [1e15], "2.0"),
     ],
 )
 def test_a_value_with_which_nothing_would_be_delivered_is_an_error(
@@ -133,6 +137,13 @@ def test_a_value_with_which_nothing_would_be_delivered_is_an_error(
 def test_the_least_that_a_value_may_be_is_no_error(settings: Any, given: dict[str, Any]) -> None:
     settings.XKIT_CRM = given
     assert set(found()) == {"xkit_crm.W003"}
+
+
+def test_tables_of_our_own_that_are_read_from_a_replica_are_an_error(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.products.routers.OwnLagging"]
+    message = found()["xkit_crm.E028"]
+    assert "replica" in message.msg
+    assert "db_for_read" in message.hint
 
 
 def test_good_settings_are_quiet(settings: Any) -> None:

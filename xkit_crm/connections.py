@@ -93,13 +93,20 @@ def _authorise(
             # What was changed while the CRM was asked stays, but for what this is about.
             connection.save(force_insert=is_new, update_fields=None if is_new else names)
             if not is_new:
-                lanes.resume(id)  # it has just answered, and may be another account
+                lanes.resume(id)  # it has just answered
             if propose:
                 propose_mapping(connection, adapter)
             _announce(connection, old_status, using=using)
         return connection
 
     return again_on_conflict(make)
+
+
+def look_anew(connection: Connection) -> None:
+    """Go by nothing that was learned of the CRM before: the connection leads to another account,
+    and what that one is like, and what its limits are, nobody knows yet."""
+    descriptions.forget(connection)
+    lanes.resume(connection.pk)
 
 
 def id_problems(id: str, *, path: str) -> list[Problem]:  # noqa: A002

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection as database
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 import xkit_crm
 from tests.factories import DealFactory
@@ -122,6 +125,39 @@ def test_credentials_are_written_and_never_shown(log: Connection, admin_client: 
     assert b"very-secret" not in admin_client.post(address, mistaken).content
     admin_client.post(address, {**form, "credentials": ""})
     assert Connection.objects.get(pk="acme").credentials == {"token": "very-secret"}
+
+
+def test_with_new_credentials_nothing_holds_that_was_learned_of_the_crm(
+    log: Connection, admin_client: Client
+) -> None:
+    paused = {"paused_until": timezone.now() + timedelta(hours=3), "quota": 100, "quota_left": 0}
+    models.Lane.objects.update_or_create(connection=log, defaults=paused)
+    address = page(Connection, "change", "acme")
+    admin_client.post(address, {**CONNECTION_FORM, "context": "elsewhere"})
+    assert models.Lane.objects.get().paused_until == paused["paused_until"]
+    admin_client.post(address, {**CONNECTION_FORM, "credentials": '{"token": "another"}'})
+    assert models.Lane.objects.get().paused_until is None
+    assert models.Lane.objects.get().quota_left is None
+    assert Connection.objects.get().description_key != log.description_key
+
+
+def test_a_token_that_is_renewed_while_somebody_saves_the_page_stays(
+    log: Connection, admin_client: Client
+) -> None:
+    def renew(sender: Any, **_: Any) -> None:
+        renewed = Connection()
+        renewed.credentials = {"token": "renewed"}
+        cipher = renewed.credentials_cipher
+        Connection.objects.filter(pk="acme").update(credentials_cipher=cipher)
+
+    pre_save.connect(renew, sender=Connection)
+    try:
+        address = page(Connection, "change", "acme")
+        admin_client.post(address, {**CONNECTION_FORM, "context": "elsewhere"})
+    finally:
+        pre_save.disconnect(renew, sender=Connection)
+    changed = Connection.objects.get()
+    assert (changed.context, changed.credentials) == ("elsewhere", {"token": "renewed"})
 
 
 def test_the_secret_of_a_new_key_is_shown_once(admin_client: Client) -> None:

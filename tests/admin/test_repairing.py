@@ -93,6 +93,17 @@ def test_a_failed_one_is_replayed_in_the_way_that_is_chosen(
     assert f"admin: {told}" in shown(admin_client, page(failed))
 
 
+def test_a_way_that_is_none_any_more_is_asked_for_again(
+    failed: Invocation, admin_client: Client
+) -> None:
+    xkit_crm.link(failed.instance, "acme", "Opportunity:00099")
+    answer = admin_client.post(page(failed, "replay"), {"way": "as_it_was"})
+    assert "As it was" not in answer.content.decode()
+    assert "With its row as it is now" in answer.content.decode()
+    failed.refresh_from_db()
+    assert failed.status == "failed"
+
+
 def told_in_order(told: str, *words: str) -> bool:
     """Whether a page tells what happened in this order."""
     life = told.partition('class="xkit-life"')[2]
@@ -174,7 +185,9 @@ def test_a_create_is_never_made_twice(sandbox: Connection, admin_client: Client)
     made = create("Apple")
     assert "a second one must not be" in shown(admin_client, page(made, "replay"))
     answer = admin_client.post(page(made, "replay"), {"way": "as_it_was"}, follow=True)
-    assert b"0 invocations are queued again." in answer.content
+    assert b"a second one must not be" in answer.content
+    made.refresh_from_db()
+    assert made.status == "succeeded"
     deliver()
     assert names() == ["Apple"]
 

@@ -84,3 +84,8 @@ def test_only_rows_that_meet_what_all_are_found_by_are_changed(acme: Connection)
     changes = [({"id": one.pk, "tries": 0}, {"tries": 5}) for one in known]
     assert update_each(Invocation, changes) == MANY - 1
     assert Invocation.objects.filter(tries=5).count() == MANY - 1
+
+
+def test_a_row_that_is_named_many_times_is_changed_once(acme: Connection) -> None:
+    (one,) = waiting(acme, 1)
+    assert update_each(Invocation, [({"id": one.pk, "tries": 0}, {"tries": 5})] * MANY) == 1

@@ -17,6 +17,13 @@ class Router:
         return None
 
 
+class OwnLagging(Router):
+    """Reads everything from a replica, what xkit_crm keeps too."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "other"
+
+
 class Lagging(Router):
     """Reads deals from the other database, as from a replica of this one."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -101,14 +101,21 @@ def processes(settings: Any) -> Iterator[tuple[Process, Process]]:
             cache.clear()
 
 
-def test_every_process_asks_again_when_it_is_connected_again(
-    remote: Connection, processes: tuple[Process, Process]
+def connect_again(connection: Connection) -> None:
+    xkit_crm.connect(connection.pk, provider="remote")
+
+
+@pytest.mark.parametrize("anew", [connect_again, descriptions.forget])
+def test_every_process_asks_again_once_one_wants_it_anew(
+    remote: Connection,
+    processes: tuple[Process, Process],
+    anew: Callable[[Connection], object],
 ) -> None:
     web, worker = processes
     with worker:
         descriptions.fields(provider_for(remote), "Contact")
     with web:
-        xkit_crm.connect("acme", provider="remote")
+        anew(remote)
     asked.clear()
     with worker:
         descriptions.fields(provider_for(Connection.objects.get()), "Contact")
@@ -129,20 +136,6 @@ def test_what_a_process_is_told_while_it_is_connected_again_is_not_kept(
     with monkeypatch.context() as meanwhile, web:
         meanwhile.setattr(Remote, "describe_objects", describe_objects)
         xkit_crm.connect("acme", provider="remote", credentials={"account": "another"})
-    asked.clear()
-    with worker:
-        descriptions.fields(provider_for(Connection.objects.get()), "Contact")
-    assert asked == ["Contact"]
-
-
-def test_every_process_asks_again_when_somebody_wants_it_anew(
-    remote: Connection, processes: tuple[Process, Process]
-) -> None:
-    web, worker = processes
-    with worker:
-        descriptions.fields(provider_for(remote), "Contact")
-    with web:
-        descriptions.forget(remote)
     asked.clear()
     with worker:
         descriptions.fields(provider_for(Connection.objects.get()), "Contact")

@@ -28,6 +28,7 @@ from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Org
+from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.sync import reconcile_deep as deep_reconciling
 from xkit_crm.sync.drift import ChangedBy
 from xkit_crm.sync.findings import ReconcileResult, State
@@ -519,6 +520,21 @@ def test_a_crm_that_refuses_stops_no_other(delivered: list[Deal], sandbox: Conne
     sandbox.refresh_from_db()
     assert sandbox.status == ConnectionStatus.ERRORED
     assert xkit_crm.links(deal).exists()
+
+
+def test_a_record_that_the_crm_refuses_to_give_is_one_that_is_left(
+    delivered: list[Deal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_many = SandboxProvider.get_many
+
+    def refusing(self: SandboxProvider, refs: Any, fields: Any) -> list[Any]:
+        return [exceptions.RejectedByCRM("Not for your eyes."), *get_many(self, refs[1:], fields)]
+
+    monkeypatch.setattr(SandboxProvider, "get_many", refusing)
+    result, _ = deep()
+    assert result.counts == {Deep.INVALID: 1, Deep.IN_STEP: 1}
+    assert "Not for your eyes." in result.problem
+    assert result.unsettled == 1
 
 
 def test_a_crm_that_is_disconnected_meanwhile_is_read_no_more(

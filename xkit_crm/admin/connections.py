@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.admin.base import ReadOnlyAdmin, ReadOnlyInline, XkitAdmin, badge
 from xkit_crm.admin.overview import OverviewPages
-from xkit_crm.connections import propose_mapping, set_status
+from xkit_crm.connections import look_anew, propose_mapping, set_status
 from xkit_crm.delivery import lanes, shadow
 from xkit_crm.exceptions import XkitError
 from xkit_crm.models import Connection, Lane, ObjectMapping
@@ -112,8 +112,18 @@ class ConnectionAdmin(OverviewPages, XkitAdmin):
         """A status chosen here is told to the product like any other change of status."""
         chosen, reason = ConnectionStatus(obj.status), obj.status_reason
         obj.status = form.initial.get("status", ConnectionStatus.PENDING)
-        super().save_model(request, obj, form, change)
+        if change:
+            self._save_changed(obj, {*form.changed_data} - {"status", "status_reason"})
+        else:
+            super().save_model(request, obj, form, change)
         set_status(obj, chosen, reason)
+
+    def _save_changed(self, obj: Connection, names: set[str]) -> None:
+        """Nothing else: a worker may have renewed the token since the row was read."""
+        columns = {"credentials_cipher" if name == "credentials" else name for name in names}
+        obj.save(update_fields=[*columns, "updated_at"])
+        if names & {"provider", "credentials"}:
+            look_anew(obj)
 
     @admin.display(description=_("status"), ordering="status")
     def status_(self, connection: Connection) -> str:

@@ -8,12 +8,14 @@ from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
-from math import isfinite
+from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, register
+from django.db import router
 
 from xkit_crm.checks.messages import error, warning
 from xkit_crm.conf import NAMES, SETTING, Settings, settings
@@ -26,7 +28,25 @@ def check_settings(**_: object) -> list[CheckMessage]:
     given = getattr(django_settings, SETTING, {})
     if not isinstance(given, dict):
         return [error("E001", f"{SETTING} is not a dict.", f"Set {SETTING} = {{}}.")]
-    return [*_unknown_keys(given), *_wrong_values(given)]
+    return [*_unknown_keys(given), *_wrong_values(given), *_read_elsewhere()]
+
+
+def _read_elsewhere() -> Iterator[CheckMessage]:
+    """A replica lags behind: what waits in front of an invocation would be overlooked."""
+    from xkit_crm.models import Invocation
+
+    written = router.db_for_write(Invocation)
+    # A router may choose among replicas by chance, or by the model.
+    models = apps.get_app_config("xkit_crm").get_models()
+    elsewhere = {router.db_for_read(model) for model in models} - {written}
+    if elsewhere:
+        yield error(
+            "E028",
+            f"The tables of xkit_crm are written to the database {written!r} and read from "
+            f"{', '.join(map(repr, sorted(elsewhere)))}: a replica lags behind, so that events "
+            "would be sent in the wrong order.",
+            f"Have db_for_read() of your database router give {written!r} for the app xkit_crm.",
+        )
 
 
 def _unknown_keys(given: dict[str, Any]) -> Iterator[CheckMessage]:
@@ -72,6 +92,8 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+#: What a time is at most: with more, dates would end.
+_MOST = timedelta(days=3650)
 #: What a value is at least: with less, nothing would be delivered, or nobody let in.
 _LEAST: dict[str, float | timedelta] = {
     "MAX_BODY_BYTES": 1,
@@ -104,7 +126,7 @@ def _wrong_values(given: dict[str, Any]) -> Iterator[CheckMessage]:
     }
     for name in sorted(wrong):
         yield error("E003", f"{SETTING}[{name!r}] is not {_TYPES[name][1]}.", "Correct its type.")
-    yield from _too_little({name: given[name] for name in given if name not in wrong})
+    yield from _out_of_range({name: given[name] for name in given if name not in wrong})
     if "LINK_ORIGINS" not in wrong:
         yield from _wrong_origins()
     if "INVALID_PAYLOAD" not in wrong and settings.INVALID_PAYLOAD not in ("raise", "record"):
@@ -128,14 +150,24 @@ def _is_one_of(value: object, types: tuple[type, ...]) -> bool:
     return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
 
-def _too_little(given: dict[str, Any]) -> Iterator[CheckMessage]:
+def _most(least: float | timedelta) -> float | timedelta:
+    if isinstance(least, timedelta):
+        return _MOST
+    # What is counted begins with 1, seconds begin with 0.
+    return inf if least else _MOST.total_seconds()
+
+
+def _out_of_range(given: dict[str, Any]) -> Iterator[CheckMessage]:
     for name in sorted(given.keys() & _LEAST.keys()):
         value, least = given[name], _LEAST[name]
-        if value is None or (value >= least and (isinstance(value, timedelta) or isfinite(value))):
+        most = _most(least)
+        if value is None or least <= value <= most:
             continue
         wanted = f"{least} or more"
         if isinstance(least, timedelta):
             wanted = "a timedelta of " + ("more than 0" if least else "0 or more")
+        if value > most:
+            wanted = f"{most} or less"
         yield error(
             "E003",
             f"{SETTING}[{name!r}] is {value!r}, which can't be.",

@@ -64,17 +64,27 @@ def compare(invocation: Invocation) -> Comparison:
     """Raises nothing that a CRM or a mapping causes: each outlook has its own problem."""
     tried = invocation.attempts.filter(sent__isnull=False).order_by("-number")
     last = tried.first()
-    as_it_was = renewed = None
     becomes = _becomes_an_update(invocation)
-    if not becomes:
-        as_it_was = outlook(invocation, as_it_was=True)
-    if invocation.object_pk and (becomes or invocation.source == Source.MODEL):
-        renewed = outlook(invocation, as_it_was=False)
+    stored, made_anew = _ways(invocation, becomes=becomes)
+    as_it_was = outlook(invocation, as_it_was=True) if stored else None
+    renewed = outlook(invocation, as_it_was=False) if made_anew else None
     looks = [look for look in (as_it_was, renewed) if look is not None]
     before = dict(last.sent or {}) if last else {}
     names = dict.fromkeys([*before, *(name for look in looks for name in look.values)])
     rows = tuple((name, _cells(name, before, looks, compared=last is not None)) for name in names)
     return Comparison(last, as_it_was, renewed, rows, 0 if becomes else _later(invocation))
+
+
+def can_be(invocation: Invocation, *, as_it_was: bool) -> bool:
+    """Whether this is (still) a way to replay it."""
+    stored, made_anew = _ways(invocation, becomes=_becomes_an_update(invocation))
+    return stored if as_it_was else made_anew
+
+
+def _ways(invocation: Invocation, *, becomes: bool) -> tuple[bool, bool]:
+    """Whether it can be sent with the payload that is stored, and made anew of its row."""
+    of_row = bool(invocation.object_pk)
+    return not becomes, of_row and (becomes or invocation.source == Source.MODEL)
 
 
 def outlook(invocation: Invocation, *, as_it_was: bool) -> Outlook:

@@ -71,14 +71,11 @@ def updating(
     runs: Sequence[Sequence[Any]]
     if _takes_sets(using):
         # `old` and `new`, since a row may be found by what it gets another value of.
-        rows = [
-            {f"old_{name}": value for name, value in found.items()}
-            | {f"new_{name}": value for name, value in wanted.items()}
-            for found, wanted in changes
-        ]
-        shared = _shared(rows)
-        statement = _update(model, using, values, criteria, other, tuple(shared))
-        runs = [[*_set(rows, shared), *texts]]
+        names = _named("old", criteria) + _named("new", values)
+        rows = [(*found.values(), *wanted.values()) for found, wanted in changes]
+        shared, parameters = _set(names, rows)
+        statement = _update(model, using, values, criteria, other, shared)
+        runs = [[*parameters, *texts]]
     else:
         statement = _update(model, using, values, criteria, other)
         fields = _fields(model, values + criteria) + (() if other is None else _fields(*other))
@@ -97,12 +94,11 @@ def inserting(
     if not rows:
         return Write()
     names, using = tuple(rows[0]), router.db_for_write(model)
-    if _takes_sets(using):
-        renamed = [{f"new_{name}": value for name, value in row.items()} for row in rows]
-        shared = _shared(renamed)
-        statement = _insert(model, using, names, tuple(shared), ignore=ignore)
-        return Write(using, statement, [_set(renamed, shared)])
     values = [tuple(row.values()) for row in rows]
+    if _takes_sets(using):
+        shared, parameters = _set(_named("new", names), values)
+        statement = _insert(model, using, names, shared, ignore=ignore)
+        return Write(using, statement, [parameters])
     statement = _insert(model, using, names, ignore=ignore)
     return Write(using, statement, _prepared(using, _fields(model, names), values))
 
@@ -273,27 +269,34 @@ class _Encoder(DjangoJSONEncoder):
         return o.isoformat() if hasattr(o, "isoformat") else super().default(o)
 
 
-def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is the same in all of many rows, so that it is told once."""
-    first, *others = rows
-    if len(rows) < MANY:
-        return {}
-    alike = {
-        name: value
-        for name, value in first.items()
-        # What Python takes for the same need not be it in JSON, such as 1 and True.
-        if isinstance(value, str | int | datetime | None)
-        and all(type(row[name]) is type(value) and row[name] == value for row in others)
-    }
-    return alike if len(alike) < len(first) else {}
+def _named(prefix: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{prefix}_{name}" for name in names)
 
 
-def _set(rows: Sequence[Mapping[str, Any]], shared: Mapping[str, Any]) -> list[Any]:
-    """What they share as one JSON value, all rows without it as another, and how many there are."""
-    if not shared:
-        return [_encoder.encode(rows), len(rows)]
-    each = [{name: row[name] for name in rows[0].keys() - shared.keys()} for row in rows]
-    return [_encoder.encode(shared), _encoder.encode(each), len(rows)]
+def _set(
+    names: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[tuple[str, ...], list[Any]]:
+    """The names of what is the same in all of many rows, so that it is told once; and what the
+    statement takes: that as one JSON value, the rows' own as another, and how many rows there are.
+    """
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    many = len(rows) >= MANY
+    shared = {name: values[0] for name, values in columns.items() if many and _is_one(values)}
+    if len(shared) == len(names):  # of rows without anything of their own there would be none
+        shared = {}
+    own = {name: values for name, values in columns.items() if name not in shared}
+    each = [dict(zip(own, row, strict=True)) for row in zip(*own.values(), strict=True)]
+    told = [_encoder.encode(shared)] if shared else []
+    return tuple(shared), [*told, _encoder.encode(each), len(rows)]
+
+
+def _is_one(values: tuple[Any, ...]) -> bool:
+    """Whether they are all the same. What Python takes for that need not be it in JSON: 1 and True
+    are two there."""
+    first = values[0]
+    if not isinstance(first, str | int | datetime | None):
+        return False
+    return values.count(first) == len(values) and len(set(map(type, values))) == 1
 
 
 _encoder = _Encoder(ensure_ascii=False, separators=(",", ":"))
@@ -323,8 +326,7 @@ def _recordset(
     """The rows that `_set` makes parameters of, as a table `rows` typed as the model's columns."""
     typed: dict[bool, list[str]] = {True: [], False: []}
     for prefix, names in parts.items():
-        for field in _fields(model, names):
-            name = f"{prefix}_{field.attname}"
+        for name, field in zip(_named(prefix, names), _fields(model, names), strict=True):
             typed[name in shared].append(f'"{name}" {field.rel_db_type(connections[using])}')
     alike = f"jsonb_to_record(%s::jsonb) AS alike({', '.join(typed[True])}), " if shared else ""
     # Unless it is told, the planner takes any such table for a hundred rows, and reads all of a

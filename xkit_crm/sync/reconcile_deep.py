@@ -100,8 +100,9 @@ class DeepResult:
     def unsettled(self) -> int:
         """Records that differ and stay so."""
         differ = self.counts.get(State.DRIFTED, 0) + self.counts.get(State.GONE, 0)
-        invalid = self.counts.get(State.INVALID, 0)
-        return differ - sum(self.queued.values()) + invalid + bool(self.problem)
+        # The problem may be that of one of those.
+        unread = max(self.counts.get(State.INVALID, 0), int(bool(self.problem)))
+        return differ - sum(self.queued.values()) + unread
 
 
 def reconcile_deep(

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 
 from xkit_crm.admin.invocations.hiding import Eyes
 from xkit_crm.admin.invocations.page import InvocationPage
-from xkit_crm.delivery.comparing import Cell, Comparison, compare
+from xkit_crm.delivery.comparing import Cell, Comparison, can_be, compare
 from xkit_crm.delivery.replay import SKIPPABLE, Skipped, objection, replay, send_again, skip
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Invocation
@@ -27,6 +27,9 @@ from xkit_crm.models.invocation import InvocationStatus
 from xkit_crm.redaction import MASK
 
 #: A page is asked for, then something is done.
+#: The ways to replay, and whether each sends the payload that is stored.
+WAYS = {"renewed": False, "as_it_was": True}
+
 one_of_two: Callable[..., Any] = require_http_methods(["GET", "HEAD", "POST"])
 
 
@@ -56,15 +59,16 @@ class ReplayPages(InvocationPage):
         if isinstance(invocation, HttpResponse):
             return invocation
         way = request.POST.get("way")
-        if way not in ("as_it_was", "renewed"):
+        # Since the page was opened, its row may have been linked to a record.
+        if way not in WAYS or not can_be(invocation, as_it_was=WAYS[way]):
             return self._ask_to_replay(request, invocation)
         delivered = invocation.status == InvocationStatus.SUCCEEDED
         do = send_again if delivered else _replay_one
         # It may be sent as soon as it is committed, and stands in the log behind this.
         with transaction.atomic(using=router.db_for_write(Invocation)):
-            done = do(invocation, as_it_was=way == "as_it_was")
+            done = do(invocation, as_it_was=WAYS[way])
             if done:
-                told = "as it was" if way == "as_it_was" else "with its row of now"
+                told = "as it was" if WAYS[way] else "with its row of now"
                 self.log_change(request, invocation, f"Replayed {told}.")
         self.say_replayed(request, int(done))
         return _to_page(invocation)
