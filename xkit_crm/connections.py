@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
+from django.db.models import F
 
 from xkit_crm import mappings, notifications, signals
 from xkit_crm.delivery import backends, lanes
@@ -184,8 +185,9 @@ def break_off(connection: Connection, reason: str) -> None:
         pk=connection.pk, updated_at=connection.updated_at
     )
     with transaction.atomic(using=using):
-        # Locked: who connects at this very moment has changed it before, or comes after.
-        if as_read.select_for_update().first() is not None:
+        # Written to before anything is read, so that it is locked, on SQLite too: who connects at
+        # this very moment has changed it before, or comes after.
+        if as_read.update(updated_at=F("updated_at")):
             set_status(connection, ConnectionStatus.ERRORED, reason)
 
 

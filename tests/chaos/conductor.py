@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, connection
 import xkit_crm
 from tests.chaos.options import Options
 from tests.chaos.processes import Workers, Writers
-from tests.chaos.services import Postgres, flush_redis
+from tests.chaos.services import Database, flush_redis
 from tests.crm.control import TOKEN, CRMControl
 from xkit_crm.connections import set_status
 from xkit_crm.exceptions import XkitError
@@ -122,7 +122,7 @@ class Conductor:
         workers: Workers,
         writers: Writers,
         crm: CRMControl,
-        database: Postgres,
+        database: Database,
     ) -> None:
         self.options, self.workers, self.writers = options, workers, writers
         self.crm, self.database = crm, database

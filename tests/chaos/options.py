@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+DATABASES = ("shared", "own", "mariadb", "sqlite")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -27,8 +29,9 @@ class Options:
     engine: str = "worker"
     #: "signals": by `save()` and the querysets; "triggers": by those of the table alone.
     capture: str = "signals"
-    #: "shared": a database of its own on the server of the environment, whose connections are cut;
-    #: "own": a server of its own, which is restarted without a shutdown.
+    #: "shared": a database of its own on the PostgreSQL server of the environment, whose
+    #: connections are cut; "mariadb": the same on MariaDB; "own": a PostgreSQL server of its own,
+    #: which is restarted without a shutdown; "sqlite": a file, which is kept locked now and then.
     database: str = "shared"
     #: Seconds that the end may take: until nothing waits any more.
     deadline: float = 300.0
@@ -73,10 +76,12 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--pace", type=float, default=usual.pace, help="seconds between kills")
     parser.add_argument("--engine", choices=["worker", "celery", "mixed"], default=usual.engine)
     parser.add_argument("--capture", choices=["signals", "triggers"], default=usual.capture)
-    parser.add_argument("--database", choices=["shared", "own"], default=usual.database)
+    parser.add_argument("--database", choices=DATABASES, default=usual.database)
     parser.add_argument("--deadline", type=float, default=usual.deadline)
     parser.add_argument("--keep", action="store_true", help="keep the database and the logs")
     named = vars(parser.parse_args(arguments))
+    if named["capture"] == "triggers" and named["database"] not in ("shared", "own"):
+        parser.error("Only PostgreSQL has the triggers.")
     if named["seed"] is None:
         named["seed"] = secrets.randbelow(1_000_000)
     return Options(**named)

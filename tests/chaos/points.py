@@ -22,14 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.options import Options
+from tests.chaos.options import DATABASES, Options
 from tests.chaos.report import table
 from tests.chaos.stage import Stage, say, staged
 
 #: Points are looked at up to this one, should a worker never come to its end.
 FAR = 2_000
 LEASE = 0.3
-_TABLE = re.compile(r'(?:FROM|INTO|UPDATE) "(\w+)"')
+_TABLE = re.compile(r'(?:FROM|INTO|UPDATE) ["`](\w+)')
 #: Seconds to do the work in, on a busy machine, once the lease has run out.
 ALLOWED = 1.0
 
@@ -38,11 +38,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.points")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--stride", type=int, default=1, help="die at every Nth point only")
+    parser.add_argument("--database", choices=DATABASES, default=DATABASES[0])
     named = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if named.seed is None else named.seed
-    replay = f"python -m tests.chaos.points --seed {seed} --stride {named.stride}"
+    replay = (
+        f"python -m tests.chaos.points --seed {seed} --stride {named.stride} "
+        f"--database {named.database}"
+    )
     say(f"seed {seed}; to replay it:\n  {replay}")
-    with staged(Options(seed=seed, connections=1, lease=LEASE)) as stage:
+    with staged(Options(seed=seed, connections=1, lease=LEASE, database=named.database)) as stage:
         seen, found = explore(stage, named.stride)
         counted = Counter(point.split(" /")[0] for point in seen)
         say(table(dict(sorted(counted.items()))))

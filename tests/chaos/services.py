@@ -1,8 +1,9 @@
 """The database server and Redis: started, taken away and given back.
 
-A run either makes a database of its own on the server that the environment names, and cuts every
-connection to it, or starts a PostgreSQL server of its own, and stops that without a shutdown, as a
-power cut would. Nothing else on the machine is touched.
+A run either makes a database of its own on the PostgreSQL or MariaDB server that the environment
+names, and cuts every connection to it; or starts a PostgreSQL server of its own, and stops that
+without a shutdown, as a power cut would; or makes a file for SQLite, and keeps it locked for longer
+than anybody waits. Nothing else on the machine is touched.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+#: Seconds that a process of the run waits for SQLite's one lock for writers, and that the run
+#: keeps it now and then.
+BUSY = 2.0
+KEPT = 3.0
 
-class Postgres(ABC):
+
+class Database(ABC):
     """Where the run's database is: `environment` is what every process of the run is given."""
 
     environment: dict[str, str]
@@ -28,6 +37,10 @@ class Postgres(ABC):
     @abstractmethod
     def interrupt(self) -> None:
         """Take the database away for a moment."""
+
+
+class Postgres(Database):
+    """One on a PostgreSQL server."""
 
     def connect(self, name: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         """A connection of our own, in autocommit."""
@@ -52,6 +65,7 @@ class SharedServer(Postgres):
             "PGPORT": os.environ.get("PGPORT", "5432"),
             "PGUSER": os.environ.get("PGUSER", "postgres"),
             "PGPASSWORD": os.environ.get("PGPASSWORD", ""),
+            "XKIT_DATABASE": "postgresql",
             "XKIT_DATABASE_NAME": self.name,
         }
 
@@ -78,6 +92,7 @@ class OwnServer(Postgres):
             "PGPORT": str(_free_port()),
             "PGUSER": "postgres",
             "PGPASSWORD": "",
+            "XKIT_DATABASE": "postgresql",
             "XKIT_DATABASE_NAME": "xkit_chaos",
         }
         if os.getuid() == 0:
@@ -115,6 +130,59 @@ class OwnServer(Postgres):
         )
 
 
+class MariaDB(Database):
+    """The MariaDB server of the environment, with a database made for this run."""
+
+    def __init__(self) -> None:
+        self.name = f"xkit_chaos_{os.getpid()}"
+        self.environment = {"XKIT_DATABASE": "mariadb", "XKIT_DATABASE_NAME": self.name}
+        self.run(f"CREATE DATABASE {self.name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+
+    def interrupt(self) -> None:
+        """Cut every connection to the database, ours too."""
+        sessions = "SELECT id FROM information_schema.processlist WHERE db = %s"
+        for (session,) in self.run(sessions, [self.name]):
+            with suppress(Exception):  # it may be gone by now
+                self.run(f"KILL CONNECTION {session}")
+
+    def drop(self) -> None:
+        self.run(f"DROP DATABASE IF EXISTS {self.name}")
+
+    def run(self, statement: str, parameters: Sequence[object] = ()) -> Sequence[Any]:
+        """What the statement gives, on a connection of our own, in autocommit."""
+        from django.db.backends.mysql.base import Database as driver  # noqa: N813
+
+        connection = driver.connect(
+            host=os.environ.get("MYSQL_HOST", "127.0.0.1"),
+            port=int(os.environ.get("MYSQL_PORT", "3306")),
+            user=os.environ.get("MYSQL_USER", "root"),
+            password=os.environ.get("MYSQL_PASSWORD", ""),
+            autocommit=True,
+        )
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            found: Sequence[Any] = cursor.fetchall()
+            return found
+
+
+class SQLite(Database):
+    """A file. Nobody can cut a process off from it, but it has one lock for all who write."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "chaos.sqlite3"
+        self.environment = {
+            "XKIT_DATABASE": "sqlite",
+            "XKIT_DATABASE_NAME": str(self.file),
+            "XKIT_CHAOS_BUSY": str(BUSY),
+        }
+
+    def interrupt(self) -> None:
+        """Write for longer than anybody waits."""
+        with closing(sqlite3.connect(self.file, timeout=30, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            time.sleep(KEPT)
+
+
 def binaries() -> Path:
     """The directory of the newest server that is installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -131,8 +199,20 @@ def _free_port() -> int:
 
 
 @contextmanager
-def postgres(kind: str, *, keep: bool = False) -> Iterator[Postgres]:
-    """The database of a run, empty; it is gone afterwards unless it is kept."""
+def database_for(kind: str, directory: Path, *, keep: bool = False) -> Iterator[Database]:
+    """The database of a run, empty; it is gone afterwards unless it is kept. What lies in the
+    run's directory goes with that."""
+    if kind == "sqlite":
+        yield SQLite(directory)
+        return
+    if kind == "mariadb":
+        mariadb = MariaDB()
+        try:
+            yield mariadb
+        finally:
+            if not keep:
+                mariadb.drop()
+        return
     if kind == "shared":
         shared = SharedServer()
         with shared.connect() as database:

@@ -11,6 +11,8 @@ from tests.settings import *  # noqa: F403
 
 DATABASES = {"default": database(os.environ.get("XKIT_DATABASE_NAME", "xkit_chaos"))}
 DATABASE_ROUTERS = []
+if busy := os.environ.get("XKIT_CHAOS_BUSY"):
+    DATABASES["default"]["OPTIONS"]["timeout"] = float(busy)
 
 if os.environ.get("XKIT_CHAOS_CAPTURE") == "triggers":
     INSTALLED_APPS = [*INSTALLED_APPS, "tests.chaos"]  # noqa: F405

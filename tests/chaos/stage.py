@@ -15,7 +15,7 @@ from pathlib import Path
 import django
 
 from tests.chaos.options import Options
-from tests.chaos.services import Postgres, postgres, redis_url
+from tests.chaos.services import Database, database_for, redis_url
 from tests.crm.control import CRMControl, running_crm
 
 
@@ -24,7 +24,7 @@ class Stage:
     """A run that can begin."""
 
     options: Options
-    database: Postgres
+    database: Database
     crm: CRMControl
     #: What every process of the run is given.
     environment: dict[str, str]
@@ -42,7 +42,7 @@ def staged(options: Options) -> Iterator[Stage]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     options = replace(options, directory=Path(tempfile.mkdtemp(prefix="xkit-chaos-")))
     with (
-        postgres(options.database, keep=options.keep) as database,
+        database_for(options.database, options.directory, keep=options.keep) as database,
         running_crm(seed=options.seed) as crm,
     ):
         environment = _environment(options, database)
@@ -69,11 +69,10 @@ def staged(options: Options) -> Iterator[Stage]:
         shutil.rmtree(options.directory)
 
 
-def _environment(options: Options, database: Postgres) -> dict[str, str]:
+def _environment(options: Options, database: Database) -> dict[str, str]:
     return {
         **database.environment,
         "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        "XKIT_DATABASE": "postgresql",
         "XKIT_CHAOS_CAPTURE": options.capture,
         "XKIT_CHAOS_LEASE": str(options.lease),
         "XKIT_CHAOS_DELIVERY": "worker" if options.engine == "worker" else "celery",

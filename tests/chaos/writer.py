@@ -8,6 +8,7 @@ rollback or savepoint, and shares some rows with the other writers. Each save co
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import time
@@ -27,6 +28,8 @@ from tests.crm.state import POISON
 
 if TYPE_CHECKING:  # models can be imported only when Django is set up
     from tests.products.models import Deal
+
+logger = logging.getLogger(__name__)
 
 #: Rows that all writers change, under a lock of the row.
 SHARED = "shared"
@@ -50,9 +53,7 @@ class Writer:
         self.done = 0
         self._deals = Deal.objects
         self._synced: Any = getattr(Deal, "synced", None)
-        with connection.cursor() as cursor:
-            # The last incarnation's session may still be committing.
-            cursor.execute("SELECT pg_advisory_lock(%s)", [number])
+        _wait_for_the_last(number)
         self.customers = list(Customer.objects.order_by("pk"))
         self.own = list(self._deals.filter(note=self.owner).values_list("pk", flat=True))
         self.shared = list(self._deals.filter(note=SHARED).values_list("pk", flat=True))
@@ -218,8 +219,10 @@ class Writer:
         return Deal(customer=customer, title=row, views=0, note=self.owner)
 
     def _load(self, pk: int, *, lock: bool = False) -> Deal | None:
-        found = self._deals.select_related("customer").filter(pk=pk)
-        deal: Deal | None = (found.select_for_update(of=("self",)) if lock else found).first()
+        found = self._deals.filter(pk=pk)
+        deal: Deal | None = (
+            found.select_for_update() if lock else found.select_related("customer")
+        ).first()
         return deal
 
     def _change(self, deal: Deal, kind: str, *, word: str = "", fate: str = "commit") -> Change:
@@ -250,6 +253,19 @@ class Writer:
         self.done += changes
 
 
+def _wait_for_the_last(number: int) -> None:
+    """The session of this writer's last incarnation may still be committing, where there is a
+    server to do so."""
+    waits = {
+        "postgresql": "SELECT pg_advisory_lock(%s)",
+        # The name is the whole server's.
+        "mysql": "SELECT GET_LOCK(CONCAT(DATABASE(), '/', %s), 60)",
+    }
+    if statement := waits.get(connection.vendor):
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [number])
+
+
 def _row(deal: Deal) -> str:
     """The row's own word, with which all of its names begin."""
     return str(deal.title).split(" ", 1)[0]
@@ -275,6 +291,7 @@ def main() -> None:
             writer.step()
         except (DatabaseError, InterfaceError):
             # The database went away: what became of the last transaction is only known there.
+            logger.exception("Writer %d begins again.", options.number)
             connection.close()
             if writer is not None:
                 options.changes -= writer.done

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -15,9 +15,9 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, create, held, names, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
-from tests.threads import together
+from tests.threads import begun, together
 from xkit_crm import invoking, signals
-from xkit_crm.connections import disconnect
+from xkit_crm.connections import break_off, disconnect
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
 from xkit_crm.delivery.drain import drain, take_turn
@@ -289,3 +289,32 @@ def test_a_caller_whose_customer_disconnects_meanwhile_sends_nothing(
     create()
     assert held() == []
     assert states() == ["pending"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", ["take", "break off"])
+def test_on_sqlite_who_writes_meanwhile_is_waited_for(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Also with the transactions that Django opens there where nothing is set: one that has read
+    before it writes would be refused once another has written, without waiting."""
+    if database.vendor != "sqlite":
+        pytest.skip("others lock what they read")
+    monkeypatch.setitem(database.settings_dict["OPTIONS"], "transaction_mode", None)
+    Lane.objects.create(connection=sandbox)
+    came: list[bool] = []
+
+    def take() -> None:
+        with lanes.held("acme") as hold:
+            came.append(bool(hold))
+
+    def leave() -> None:
+        break_off(sandbox, "The token is not valid.")
+        came.append(not Connection.objects.get().is_enabled)
+
+    with transaction.atomic():
+        DealFactory.create()
+        thread = begun(take if step == "take" else leave)
+        thread.join(0.3)
+    thread.join(20)
+    assert came == [True]

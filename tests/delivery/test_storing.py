@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, transaction
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
@@ -14,10 +14,12 @@ import xkit_crm
 from tests.delivery.conftest import create, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer
+from tests.threads import begun
 from xkit_crm import catalogue
 from xkit_crm.delivery import outcomes
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.exceptions import Problem, RejectedByCRM
+from xkit_crm.mappings import versions
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.providers.base import Draft, RecordRef, RemoteRecord
 from xkit_crm.providers.sandbox.provider import SandboxProvider
@@ -187,3 +189,27 @@ def test_an_answer_that_is_too_large_for_the_database_ends_there(
     deliver()
     deliver()
     assert (states(), calls) == (["failed"], [1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_the_connection_has_stored_nothing_that_its_holder_may_wait_for(
+    sandbox: Connection, customer: Customer
+) -> None:
+    """Else the two would wait for each other where a customer decides anew, and it may be their
+    decision that the database would end."""
+    if database.vendor != "mysql":
+        pytest.skip("only MariaDB shows what is not committed yet")
+    DealFactory.create(customer=customer)
+    deliver()
+    DealFactory.create(customer=customer)
+    with database.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    with transaction.atomic():
+        versions.lock(sandbox)
+        theirs = begun(deliver)
+        theirs.join(0.7)
+        assert theirs.is_alive(), "its new link should wait for the connection"
+        assert states() == ["succeeded", "running"]
+    theirs.join(20)
+    database.close()  # and its isolation
+    assert states() == ["succeeded", "succeeded"]

@@ -25,6 +25,10 @@ from xkit_crm.models import Connection, CRMObject, EventDefinition, Invocation
 
 pytestmark = pytest.mark.django_db
 
+#: Queries that capturing an event takes: an INSERT, and where that can't look for the connection
+#: by itself without locking others out (`delivery/outbox.py`), that look.
+AN_EVENT = 2 if database.vendor == "mysql" else 1
+
 
 def fired() -> list[tuple[str, dict]]:
     """What was captured so far, in order: event and payload."""
@@ -89,7 +93,7 @@ def test_a_watched_change_costs_one_query(deal: Deal, django_assert_num_queries)
     deal.title = "warm"
     deal.save()
     deal.title = "changed"
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1 + AN_EVENT):
         deal.save()
 
 
@@ -100,7 +104,7 @@ def test_what_update_fields_leaves_out_costs_one_query_where_it_fires(
     deal.title = "warm"
     deal.save()
     deal.title = "changed"
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2 + AN_EVENT):
         deal.save(update_fields=["title"])
     with django_assert_num_queries(1):
         deal.save(update_fields=["note"])

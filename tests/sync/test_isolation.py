@@ -8,9 +8,11 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import Deal
 from tests.sync.test_capture import fired
 from tests.threads import elsewhere
+from xkit_crm.models import Connection, Invocation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,3 +67,13 @@ def test_bulk_update_tells_rows_as_they_are(deal: Deal, title: str) -> None:
         mine.title = title
         Deal.synced.bulk_update([mine], ["title"])
     assert last_told() == (title, 7)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_rows_of_a_customer_who_has_just_connected_are_told(deal: Deal, count: int) -> None:
+    with transaction.atomic():
+        Connection.objects.get()
+        customer = CustomerFactory.create(connection_id="late")
+        elsewhere(lambda: ConnectionFactory.create(id="late"))
+        Deal.synced.bulk_create([DealFactory.build(customer=customer) for _ in range(count)])
+    assert Invocation.objects.filter(connection_id="late").count() == count

@@ -12,7 +12,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -143,10 +143,14 @@ def _take_locked(
 ) -> statements.Taken | None:
     """What `statements.take` does, where the database can't say what a row was before."""
     using = router.db_for_write(Lane)
+    features = connections[using].features
     # A lane that somebody is taking at this very moment is theirs: nobody waits for the row.
-    skip = connections[using].features.has_select_for_update_skip_locked
+    skip = features.has_select_for_update_skip_locked
     free = _lane(connection_id).open(now).filter(Q(holder="") | Q(leased_until__lt=now))
-    with transaction.atomic(using=using):
+    # SQLite locks nothing for a SELECT, and refuses a transaction that has read before it writes
+    # once somebody else has written.
+    locks = features.has_select_for_update
+    with transaction.atomic(using=using) if locks else nullcontext():
         lane = free.using(using).select_for_update(skip_locked=skip).first()
         if lane is None:
             return None

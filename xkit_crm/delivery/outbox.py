@@ -95,10 +95,13 @@ def put_captured(
 ) -> list[str]:
     """Insert one invocation for each connection that exists, with one statement each; gives those.
 
-    INSERT ... SELECT looks the connection up in the same round trip, so that a row whose customer
-    has not connected a CRM yet makes none. With `error` they are made as failed.
+    INSERT ... SELECT looks the connection up in the same round trip (but in MariaDB, see
+    `_insert`), so that a row whose customer has not connected a CRM yet makes none. With `error`
+    they are made as failed.
     """
     connection = connections[using]
+    if not _inserts_by_select(connection):
+        connection_ids = sorted(_existing(connection_ids, connection))
     now = _prepare("created_at")(timezone.now(), connection)
     values: dict[str, Any] = {
         "payload": _prepare("payload")(payload, connection),
@@ -231,9 +234,7 @@ def _put_one_by_one(
     connection: BaseDatabaseWrapper,
 ) -> set[str]:
     """One prepared statement, run for each row inside the driver."""
-    wanted = {connection_id for _, connection_id in pairs}
-    known = Connection.objects.using(connection.alias).filter(pk__in=wanted)
-    there = set(known.values_list("pk", flat=True))
+    there = _existing((connection_id for _, connection_id in pairs), connection)
     # uuid comes last in `_insert`, in front of the connection.
     same = [_prepare(name)(value, connection) for name, value in shared.items()]
     each = [(_prepare(name), position) for position, name in enumerate(columns)][1:]
@@ -248,6 +249,36 @@ def _put_one_by_one(
         with connection.cursor() as cursor:
             cursor.executemany(_insert(connection.alias, (*shared, *columns[1:])), rows)
     return there
+
+
+def _existing(connection_ids: Iterable[str], connection: BaseDatabaseWrapper) -> set[str]:
+    """Those of these connections that exist."""
+    wanted = set(connection_ids)
+    if _inserts_by_select(connection):
+        known = Connection.objects.using(connection.alias).filter(pk__in=wanted)
+        return set(known.values_list("pk", flat=True))
+    if not wanted:
+        return set()
+    quote = connection.ops.quote_name
+    table, key = quote(Connection._meta.db_table), quote(str(Connection._meta.pk.column))
+    each = ", ".join(["%s"] * len(wanted))
+    with connection.cursor() as cursor:
+        # As they are now, whatever the transaction's isolation. An INSERT locks them anyway, when
+        # it has locked its own row: who changes one and what waits for it would meet it halfway.
+        # Another index would give their ids without locking their rows.
+        cursor.execute(
+            f"SELECT {key} FROM {table} FORCE INDEX (PRIMARY) WHERE {key} IN ({each}) "  # noqa: S608
+            "LOCK IN SHARE MODE",
+            list(wanted),
+        )
+        return {connection_id for (connection_id,) in cursor.fetchall()}
+
+
+def _inserts_by_select(connection: BaseDatabaseWrapper) -> bool:
+    """Not in MariaDB and MySQL: where they don't know beforehand how many rows they insert, they
+    lock the whole table's next id until they have. One who waits for a connection that somebody
+    changes would have all who save wait with them, whoever's customer it is."""
+    return connection.vendor != "mysql"
 
 
 @cache
@@ -265,7 +296,8 @@ def _prepare(name: str) -> Callable[[Any, BaseDatabaseWrapper], Any]:
 
 @cache
 def _insert(using: str, names: tuple[str, ...]) -> str:
-    """The statement that gives values to these fields, then to the uuid.
+    """The statement that gives values to these fields, then to the uuid, and the connection, which
+    has to exist; where it is looked up by the same statement, it makes none without.
 
     The other columns have defaults in the database, which are those of a captured invocation.
     """
@@ -281,10 +313,10 @@ def _insert(using: str, names: tuple[str, ...]) -> str:
     link = quote(str(_field("connection").column))
     table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
     key = quote(str(Connection._meta.pk.column))
-    return (
-        f"INSERT INTO {table} ({columns}, {link}) "  # noqa: S608 - names of our own columns only
-        f"SELECT {values}, {key} FROM {source} WHERE {key} = %s"
-    )
+    into = f"INSERT INTO {table} ({columns}, {link})"
+    if not _inserts_by_select(connection):
+        return f"{into} VALUES ({values}, %s)"
+    return f"{into} SELECT {values}, {key} FROM {source} WHERE {key} = %s"  # noqa: S608 - our own
 
 
 @cache

@@ -239,10 +239,12 @@ def _settling(tries: Sequence[Try]) -> list[Write]:
         final = this.invocation.is_final
         alike[final, this.is_same_event, this.is_left_to_its_caller].append(this)
     return [
+        # First, since a new link has MariaDB lock its connection: who holds that, as a customer
+        # does who decides anew, may wait for invocations.
+        *linking.links(tries),
         *(_states(some) for some in alike.values()),
         _attempts(tries),
         tallies.tried(tries),
-        *linking.links(tries),
     ]
 
 

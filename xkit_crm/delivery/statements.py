@@ -1,9 +1,9 @@
 """The statements that look for work, written out.
 
 They run for every turn in a lane, and again and again where nothing waits: each leaps through the
-indexes rather than read a backlog or the log, and none is composed anew. Every database takes them
-as they stand; conditions on the status are literal, so that each of them recognises its partial
-index. Parameters are by name.
+indexes rather than read a backlog or the log, and none is composed anew. But for `waiting`, every
+database takes them as they stand; conditions on the status are literal, so that each of them
+recognises its partial index. Parameters are by name.
 """
 
 from __future__ import annotations
@@ -59,16 +59,30 @@ def _waiting(condition: str = "") -> str:
     )
 
 
-#: The connections for which anything waits, and NULL, as a table `waiting`. Leaps from one to the
-#: next: DISTINCT would read all of the backlog.
-WAITING = f"""waiting (id) AS (
+# Leaps from one connection to the next: DISTINCT would read all of the backlog.
+_LEAPING = f"""waiting (id) AS (
     SELECT {_waiting()}
     UNION ALL
     SELECT {_waiting(" AND connection_id > waiting.id")} FROM waiting WHERE waiting.id IS NOT NULL
 )"""  # noqa: S608
 
-_WITH_WORK = f"""
-WITH RECURSIVE {WAITING}
+# MariaDB and MySQL would read all of the backlog for each leap, since it starts at what another row
+# holds. They leap by themselves for DISTINCT, where it names what an index begins with.
+_DISTINCT = (
+    f"waiting (status, id) AS (SELECT DISTINCT status, connection_id FROM {_INVOCATION} "  # noqa: S608
+    f"WHERE {_PENDING})"
+)
+
+
+def waiting(vendor: str) -> str:
+    """The connections for which anything waits, and perhaps NULL, as a table `waiting`."""
+    return _DISTINCT if vendor == "mysql" else _LEAPING
+
+
+@cache
+def _with_work(vendor: str) -> str:
+    return f"""
+WITH RECURSIVE {waiting(vendor)}
 SELECT c.id FROM waiting JOIN {_CONNECTION} c ON c.id = waiting.id
 LEFT JOIN {_LANE} l ON l.connection_id = c.id
 WHERE c.{_ENABLED} AND (l.paused_until IS NULL OR l.paused_until <= %(now)s)
@@ -76,6 +90,7 @@ WHERE c.{_ENABLED} AND (l.paused_until IS NULL OR l.paused_until <= %(now)s)
 UNION
 SELECT connection_id FROM {_LANE} WHERE leased_until < %(now)s
 """  # noqa: S608 - our own names only
+
 
 _HAS_WORK = f"""
 SELECT 1 FROM {_CONNECTION} c LEFT JOIN {_LANE} l ON l.connection_id = c.id
@@ -212,7 +227,8 @@ def with_work(now: datetime) -> list[str]:
     """The connections in whose lanes something can be done now: something is due, and nobody
     holds the lane; or its holder is dead. Costs some steps in indexes for each lane where anything
     waits."""
-    return [row[0] for row in _rows(_WITH_WORK, now=now)]
+    statement = _with_work(connections[router.db_for_read(Invocation)].vendor)
+    return [row[0] for row in _rows(statement, now=now)]
 
 
 def has_work(connection_id: str, now: datetime) -> bool:

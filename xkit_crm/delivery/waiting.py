@@ -64,7 +64,8 @@ def overdue_since(connection_ids: Sequence[str] | None = None) -> dict[str, date
     where none are named. What waits on purpose is not due: for its next try, for the customer to
     decide, for its connection to go live. Costs one query, and some steps in indexes for each lane
     in which anything waits."""
-    lanes, parameters = statements.WAITING, {"now": _written(timezone.now())}
+    lanes = statements.waiting(connections[router.db_for_read(Invocation)].vendor)
+    parameters = {"now": _written(timezone.now())}
     if connection_ids is not None:
         if not connection_ids:
             return {}

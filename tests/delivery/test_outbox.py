@@ -1,0 +1,56 @@
+"""What is captured takes its place in the outbox, and keeps nobody else from doing so."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection as database
+from django.db import transaction
+
+from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
+from tests.products.models import Customer, Deal
+from tests.threads import begun, elsewhere
+from xkit_crm.mappings import versions
+from xkit_crm.models import Connection, Invocation
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_has_one_connection_locked_holds_up_no_other_customers_saves(
+    customer: Customer,
+) -> None:
+    """As who fetches a new token does, which its vendor may be long in giving."""
+    if database.vendor == "sqlite":
+        pytest.skip("SQLite lets no other write while one writes")
+    other = CustomerFactory.create(connection_id=ConnectionFactory.create(id="other").pk)
+    with transaction.atomic():
+        Connection.objects.select_for_update().get(pk="acme")
+        theirs = begun(lambda: DealFactory.create(customer=customer))
+        theirs.join(0.5)
+        assert theirs.is_alive(), "it should wait for the connection"
+        elsewhere(lambda: DealFactory.create(customer=other))
+    theirs.join(20)
+    assert set(Invocation.objects.values_list("connection_id", flat=True)) == {"acme", "other"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("others", [0, 1])
+def test_who_waits_for_a_connection_has_put_nothing_that_its_holder_may_wait_for(
+    customer: Customer, others: int
+) -> None:
+    """Else the two would wait for each other where a customer decides anew, which lets go what
+    waited for that; and it is the save that the database would end."""
+    if database.vendor != "mysql":
+        pytest.skip("only MariaDB shows what is not committed yet")
+    connections = [ConnectionFactory.create(id=f"other-{number}") for number in range(others)]
+    customers = [CustomerFactory.create(connection_id=other.pk) for other in connections]
+    deals = [DealFactory.build(customer=one) for one in (*customers, customer)]
+    with database.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    with transaction.atomic():
+        versions.lock(Connection.objects.get(pk="acme"))
+        theirs = begun(lambda: Deal.synced.bulk_create(deals))
+        theirs.join(0.5)
+        assert theirs.is_alive(), "it should wait for the connection"
+        assert not Invocation.objects.exists()
+    theirs.join(20)
+    database.close()  # and its isolation
+    assert Invocation.objects.count() == 1 + others
