@@ -20,7 +20,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.rate import Breaker, Gauge
-from xkit_crm.models import Connection, Invocation, Lane
+from xkit_crm.models import Attempt, Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.models import Misbehaviour, Org
 
 THRESHOLD = 5
@@ -127,6 +127,21 @@ def test_after_so_many_failures_in_a_row_it_gets_one_probe_in_a_pause(
     assert all(1 <= pause <= 60 for pause in pauses)
     assert pauses[-1] >= 30
     assert Lane.objects.get(pk="acme").failures == THRESHOLD + 8
+
+
+def test_so_it_is_left_alone_where_it_asks_for_that_and_says_not_how_long(
+    single: Connection,
+    crm: CRMControl,  # noqa: F811
+    clock: Any,
+) -> None:
+    save(100)
+    crm.faults("acme", rates={"rate_limited": 1.0}, retry_after=0)
+    pass_time(clock, MINUTE * 30)
+    assert 30 <= writes(crm) <= 80
+    assert Attempt.objects.count() <= writes(crm)
+    crm.faults("acme")
+    pass_time(clock, MINUTE * 2)
+    assert states() == ["succeeded"] * 100
 
 
 def test_it_closes_after_one_call_that_goes_well(

@@ -48,7 +48,7 @@ LOOK_AHEAD = 0.25
 NAP = timedelta(seconds=0.05)
 #: Seconds that what is known of the connection is good for, between two calls.
 KNOWN = 1.0
-#: How long to leave a CRM alone that asks for it and names no time.
+#: How long to leave a CRM alone at least that asks for it and names no time.
 PAUSE = timedelta(seconds=1)
 
 
@@ -268,9 +268,12 @@ class Line:
         """Learn from the answers whether the CRM is well."""
         now, gauge = timezone.now(), self.hold.gauge
         if limited := next((a for a in answers if isinstance(a, RateLimited)), None):
-            # A moment that is over already is none: asked again at once, it would say the same.
-            after = limited.retry_after
-            self.hold.pause(now + (timedelta(seconds=after) if after else PAUSE))
+            if after := limited.retry_after:
+                self.hold.pause(now + timedelta(seconds=after))
+            else:
+                # It names no moment, or one that is over: asked at once, it would say the same.
+                gauge.failures += 1
+                self.hold.pause(now + max(PAUSE, _breaker().pause(gauge)))
         elif all(isinstance(answer, RecordLocked) for answer in answers):
             return  # that says nothing of the others
         elif all(isinstance(answer, CRMUnavailable) for answer in answers):
