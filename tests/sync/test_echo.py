@@ -308,18 +308,17 @@ def test_a_create_that_ends_while_it_is_looked_for_is_no_news(
     assert xkit_crm.changes_from_crm("acme", RECORD, {"Name": "Just made"}) == {}
 
 
-@pytest.mark.postgresql
+@pytest.mark.skipif(database.vendor == "sqlite", reason="it takes no partial index for parameters")
 def test_what_is_under_way_is_found_at_once_however_much_waits(connection: Connection) -> None:
     """Every webhook looks for it, and every page of a backfill."""
-    InvocationFactory.create(connection=connection)
-    with database.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO xkit_crm_invocation (uuid, connection_id, event_id, payload, record_key, "
-            "due_at, created_at) SELECT gen_random_uuid(), connection_id, event_id, payload, "
-            "'record ' || n, due_at, created_at FROM xkit_crm_invocation, "
-            "generate_series(1, 20000) AS n"
-        )
-        cursor.execute("ANALYZE xkit_crm_invocation")
+    one = InvocationFactory.create(connection=connection)
+    Invocation.objects.bulk_create(
+        Invocation(connection=connection, event=one.event, record_key=f"record {n}")
+        for n in range(5000)
+    )
+    if database.vendor == "postgresql":  # MariaDB sees by itself, and would commit
+        with database.cursor() as cursor:
+            cursor.execute("ANALYZE xkit_crm_invocation")
     plan = echo.under_way(connection.pk).explain()
     assert "xkit_invocation_status_idx" in plan
     assert "xkit_invocation_doubt_idx" in plan

@@ -502,7 +502,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='invocation',
-            index=models.Index(condition=models.Q(('doubtful', True), ('status', 'pending')), fields=['connection'], name='xkit_invocation_doubt_idx'),
+            index=models.Index(condition=models.Q(('doubtful', True), ('status', 'pending')), fields=['connection', 'doubtful'], name='xkit_invocation_doubt_idx'),
         ),
         migrations.AddIndex(
             model_name='invocation',

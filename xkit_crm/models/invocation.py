@@ -216,9 +216,10 @@ class Invocation(models.Model):
                 condition=Q(status__in=["pending", "running", "unknown"]),
                 name="xkit_invocation_open_idx",
             ),
-            # Few among what waits: those of which the CRM may have what it hasn't answered.
+            # Few among what waits: those of which the CRM may have what it hasn't answered. Where
+            # indexes have no conditions, the flag tells them apart.
             models.Index(
-                fields=["connection"],
+                fields=["connection", "doubtful"],
                 condition=Q(status="pending", doubtful=True),
                 name="xkit_invocation_doubt_idx",
             ),
