@@ -15,7 +15,7 @@ from xkit_crm.panel import records_of
 from xkit_crm.sync.existing import _require_free
 from xkit_crm.sync.reconcile import reconcile
 from xkit_crm.sync.resync import resync
-from xkit_crm.sync.triggers import take_in
+from xkit_crm.sync.taking_in import take_in
 
 pytestmark = pytest.mark.django_db
 

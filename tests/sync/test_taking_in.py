@@ -21,7 +21,7 @@ from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.models import Connection, Invocation, MarkedRow
 from xkit_crm.models.invocation import InvocationStatus
-from xkit_crm.sync import triggers
+from xkit_crm.sync import taking_in
 
 pytest.importorskip("pgtrigger")
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -34,9 +34,9 @@ def test_two_that_look_at_once_tell_everything_once(
     for number in range(4):
         insert(customer, f"Deal {number}")
     with transaction.atomic():
-        assert triggers.take_in(limit=2) == 2
-        assert elsewhere(triggers.take_in) == 0
-    assert triggers.take_in() == 2
+        assert taking_in.take_in(limit=2) == 2
+        assert elsewhere(taking_in.take_in) == 0
+    assert taking_in.take_in() == 2
     drain("acme")
     assert sorted(names()) == [f"Deal {number}" for number in range(4)]
 
@@ -44,8 +44,8 @@ def test_two_that_look_at_once_tell_everything_once(
 def test_two_that_look_at_once_tell_of_a_deletion_once(delivered: Deal) -> None:
     sql("DELETE FROM products_deal")
     with transaction.atomic():
-        assert triggers.take_in() == 1
-        assert elsewhere(triggers.take_in) == 0
+        assert taking_in.take_in() == 1
+        assert elsewhere(taking_in.take_in) == 0
     assert events() == ["deal_deleted"]
 
 
@@ -73,10 +73,10 @@ def test_what_is_delivered_while_it_is_looked_is_not_overlooked(
     delivered: Deal, table: str
 ) -> None:
     rename(delivered, "Second")
-    triggers.take_in()
+    taking_in.take_in()
     rename(delivered, "First")
     with once_read(table, lambda: drain("acme")):
-        triggers.take_in()
+        taking_in.take_in()
     Worker().run_once()
     assert names() == ["First"]
 
@@ -86,10 +86,10 @@ def test_a_row_that_goes_while_it_is_created_is_deleted(
     sandbox: Connection, customer: Customer, table: str
 ) -> None:
     insert(customer, "Short")
-    triggers.take_in()
+    taking_in.take_in()
     sql("DELETE FROM products_deal")
     with once_read(table, lambda: drain("acme")):
-        triggers.take_in()
+        taking_in.take_in()
     Worker().run_once()
     assert not held()
 
@@ -105,12 +105,12 @@ def test_a_row_that_goes_and_comes_back_while_it_is_looked_is_there_in_the_end(
             delivered.pk,
             delivered.customer_id,
         )
-        triggers.take_in()
+        taking_in.take_in()
         return True
 
     sql("DELETE FROM products_deal")
     with once_read(table, come_back):
-        triggers.take_in()
+        taking_in.take_in()
     Worker().run_once()
     assert names() == ["First"]
 
@@ -119,7 +119,7 @@ def test_a_row_that_somebody_is_writing_is_left_and_told_later(delivered: Deal) 
     rename(delivered, "Renamed")
     with transaction.atomic():
         rename(delivered, "Renamed again")
-        assert elsewhere(triggers.take_in) == 0
+        assert elsewhere(taking_in.take_in) == 0
     Worker().run_once()
     assert names() == ["Renamed again"]
     assert not marks()
@@ -133,7 +133,7 @@ def test_rows_that_somebody_keeps_for_long_hold_up_no_other(
     rename(delivered, "Renamed")
     with transaction.atomic():
         kept = list(Deal.objects.exclude(pk=delivered.pk).order_by("pk").select_for_update())
-        assert elsewhere(lambda: triggers.take_in(limit=2)) == 1
+        assert elsewhere(lambda: taking_in.take_in(limit=2)) == 1
     assert events() == ["deal_updated"]
     assert marks() == [str(deal.pk) for deal in kept]
 
@@ -143,7 +143,7 @@ def test_what_fails_in_between_loses_no_mark(
 ) -> None:
     rename(delivered, "Renamed")
     with transaction.atomic():
-        triggers.take_in()
+        taking_in.take_in()
         assert len(events()) == 1
         transaction.set_rollback(True)
     assert marks() == [str(delivered.pk)]
@@ -175,18 +175,18 @@ def test_a_row_that_was_left_to_one_crms_workflow_is_not_made_there_again(
 
     with rebound(Both):
         rename(delivered, "Renamed")
-        triggers.take_in()
+        taking_in.take_in()
         globex = Invocation.objects.filter(connection="globex")
         assert [one.event.slug for one in globex] == ["deal_created"]
         globex.update(status=InvocationStatus.DEFERRED)
         drain("acme")
         rename(delivered, "Renamed again")
-        triggers.take_in()
+        taking_in.take_in()
         assert [one.event.slug for one in globex.filter(status="pending")] == ["deal_updated"]
 
 
 def test_a_row_that_goes_to_no_connection_is_not_told(delivered: Deal) -> None:
     sql("UPDATE products_customer SET connection_id = ''")
     rename(delivered, "Renamed")
-    assert triggers.take_in() == 1
+    assert taking_in.take_in() == 1
     assert states() == []

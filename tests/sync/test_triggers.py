@@ -18,7 +18,7 @@ from xkit_crm.delivery.backends import turns
 from xkit_crm.delivery.drain import drain
 from xkit_crm.delivery.worker import Worker
 from xkit_crm.models import Connection, Invocation, RecordLink
-from xkit_crm.sync import triggers
+from xkit_crm.sync import taking_in, triggers
 from xkit_crm.sync.echo import applying
 
 pytest.importorskip("pgtrigger")
@@ -117,7 +117,7 @@ def test_an_event_that_a_caller_fires_for_the_row_hides_no_raw_write(delivered: 
 def test_a_row_that_is_deleted_and_put_back_is_there_in_the_end(delivered: Deal) -> None:
     sql("CREATE TEMPORARY TABLE kept AS SELECT * FROM products_deal")
     sql("DELETE FROM products_deal")
-    triggers.take_in()
+    taking_in.take_in()
     sql("INSERT INTO products_deal SELECT * FROM kept")
     sql("DROP TABLE kept")
     Worker().run_once()
@@ -127,7 +127,7 @@ def test_a_row_that_is_deleted_and_put_back_is_there_in_the_end(delivered: Deal)
 
 def test_an_invalid_payload_is_a_failed_invocation_that_an_operator_sees(delivered: Deal) -> None:
     rename(delivered, "x" * 90)
-    triggers.take_in()
+    taking_in.take_in()
     invocation = Invocation.objects.get()
     assert invocation.status == "failed"
     assert "written past the capture" in str(invocation.error)
@@ -135,7 +135,7 @@ def test_an_invalid_payload_is_a_failed_invocation_that_an_operator_sees(deliver
 
 def test_a_row_whose_key_changes_is_another_row(delivered: Deal) -> None:
     sql("UPDATE products_deal SET id = id + 1000")
-    triggers.take_in()
+    taking_in.take_in()
     assert sorted(events()) == ["deal_created", "deal_deleted"]
 
 
@@ -159,7 +159,7 @@ def test_captured_writes_leave_no_mark_and_give_no_second_invocation(
     Deal.objects.all().delete()
     assert not marks()
     assert len(events()) == before + 4
-    assert triggers.take_in() == 0
+    assert taking_in.take_in() == 0
 
 
 def test_captured_writes_in_savepoints_leave_no_mark(
@@ -238,7 +238,7 @@ def test_with_fields_only_their_change_counts(delivered: Deal) -> None:
 def test_a_raw_write_that_makes_no_difference_is_not_told(delivered: Deal) -> None:
     sql("UPDATE products_deal SET note = 'nothing that is watched'")
     assert len(marks()) == 1
-    assert triggers.take_in() == 1
+    assert taking_in.take_in() == 1
     assert not events()
     assert not marks()
 
@@ -291,13 +291,13 @@ def test_a_captured_save_makes_no_query_more(delivered: Deal) -> None:
 
 def test_marks_of_an_unbound_model_are_taken_away(db: None) -> None:
     Plain.objects.create(connection_id="acme", title="Plain")
-    assert triggers.take_in() == 1
+    assert taking_in.take_in() == 1
     assert not marks()
 
 
 def test_a_look_costs_one_query_where_nothing_is_marked(db: None) -> None:
     with CaptureQueriesContext(database) as made:
-        assert triggers.take_in() == 0
+        assert taking_in.take_in() == 0
     assert len(made) == 1
 
 
@@ -306,5 +306,5 @@ def test_a_look_costs_nothing_where_no_model_has_triggers(
 ) -> None:
     monkeypatch.setattr(triggers, "_in_use", False)
     with CaptureQueriesContext(database) as made:
-        assert triggers.take_in() == 0
+        assert taking_in.take_in() == 0
     assert not made.captured_queries

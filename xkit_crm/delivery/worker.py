@@ -20,7 +20,7 @@ from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.delivery.health import Pulse
-from xkit_crm.sync import bindings, triggers
+from xkit_crm.sync import bindings, taking_in
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,11 @@ class Worker:
             thread.start()
         eager_until = -inf
         while not self._stopping:
-            taken_in = triggers.take_in_for()
+            took_in = taking_in.take_in_for()
             began = time.monotonic()
             found = self._look_and_queue()
             now = time.monotonic()
-            if found or taken_in:
+            if found or took_in:
                 eager_until = now + EAGER_FOR
             # While no thread is free, finding more lanes helps nobody.
             is_eager = now < eager_until and len(self._taken) < self.threads
@@ -115,7 +115,7 @@ class Worker:
         meanwhile, it ends as soon as the call in hand is done."""
         done = 0
         notifications.send_due()
-        while not self._stopping and triggers.take_in_for():
+        while not self._stopping and taking_in.take_in_for():
             pass
         while not self._stopping and (found := self._look()):
             worked = 0

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class MarkedRow(models.Model):
-    """Made by the triggers of `sync/triggers.py`, taken away when the row was looked at.
+    """Made by the triggers of `sync/triggers.py`, taken away by `sync/taking_in.py`.
 
     Nothing is unique here, so that whoever writes a row waits for nobody, and no limit of length
     can fail their commit. A row that was written twice may be marked twice.

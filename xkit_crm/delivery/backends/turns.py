@@ -16,7 +16,7 @@ from xkit_crm import catalogue, notifications
 from xkit_crm.conf import settings
 from xkit_crm.delivery import lanes, retention, rollup
 from xkit_crm.delivery.drain import drain
-from xkit_crm.sync import bindings, triggers
+from xkit_crm.sync import bindings, taking_in
 
 #: About how many invocations of one lane are dealt with before it is handed on: several calls of
 #: what the CRMs with the largest batches take.
@@ -63,7 +63,7 @@ def take(connection_id: str, tell: Tell) -> int:
 def sweep(poke: Callable[[Sequence[str]], None]) -> None:
     """Take in what is marked and `poke` every lane in which something can be done now; then see to
     what is kept too long."""
-    triggers.take_in_for()
+    taking_in.take_in_for()
     poke(lanes.with_work())
     retention.prune_if_due()
     deadline = time.monotonic() + SECONDS
