@@ -28,7 +28,7 @@ def backlog(connection: Connection) -> None:
 
 
 def rows_read() -> int:
-    """How many rows, of tables or indexes, this session has read so far."""
+    """How many rows, of tables or indexes, this connection has read so far."""
     with database.cursor() as cursor:
         cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
         return sum(int(count) for _, count in cursor.fetchall())

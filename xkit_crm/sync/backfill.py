@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import enum
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models
 
 from xkit_crm import catalogue, mappings, signals
 from xkit_crm.delivery import backends, outbox
-from xkit_crm.exceptions import ConfigurationError, PayloadInvalid, Problem, RejectedByCRM
+from xkit_crm.exceptions import ConfigurationError, Problem, RejectedByCRM
 from xkit_crm.invoking import find_connection, require_enabled
 from xkit_crm.mapping import resolving
 from xkit_crm.models import Connection, RecordLink
 from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.invocation import Priority
 from xkit_crm.providers.base import RemoteRecord
-from xkit_crm.sync import drift, echo, matching, planning, walking
+from xkit_crm.sync import drift, matching, planning, walking
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.calling import Caller
 from xkit_crm.sync.digests import digests, fingerprints
-
-#: Findings that a result keeps; all of them are told to `found`.
-MAX_FINDINGS = 200
+from xkit_crm.sync.findings import MAX_FINDINGS
+from xkit_crm.sync.rivals import Rivals
 
 
 class Outcome(enum.StrEnum):
@@ -184,6 +181,14 @@ class _Comparison:
     written: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Writes:
+    """What is written for a page of rows."""
+
+    captured: list[outbox.Captured] = field(default_factory=list)
+    links: list[RecordLink] = field(default_factory=list)
+
+
 class _Outdated(Exception):
     """The customer decided otherwise since the plan was made."""
 
@@ -225,11 +230,9 @@ class _Run:
         """One page, begun again where the customer decided otherwise before it was written."""
         while True:
             self._follow()
-            try:
+            with suppress(_Outdated):
                 steps = self._done(page)
-            except _Outdated:
-                continue
-            break
+                break
         for pk, step in steps.items():
             self._count(pk, step)
 
@@ -370,60 +373,24 @@ class _Run:
 
     def _without_taken(self, steps: dict[str, _Step]) -> dict[str, _Step]:
         """No two rows are linked to one record: they would overwrite each other."""
-        wanted = {pk: str(step.record.ref) for pk, step in steps.items() if step.record is not None}
-        if not wanted:
+        records = {pk: step.record for pk, step in steps.items() if step.record is not None}
+        if not records:
             return steps
-        # Asked before the links are: what ends in between has one then.
-        making = self._being_made()
-        content_type_id = ContentType.objects.get_for_model(self.plan.binding.model).pk
-        crm_object_id = catalogue.crm_object(self.plan.binding.crm_object).id
-        # The rows of each record, each with the CRM objects as which it is linked.
-        taken: defaultdict[str, defaultdict[tuple[int, str], set[int]]]
-        taken = defaultdict(lambda: defaultdict(set))
-        links = RecordLink.objects.filter(
-            connection_id=self.plan.connection.pk, record_id__in=set(wanted.values())
-        )
-        columns = ("record_id", "content_type_id", "object_pk", "crm_object_id")
-        for record_id, *named, linked_as in links.order_by().values_list(*columns):
-            taken[record_id][named[0], named[1]].add(linked_as)
-        for pk, record_id in wanted.items():
-            row = (content_type_id, pk)
-            if taken[record_id].keys() - {row} or record_id in self.claimed:
+        rivals = Rivals.of(self.plan, records.values())
+        for pk, record in records.items():
+            record_id = str(record.ref)
+            if record_id in self.claimed or rivals.has_another_row(record_id, pk):
                 detail = f"{record_id} is linked to another row already"
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
-            elif crm_object_id in taken[record_id][row]:
+            elif rivals.has_row(record_id, pk):
                 steps[pk] = _Step(Outcome.ALREADY_LINKED)  # by who works beside us
-            elif self._may_be(steps[pk].record, making):
+            elif rivals.may_be_being_made(record):
                 detail = f"{record_id} may be what is being made of another row: run it again"
                 steps[pk] = _Step(Outcome.AMBIGUOUS, detail)
-            taken[record_id][row].add(crm_object_id)
+            rivals.add(record_id, pk)
         if self.dry_run:
-            self.claimed.update(wanted.values())
+            self.claimed.update(str(record.ref) for record in records.values())
         return steps
-
-    def _being_made(self) -> list[Mapping[str, Any]]:
-        """What records have that are being made: the CRM gives them before a link tells of them."""
-        plan = self.plan
-        if plan.shape is None:
-            return []
-        found: list[Mapping[str, Any]] = []
-        makers = echo.under_way(plan.connection.pk).filter(
-            echo.making(), event__crm_object__slug=plan.binding.crm_object
-        )
-        for payload, folded in makers.order_by().values_list("payload", "folded"):
-            whole = reduce(or_, (step["payload"] for step in folded or ()), payload)
-            with suppress(PayloadInvalid):  # one that was erased
-                found.append(
-                    resolving.resolve(
-                        plan.shape.action, whole, fields=plan.fields, creating=True, current=None
-                    )
-                )
-        return found
-
-    def _may_be(self, record: RemoteRecord | None, making: Iterable[Mapping[str, Any]]) -> bool:
-        if record is None:
-            return False
-        return any(matching.may_be(self.plan.keys, record.values, one) for one in making)
 
     # -- written at once
 
@@ -431,8 +398,7 @@ class _Run:
         """Link and create what was decided, from the rows as they are now."""
         binding = self.plan.binding
         done = dict.fromkeys(steps, _Step(Outcome.DELETED))
-        captured: list[outbox.Captured] = []
-        links: list[RecordLink] = []
+        writes = _Writes()
         with walking.writing(binding) as (theirs, home):
             rows = walking.locked(binding, pks, using=theirs)
             steps = self._still_free(steps)
@@ -441,13 +407,13 @@ class _Run:
             for row in rows:
                 step = steps[str(row.pk)]
                 known = self._passed_over(row, standing) or self._not_ours(row)
-                done[str(row.pk)] = known or self._prepared(row, step, captured, links)
-            RecordLink.objects.bulk_create(links, batch_size=outbox.CHUNK)
-            for link in links:
+                done[str(row.pk)] = known or self._prepared(row, step, writes)
+            RecordLink.objects.bulk_create(writes.links, batch_size=outbox.CHUNK)
+            for link in writes.links:
                 signals.send_on_commit(
                     signals.record_linked, RecordLink, using=home, link=link, created=True
                 )
-            lanes = outbox.put_many(captured, using=home, priority=Priority.BACKGROUND)
+            lanes = outbox.put_many(writes.captured, using=home, priority=Priority.BACKGROUND)
             if lanes:
                 backends.poke_on_commit(lanes, using=home)
         return done
@@ -462,58 +428,39 @@ class _Run:
             raise _Outdated
         return self._without_taken(dict(steps))
 
-    def _prepared(
-        self,
-        row: models.Model,
-        step: _Step,
-        captured: list[outbox.Captured],
-        links: list[RecordLink],
-    ) -> _Step:
+    def _prepared(self, row: models.Model, step: _Step, writes: _Writes) -> _Step:
         if not step.writes:
             return step
-        prepare = self._create if step.record is None else self._link
-        return prepare(row, step, captured, links)
+        if step.record is None:
+            return self._create(row, step, writes)
+        return self._link(row, step.record, writes)
 
-    def _create(
-        self,
-        row: models.Model,
-        step: _Step,
-        captured: list[outbox.Captured],
-        links: list[RecordLink],
-    ) -> _Step:
+    def _create(self, row: models.Model, step: _Step, writes: _Writes) -> _Step:
         side = self.plan.first
         payload, problems = walking.payload_of(self.plan.binding, side.event, row)
         if problems:
             return _Step(Outcome.INVALID, _joined(problems))
-        captured.append(self._captured(side, payload, row))
+        writes.captured.append(self._captured(side, payload, row))
         return step
 
-    def _link(
-        self,
-        row: models.Model,
-        step: _Step,
-        captured: list[outbox.Captured],
-        links: list[RecordLink],
-    ) -> _Step:
-        assert step.record is not None
-        compared = self._compared(row, step.record)
+    def _link(self, row: models.Model, record: RemoteRecord, writes: _Writes) -> _Step:
+        compared = self._compared(row, record)
         named = walking.row_of(self.plan.binding, row)
-        links.append(
+        writes.links.append(
             RecordLink(
                 content_type_id=named.content_type_id,
                 object_pk=named.pk,
                 connection_id=self.plan.connection.pk,
                 crm_object_id=catalogue.crm_object(self.plan.binding.crm_object).id,
-                record_id=str(step.record.ref),
+                record_id=str(record.ref),
                 delivered=compared.delivered,
                 written=compared.written,
             )
         )
         if compared.payload is not None and self.plan.update is not None:
-            captured.append(self._captured(self.plan.update, compared.payload, row))
-        return _Step(
-            Outcome.LINKED, compared.problem, step.record, update=compared.payload is not None
-        )
+            writes.captured.append(self._captured(self.plan.update, compared.payload, row))
+        update = compared.payload is not None
+        return _Step(Outcome.LINKED, compared.problem, record, update=update)
 
     def _captured(
         self, side: planning.Side, payload: Mapping[str, Any], row: models.Model
