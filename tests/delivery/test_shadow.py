@@ -166,6 +166,23 @@ def test_who_read_the_connection_before_it_went_into_the_shadow_sends_nothing(
     assert Attempt.objects.get().outcome == "rehearsed"
 
 
+def slow_down(
+    monkeypatch: pytest.MonkeyPatch, before_each: Callable[[SandboxProvider], None]
+) -> None:
+    """Have each record made by a call of its own, which takes half as long as it is good for what
+    is known of the connection."""
+    create = SandboxProvider.create
+
+    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+        before_each(self)
+        time.sleep(line.KNOWN / 2)
+        return create(self, *args, **named)
+
+    monkeypatch.setattr(line, "KNOWN", 0.05)
+    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
+    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+
+
 def switch_off(connection: Connection) -> None:
     disconnect(connection, "The customer has left.")
 
@@ -178,17 +195,12 @@ def test_who_stops_a_connection_need_not_wait_for_all_that_a_worker_looked_at_be
     stop: Callable[[Connection], None],
 ) -> None:
     """With a slow CRM that takes long, and nobody may be called for a customer who has left."""
-    create = SandboxProvider.create
 
-    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+    def step_in(_: SandboxProvider) -> None:
         if not held():
             stop(Connection.objects.get())
-        time.sleep(line.KNOWN / 2)
-        return create(self, *args, **named)
 
-    monkeypatch.setattr(line, "KNOWN", 0.05)
-    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
-    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+    slow_down(monkeypatch, step_in)
     DealFactory.create_batch(20, customer=customer)
     drain("acme")
     assert 1 <= len(held()) <= 4
@@ -213,19 +225,14 @@ def test_a_rehearsal_that_no_database_holds_says_so_and_holds_up_nobody(
 def test_nor_is_it_written_to_the_account_that_the_customer_has_left(
     sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = SandboxProvider.create
     written_as: list[Any] = []
 
-    def create_slowly(self: SandboxProvider, *args: Any, **named: Any) -> RecordRef:
+    def step_in(provider: SandboxProvider) -> None:
         if not written_as:
             xkit_crm.connect("acme", provider="sandbox", credentials={"account": "another"})
-        written_as.append(self.access.credentials.get("account"))
-        time.sleep(line.KNOWN / 2)
-        return create(self, *args, **named)
+        written_as.append(provider.access.credentials.get("account"))
 
-    monkeypatch.setattr(line, "KNOWN", 0.05)
-    monkeypatch.setattr(SandboxProvider, "batch_size", 1)
-    monkeypatch.setattr(SandboxProvider, "create", create_slowly)
+    slow_down(monkeypatch, step_in)
     DealFactory.create_batch(20, customer=customer)
     drain("acme")
     assert 1 <= written_as.count(None) <= 4

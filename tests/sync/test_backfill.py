@@ -15,8 +15,7 @@ from tests.delivery.conftest import act, names
 from tests.factories import CustomerFactory, DealFactory
 from tests.products.crm import DealSync
 from tests.products.models import Customer, Deal, Elsewhere
-from xkit_crm import exceptions, mappings
-from xkit_crm.connections import disconnect
+from xkit_crm import exceptions
 from xkit_crm.delivery.drain import drain
 from xkit_crm.models import (
     Connection,
@@ -31,10 +30,7 @@ from xkit_crm.models.invocation import InvocationStatus, Priority
 from xkit_crm.providers.base import RecordRef
 from xkit_crm.providers.sandbox import records
 from xkit_crm.providers.sandbox.models import Misbehaviour, Operation, Org
-from xkit_crm.providers.sandbox.provider import SandboxProvider
-from xkit_crm.providers.sandbox.standard import add_field
 from xkit_crm.signals import record_linked
-from xkit_crm.sync import backfill as backfilling
 from xkit_crm.sync.backfill import BackfillResult, Outcome, backfill
 
 pytestmark = pytest.mark.django_db
@@ -56,16 +52,6 @@ def remote(name: str, **values: Any) -> str:
 
 def run(**options: Any) -> BackfillResult:
     return backfill(Deal, "acme", **{"match": BY_NAME, **options})
-
-
-def by_name(remote_object: str) -> dict[str, Any]:
-    """What a mapping has for deals, which are told by their name alone."""
-    name = {"field": "Name", "kind": "direct", "key": "name"}
-    events = {
-        f"deal_{type_}d": {"action": type_, "transformations": [name]}
-        for type_ in ("create", "update")
-    }
-    return {"remote_object": remote_object, "fields": {}, "events": events}
 
 
 def feed(event: str, *transformations: dict[str, Any]) -> None:
@@ -296,69 +282,6 @@ def test_rows_of_another_database_are_brought_there_too(sandbox: Connection) -> 
     assert backfill(Elsewhere, "acme", match=BY_NAME).counts == {Outcome.ALREADY_LINKED: 1}
 
 
-# -- what rows are matched on ---------------------------------------------------------------------
-
-
-def test_by_default_rows_are_matched_by_the_external_id_that_the_mapping_writes(
-    sandbox: Connection, customer: Customer
-) -> None:
-    feed("deal_created", {"field": "ExternalId", "kind": "direct", "key": "name"})
-    rows(customer, "A-1", "A-2")
-    record_id = remote("Another name", ExternalId="A-1")
-    result = run(match=None)
-    assert str(result.keys) == "ExternalId"
-    assert "Name" in result.keys.weak
-    assert result.counts == {Outcome.LINKED: 1, Outcome.CREATED: 1}
-    assert RecordLink.objects.get().record_id == record_id
-
-
-def test_without_a_field_that_tells_records_apart_nothing_is_guessed(
-    sandbox: Connection, customer: Customer
-) -> None:
-    rows(customer, "Sales")
-    with pytest.raises(exceptions.ConfigurationError, match=r"--match FIELD.*--no-match"):
-        run(match=None)
-    assert not Invocation.objects.exists()
-
-
-def test_the_next_key_is_tried_where_the_one_before_finds_nothing(
-    sandbox: Connection, customer: Customer
-) -> None:
-    feed("deal_created", {"field": "ExternalId", "kind": "direct", "key": "name"})
-    rows(customer, "A-1")
-    record_id = remote("A-1")
-    assert run(match=[("ExternalId",), ("Name",)]).counts == {Outcome.LINKED: 1}
-    assert RecordLink.objects.get().record_id == record_id
-
-
-def test_all_fields_of_one_key_have_to_be_equal(sandbox: Connection, customer: Customer) -> None:
-    rows(customer, "Sales", amount=12)
-    remote("Sales", Amount=7)
-    assert run(match=[("Name", "Amount")], dry_run=True).counts == {Outcome.CREATED: 1}
-    remote("Sales", Amount=12)
-    assert run(match=[("Name", "Amount")], dry_run=True).counts == {Outcome.LINKED: 1}
-
-
-def test_a_row_without_a_value_to_match_by_is_created_and_counted(
-    sandbox: Connection, customer: Customer
-) -> None:
-    feed("deal_created", {"field": "Description", "kind": "direct", "key": "owner_email"})
-    rows(customer, "Sales")
-    result = run(match=[("Description",)])
-    assert (result.counts, result.without_key) == ({Outcome.CREATED: 1}, 1)
-
-
-@pytest.mark.parametrize(
-    ("field", "says"),
-    [("Nmae", "is no field"), ("CloseDate", "is not written by the mapping")],
-)
-def test_a_field_that_can_not_be_matched_on_is_refused(
-    sandbox: Connection, customer: Customer, field: str, says: str
-) -> None:
-    with pytest.raises(exceptions.ConfigurationError, match=says):
-        run(match=[(field,)])
-
-
 # -- again and again ------------------------------------------------------------------------------
 
 
@@ -503,80 +426,6 @@ def test_a_connection_that_is_not_there_or_not_enabled_is_refused(
     sandbox.save()
     with pytest.raises(exceptions.ConnectionNotEnabled):
         run()
-
-
-def test_what_the_customer_maps_otherwise_meanwhile_is_gone_by_from_there(
-    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deals = rows(customer, "First", "Second", "Third")
-    for title in ("First", "Second", "Third"):
-        remote(title)
-        records.create_record(Org.objects.get(slug="acme"), "Account", {"Name": title})
-    search = backfilling._Run._one_search
-    asked: list[Any] = []
-
-    def at_the_second(self: Any, row: Deal, *args: Any) -> Any:
-        found = search(self, row, *args)
-        asked.append(row.title)
-        if asked == ["First", "Second"]:
-            document = mappings.in_force(sandbox)
-            document["opportunity"] = by_name("Account")
-            mappings.put_in_force(sandbox, document)
-        return found
-
-    monkeypatch.setattr(backfilling._Run, "_one_search", at_the_second)
-    assert run(batch_size=1).counts == {Outcome.LINKED: 3}
-    assert asked == ["First", "Second", "Second", "Third"]
-    linked = [xkit_crm.links(deal).get().record_id.partition(":")[0] for deal in deals]
-    assert linked == ["Opportunity", "Account", "Account"]
-
-
-def test_a_field_that_the_customer_makes_for_that_is_known_from_there(
-    sandbox: Connection, customer: Customer
-) -> None:
-    rows(customer, "First", "Second")
-    remote("Second")
-
-    def map_anew(done: int) -> None:
-        if done == 1:
-            add_field(Org.objects.get(slug="acme"), "Opportunity", "Motto")
-            document = mappings.in_force(sandbox)
-            document["opportunity"] = by_name("Opportunity")
-            for action in document["opportunity"]["events"].values():
-                motto = {"field": "Motto", "kind": "static", "value": "Onwards"}
-                action["transformations"].append(motto)
-            mappings.put_in_force(sandbox, document)
-
-    found = run(batch_size=1, progress=map_anew)
-    assert (found.counts, found.updates) == ({Outcome.CREATED: 1, Outcome.LINKED: 1}, 1)
-
-
-def test_a_crm_that_is_connected_to_another_account_meanwhile_is_asked_as_that_one(
-    sandbox: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows(customer, "First", "Second")
-    search = SandboxProvider.search
-    asked_as: list[Any] = []
-
-    def searching(self: SandboxProvider, *args: Any, **named: Any) -> Any:
-        asked_as.append(self.access.credentials.get("account"))
-        return search(self, *args, **named)
-
-    def connect_anew(done: int) -> None:
-        xkit_crm.connect("acme", provider="sandbox", credentials={"account": "another"})
-
-    monkeypatch.setattr(SandboxProvider, "search", searching)
-    run(batch_size=1, progress=connect_anew)
-    assert asked_as == [None, "another"]
-
-
-def test_a_crm_that_is_disconnected_meanwhile_is_asked_no_more(
-    sandbox: Connection, customer: Customer
-) -> None:
-    rows(customer, "First", "Second", "Third")
-    with pytest.raises(exceptions.ConnectionNotEnabled, match="by the customer"):
-        run(batch_size=1, progress=lambda _: disconnect(sandbox, "by the customer"))
-    assert [one.payload["name"] for one in Invocation.objects.all()] == ["First"]
 
 
 def test_a_model_without_a_binding_is_refused(sandbox: Connection) -> None:
