@@ -88,12 +88,13 @@ def test_saving_with_nothing_watched_changed_costs_no_query(
         deal.save()
 
 
-def test_a_watched_change_costs_one_query(deal: Deal, django_assert_num_queries) -> None:
+def test_a_watched_change_costs_one_query_or_none(deal: Deal, django_assert_num_queries) -> None:
     deal.customer  # noqa: B018 - loaded already
     deal.title = "warm"
     deal.save()
     deal.title = "changed"
-    with django_assert_num_queries(1 + AN_EVENT):
+    # PostgreSQL does both in one statement (`test_one_statement.py`).
+    with django_assert_num_queries(1 if database.vendor == "postgresql" else 1 + AN_EVENT):
         deal.save()
 
 

@@ -274,7 +274,8 @@ def test_telling_whether_it_began_costs_no_query(sent_only: None, deal: Deal) ->
     deal.note = "draft"
     deal.save()
     deal.note = "sent"
-    assert cost(deal.save) == 1 + AN_EVENT  # the row, and its event
+    # The row, and its event: PostgreSQL does both in one.
+    assert cost(deal.save) == (1 if database.vendor == "postgresql" else 1 + AN_EVENT)
     deal.note = "draft"
     assert cost(deal.save) == 1
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from xkit_crm import catalogue
+from xkit_crm.delivery import statements
 from xkit_crm.delivery.folding import Kind
 from xkit_crm.exceptions import (
     MappingIncomplete,
@@ -203,11 +204,7 @@ def _undecided(connection_id: str, event: EventDefinition) -> MappingIncomplete:
 
 
 def _decision(connection_id: str, event: EventDefinition) -> Decision | None:
-    row = (
-        EventAction.objects.select_related("mapping")
-        .filter(event_id=event.pk, mapping__connection_id=connection_id)
-        .first()
-    )
+    row = statements.action(connection_id, event.pk)
     if row is None:
         opted_out = ObjectMapping.objects.filter(
             connection_id=connection_id, crm_object_id=event.crm_object_id, remote_object=""

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections, models
@@ -102,16 +102,8 @@ def put_captured(
     connection = connections[using]
     if not _inserts_by_select(connection):
         connection_ids = sorted(_existing(connection_ids, connection))
-    now = _prepare("created_at")(timezone.now(), connection)
-    values: dict[str, Any] = {
-        "payload": _prepare("payload")(payload, connection),
-        "event": event_id,
-        "record_key": row.key,
-        "content_type": row.content_type_id,
-        "object_pk": row.pk,
-        "due_at": now,
-        "created_at": now,
-    }
+    values = _columns_of(event_id, payload, row, connection)
+    now = values["created_at"]
     if error is not None:
         values |= {
             "status": InvocationStatus.FAILED.value,
@@ -134,6 +126,58 @@ def put_captured(
     if error is not None:
         _count_failed(there, error)
     return there
+
+
+def _columns_of(
+    event_id: int, payload: Mapping[str, Any], row: Row, connection: BaseDatabaseWrapper
+) -> dict[str, Any]:
+    """What a captured invocation has in its columns, by field."""
+    now = _prepare("created_at")(timezone.now(), connection)
+    return {
+        "payload": _prepare("payload")(payload, connection),
+        "event": event_id,
+        "record_key": row.key,
+        "content_type": row.content_type_id,
+        "object_pk": row.pk,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
+#: Stands for the primary key of a row that gets one as it is inserted.
+KEY: Final = "{}"
+
+
+def keyless(model: type[models.Model], *, crm_object: str) -> Row | None:
+    """A row of this (bound) model that is about to get its primary key, a number; None where its
+    record key would be too long to be told without that."""
+    content_type = ContentType.objects.get_for_model(model)
+    key = f"{content_type.app_label}.{content_type.model}:{KEY}:{crm_object}"
+    return Row(content_type.pk, KEY, key) if len(key) + 20 <= MAX_RECORD_KEY else None
+
+
+def written_with(
+    statement: str, captured: Captured, *, key: str, using: str, traceparent: str
+) -> tuple[str, list[Any]]:
+    """PostgreSQL's statement that runs this one, which writes a row, and makes its invocation in
+    the one connection; and what it takes after what the other takes.
+
+    `key` is the column of a primary key that the row gets by it; "" where it has one. It gives what
+    the other gives, and last whether the connection exists; nothing where that met no row.
+    """
+    connection = connections[using]
+    values = _columns_of(captured.event_id, captured.payload, captured.row, connection)
+    values |= {"traceparent": traceparent} if traceparent else {}
+    if " RETURNING " not in statement:
+        statement += " RETURNING 1"
+    insert = _insert(using, tuple(values), saved=key)
+    # A comment may be the last of it.
+    whole = (
+        f"WITH saved AS ({statement}\n), made AS ({insert} RETURNING 1) "  # noqa: S608
+        "SELECT saved.*, EXISTS (SELECT 1 FROM made) FROM saved"
+    )
+    uuid = _prepare("uuid")(new_uuid(), connection)
+    return whole, [*values.values(), uuid, *captured.connection_ids]
 
 
 def _count_failed(connection_ids: Iterable[str], error: PayloadInvalid) -> None:
@@ -295,28 +339,37 @@ def _prepare(name: str) -> Callable[[Any, BaseDatabaseWrapper], Any]:
 
 
 @cache
-def _insert(using: str, names: tuple[str, ...]) -> str:
+def _insert(using: str, names: tuple[str, ...], *, saved: str | None = None) -> str:
     """The statement that gives values to these fields, then to the uuid, and the connection, which
     has to exist; where it is looked up by the same statement, it makes none without.
 
-    The other columns have defaults in the database, which are those of a captured invocation.
+    The other columns have defaults in the database, which are those of a captured invocation. With
+    `saved` it makes one only where the row `saved` is, whose key stands in that column ("": is
+    known).
     """
     connection = connections[using]
     quote = connection.ops.quote_name
     fields = [_field(name) for name in (*names, "uuid")]
     # PostgreSQL reads a parameter in a SELECT list as text, and wants to be told otherwise.
     cast = connection.vendor == "postgresql"
-    values = ", ".join(
-        f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in fields
-    )
+    given = [f"CAST(%s AS {field.rel_db_type(connection)})" if cast else "%s" for field in fields]
+    if saved:
+        given = [
+            f"replace({value}, '{KEY}', CAST(saved.{quote(saved)} AS text))"
+            if field.name in ("record_key", "object_pk")
+            else value
+            for field, value in zip(fields, given, strict=True)
+        ]
+    values = ", ".join(given)
     columns = ", ".join(quote(str(field.column)) for field in fields)
     link = quote(str(_field("connection").column))
     table, source = quote(Invocation._meta.db_table), quote(Connection._meta.db_table)
-    key = quote(str(Connection._meta.pk.column))
+    key = f"{source}.{quote(str(Connection._meta.pk.column))}"
     into = f"INSERT INTO {table} ({columns}, {link})"
     if not _inserts_by_select(connection):
         return f"{into} VALUES ({values}, %s)"
-    return f"{into} SELECT {values}, {key} FROM {source} WHERE {key} = %s"  # noqa: S608 - our own
+    beside = "" if saved is None else "saved, "
+    return f"{into} SELECT {values}, {key} FROM {beside}{source} WHERE {key} = %s"  # noqa: S608
 
 
 @cache

@@ -12,7 +12,7 @@ each row by itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DataError, connections, models, router, transaction
 from django.db.models.base import ModelState
+
+from xkit_crm.delivery import cursors
 
 #: From so many rows on it pays to prepare for many.
 MANY = 10
@@ -124,7 +126,7 @@ def together(writes: Sequence[Write]) -> list[int]:
 
 
 def _run(write: Write) -> int:
-    with connections[write.using].cursor() as cursor:
+    with cursors.cursor(write.using) as cursor:
         if len(write.runs) == 1:
             cursor.execute(write.statement, write.runs[0])
         else:
@@ -154,7 +156,7 @@ def _run_as_one(writes: Sequence[Write], using: str) -> list[int]:
     # In somebody's transaction it must not take theirs with it.
     around = transaction.atomic(using=using) if connection.in_atomic_block else nullcontext()
     try:
-        with around, connection.cursor() as cursor:
+        with around, cursors.cursor(using) as cursor:
             cursor.execute(statement, [value for write in writes for value in write.runs[0]])
             return [int(count) for count in cursor.fetchone()]
     except DataError as raised:
@@ -178,27 +180,34 @@ def read(
     """Run a statement that begins with `columns`; gives each row as a model, and what else the
     statement gives beside it. Of `many` rows each takes less, and the first a little more."""
     using = using or router.db_for_read(model)
+    connection, width = connections[using], len(_columns_read(model))
+    make, adapt = made(model, using), connection.ops.adapt_unknown_value
+    with cursors.cursor(using) as cursor:
+        if many:
+            _read_times_fast(cursor, connection)
+        cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})
+        rows = cursor.fetchall()
+    return [(make(row[:width]), tuple(row[width:])) for row in rows]
+
+
+def made(model: type[_Model], using: str) -> Callable[[Sequence[Any]], _Model]:
+    """What makes models of rows of the model's `columns`."""
     connection, columns = connections[using], _columns_read(model)
-    names, width = [col.target.attname for col in columns], len(columns)
+    names = [col.target.attname for col in columns]
     converters = [
         (at, every, col)
         for at, col in enumerate(columns)
         if (every := connection.ops.get_db_converters(col) + col.get_db_converters(connection))
     ]
-    adapt = connection.ops.adapt_unknown_value
-    with connection.cursor() as cursor:
-        if many:
-            _read_times_fast(cursor, connection)
-        cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})
-        rows = cursor.fetchall()
-    found = []
-    for row in rows:
-        values = list(row[:width])
+
+    def make(row: Sequence[Any]) -> _Model:
+        values = list(row)
         for at, every, col in converters:
             for convert in every:
                 values[at] = convert(values[at], col, connection)
-        found.append((_made(model, using, zip(names, values, strict=True)), tuple(row[width:])))
-    return found
+        return _made(model, using, zip(names, values, strict=True))
+
+    return make
 
 
 def _made(model: type[_Model], using: str, values: Iterable[tuple[str, Any]]) -> _Model:

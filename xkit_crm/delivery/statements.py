@@ -16,8 +16,8 @@ from typing import Any
 
 from django.db import connections, router
 
-from xkit_crm.delivery import rate
-from xkit_crm.delivery.rows import MANY, columns, one_of, read
+from xkit_crm.delivery import cursors, rate
+from xkit_crm.delivery.rows import MANY, columns, made, one_of, read
 from xkit_crm.models import Connection, EventAction, Invocation, Lane, ObjectMapping, RecordLink
 from xkit_crm.models.connection import ConnectionStatus
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus, Priority
@@ -152,6 +152,23 @@ def connection(connection_id: str) -> Found | None:
     return None
 
 
+_ACTION = f"""
+SELECT {columns(EventAction, "a")}, {columns(ObjectMapping, "m")}
+FROM {ObjectMapping._meta.db_table} m
+JOIN {EventAction._meta.db_table} a ON a.mapping_id = m.id
+WHERE m.connection_id = %(connection)s AND a.event_id = %(event)s ORDER BY a.id LIMIT 1
+"""  # noqa: S608
+
+
+def action(connection_id: str, event_id: int) -> EventAction | None:
+    """What the customer decided for an event, with its mapping; None where nothing yet."""
+    parameters = {"connection": connection_id, "event": event_id}
+    for found, mapping in read(EventAction, _ACTION, parameters):
+        found.mapping = made(ObjectMapping, router.db_for_read(EventAction))(mapping)
+        return found
+    return None
+
+
 def links_of_rows(
     connection_id: str, content_type_id: int, crm_object_id: int, pks: Collection[str]
 ) -> list[RecordLink]:
@@ -250,8 +267,8 @@ def next_due(
 
 
 def _rows(statement: str, *, now: datetime, **parameters: Any) -> list[tuple[Any, ...]]:
-    connection = connections[router.db_for_read(Invocation)]
-    named = {"now": connection.ops.adapt_datetimefield_value(now), **parameters}
-    with connection.cursor() as cursor:
+    using = router.db_for_read(Invocation)
+    named = {"now": connections[using].ops.adapt_datetimefield_value(now), **parameters}
+    with cursors.cursor(using) as cursor:
         cursor.execute(statement, named)
         return list(cursor.fetchall())

@@ -30,7 +30,7 @@ TURN = 1.0
 LOOKING = 0.1
 #: Where there was work lately there is more in a moment: seconds between two looks then, their
 #: share of the time, and for how long.
-EAGER = 0.003
+EAGER = 0.001
 EAGER_LOOKING = 0.2
 EAGER_FOR = 1.0
 #: Seconds between two looks for notifications, and for what is to be tidied up.

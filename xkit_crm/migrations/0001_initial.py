@@ -538,7 +538,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='invocation',
-            constraint=models.UniqueConstraint(fields=('idempotency_key',), name='xkit_invocation_idempotency_unique'),
+            constraint=xkit_crm.models.base.UniqueWhereGiven(fields=('idempotency_key',), name='xkit_invocation_idempotency_unique'),
         ),
         migrations.AddConstraint(
             model_name='attempt',

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -70,6 +70,29 @@ class StatusIndex(models.Index):
             return super().create_sql(model, schema_editor, using, **kwargs)
         whole = models.Index(fields=["status", *self.fields], name=self.name)
         return whole.create_sql(model, schema_editor, using, **kwargs)
+
+
+class UniqueWhereGiven(models.UniqueConstraint):
+    """A constraint of one column, whose index leaves out the rows that have NULL there, where a
+    database can: most have, and each would be entered again and again."""
+
+    def __init__(self, *, fields: Sequence[str], name: str) -> None:
+        super().__init__(fields=fields, name=name)
+
+    def _partial(self, schema_editor: Any) -> models.UniqueConstraint:
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return models.UniqueConstraint(fields=self.fields, name=self.name)
+        given = models.Q(**{f"{name}__isnull": False for name in self.fields})
+        return models.UniqueConstraint(fields=self.fields, name=self.name, condition=given)
+
+    def constraint_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._partial(schema_editor).constraint_sql(model, schema_editor)
+
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._partial(schema_editor).create_sql(model, schema_editor)
+
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
+        return self._partial(schema_editor).remove_sql(model, schema_editor)
 
 
 class Dated(models.Model):

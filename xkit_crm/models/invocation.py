@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.exceptions import XkitError, from_dict
-from xkit_crm.models.base import StatusIndex, new_uuid
+from xkit_crm.models.base import StatusIndex, UniqueWhereGiven, new_uuid
 from xkit_crm.models.connection import Connection
 from xkit_crm.models.event_definition import EventDefinition
 
@@ -200,9 +200,7 @@ class Invocation(models.Model):
                 condition=Q(status__in=InvocationStatus.values),
                 name="xkit_invocation_status_known",
             ),
-            models.UniqueConstraint(
-                fields=["idempotency_key"], name="xkit_invocation_idempotency_unique"
-            ),
+            UniqueWhereGiven(fields=["idempotency_key"], name="xkit_invocation_idempotency_unique"),
         ]
         indexes = [
             # Claiming looks at what waits, never at history.

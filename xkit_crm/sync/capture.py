@@ -27,7 +27,7 @@ from django.apps import apps
 from django.db import DatabaseError, connections, models, router, transaction
 from django.db.models.signals import post_delete, pre_delete
 
-from xkit_crm.sync import echo, firing, gathering, scopes, snapshots
+from xkit_crm.sync import echo, firing, gathering, one_statement, scopes, snapshots
 from xkit_crm.sync.bindings import Binding, captured_for
 from xkit_crm.sync.gathering import Deletes
 from xkit_crm.sync.snapshots import SNAPSHOT, UNCOMMITTED, Watch, watch_of
@@ -58,6 +58,7 @@ def install(model: type[models.Model]) -> None:
     for cls in _same_table(model):
         pre_delete.connect(_before_delete, sender=cls, dispatch_uid="xkit_crm.capture")
         post_delete.connect(_after_delete, sender=cls, dispatch_uid="xkit_crm.capture")
+    one_statement.install(model)
     hooked: Any = model
     if getattr(hooked, "_xkit_captured", False):
         return
@@ -159,6 +160,17 @@ def _save_captured(
     """Save the row, and put what that fires, in one transaction."""
     may_change = None if changed is None else changed | watch.set_by_saving
     began = _began(instance, watch, may_change) if watch.conditional else ()
+    try:
+        if one_statement.suits(instance, watch, update_fields, using=using):
+            updated = one_statement.save(instance, watch, save, changed, began, using=using)
+            snapshots.remember(instance, watch, update_fields)
+            snapshots.hold_until_commit((instance,), using=using)
+            return updated
+    except one_statement.NotAlone:
+        pass
+    except BaseException:
+        snapshots.forget(instance)
+        raise
     # In a transaction there is nothing to open, only to be marked should this fail.
     inside = connections[using].in_atomic_block
     unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic

@@ -7,7 +7,7 @@ know how a change was noticed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from django.db import models, router, transaction
@@ -16,7 +16,7 @@ from xkit_crm import catalogue
 from xkit_crm.catalogue import Event
 from xkit_crm.conf import settings
 from xkit_crm.delivery import backends, outbox
-from xkit_crm.delivery.outbox import Captured
+from xkit_crm.delivery.outbox import Captured, Row
 from xkit_crm.exceptions import PayloadInvalid, Problem
 from xkit_crm.models import Invocation, RecordLink
 from xkit_crm.sync import echo, payloads, walking
@@ -26,14 +26,19 @@ logger = logging.getLogger(__name__)
 
 
 def describe(
-    binding: Binding, event_slug: str, instances: Sequence[models.Model]
+    binding: Binding,
+    event_slug: str,
+    instances: Sequence[models.Model],
+    *,
+    row_of: Callable[[models.Model], Row] | None = None,
 ) -> list[Captured]:
     """The same event of each of these rows, with its payload and connections.
 
     None of a row that goes to no connection, nor where an operator switched the event off. The
     deletion of a row that doesn't meet the binding's condition is told where the row is known. What
-    the rows point to is read for all of them at once. Raises `PayloadInvalid` (with
-    `INVALID_PAYLOAD` "record" it gives a failed event instead) and `UnknownEvent`.
+    the rows point to is read for all of them at once. `row_of` names a row, by its primary key
+    unless it is given. Raises `PayloadInvalid` (with `INVALID_PAYLOAD` "record" it gives a failed
+    event instead) and `UnknownEvent`.
     """
     if not instances or catalogue.is_switched_off(binding.crm_object, event_slug):
         return []
@@ -51,7 +56,7 @@ def describe(
             continue
         if event is None:
             event = catalogue.event(binding.crm_object, event_slug)
-            row_of = outbox.rows_of(binding.model, crm_object=binding.crm_object)
+            name = row_of or _named(binding)
         if taken:
             payload, problems = payloads.build(event, binding.payload, instance)
         else:
@@ -59,9 +64,14 @@ def describe(
         error = None
         if problems:
             error = _error(binding, event, instance, problems, raises=taken)
-        row = row_of(key_of(instance, binding.model))
+        row = name(instance)
         found.append(Captured(event.id, payload, connection_ids, row, error, if_known=not taken))
     return found
+
+
+def _named(binding: Binding) -> Callable[[models.Model], Row]:
+    row_of = outbox.rows_of(binding.model, crm_object=binding.crm_object)
+    return lambda instance: row_of(key_of(instance, binding.model))
 
 
 def _known_connections(binding: Binding, instance: models.Model) -> list[str]:

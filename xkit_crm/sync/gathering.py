@@ -245,6 +245,11 @@ def _gather_of(using: str) -> Gather | None:
     return gather if gather.database is connections[using] else None
 
 
+def is_gathering(using: str) -> bool:
+    """Whether a `bulk()` block is around, for this database connection."""
+    return _gather_of(using) is not None
+
+
 def offer(captured: Sequence[Captured], *, using: str) -> None:
     """Put these events, at once or with the rest of the block."""
     gather = _gather_of(using)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import enum
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from django.db import connections, models
@@ -52,6 +53,8 @@ class Watch:
     set_by_saving: frozenset[str]
     #: The bindings that sync some rows only.
     conditional: tuple[Binding, ...]
+    #: How often in a row what is fired had to be made after the row, by moment.
+    missed: Counter[str] = field(default_factory=Counter, compare=False)
 
     def take(self, values: dict[str, Any]) -> tuple[Any, ...]:
         """The watched values of an instance's `__dict__`; a deferred column is not loaded."""
@@ -196,14 +199,10 @@ def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str
     What such a save leaves out may be otherwise in memory: not saved yet, or long since changed by
     somebody else. That costs one query, in which nobody can be writing the row.
     """
-    left_out = {
-        name
-        for name, field_name in zip(watch.names, watch.field_names, strict=True)
-        if written is not None and not {name, field_name} & {*written, instance._meta.pk.attname}
-    }
-    if not left_out:
+    unwritten = left_out(instance, watch, written)
+    if not unwritten:
         return instance
-    there = _stored(instance, left_out, using=using)
+    there = _stored(instance, unwritten, using=using)
     values = instance.__dict__
     differing = {
         name: value
@@ -211,6 +210,13 @@ def as_written(instance: models.Model, watch: Watch, written: Any, *, using: str
         if watch.differs(name, values.get(name, _NOT_LOADED), value)
     }
     return as_it_was(instance, differing) if differing else instance
+
+
+def left_out(instance: models.Model, watch: Watch, written: Any) -> set[str]:
+    """The watched columns that a save of these fields (None: of all) doesn't write."""
+    if written is None:
+        return set()
+    return set(watch.names).difference(watch.written(written), [instance._meta.pk.attname])
 
 
 def read_back(instance: models.Model, names: Collection[str], *, using: str) -> None:

@@ -1,0 +1,226 @@
+"""On PostgreSQL, a save and what it fires are one statement where all of it is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db import connection as database
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+
+import xkit_crm
+from tests.products.models import Twin
+from xkit_crm.exceptions import PayloadInvalid
+from xkit_crm.models import Connection, Invocation
+from xkit_crm.sync import one_statement
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(database.vendor != "postgresql", reason="PostgreSQL only"),
+]
+
+
+@contextmanager
+def bound(**attributes: Any) -> Iterator[None]:
+    """`Twin` is bound in another way in this block."""
+    given = {
+        "crm_object": "opportunity",
+        "on_create": "deal_created",
+        "on_update": "deal_updated",
+        "payload": {"name": "title", "amount": "amount"},
+        "get_connections": lambda self, row: [row.connection_id],
+    }
+    before = xkit_crm.ModelSync.__subclasses__()
+    usual = next(cls for cls in before if cls.__name__ == "TwinSync")
+    xkit_crm.unregister(Twin)
+    xkit_crm.register(Twin)(type("OtherSync", (xkit_crm.ModelSync,), given | attributes))
+    try:
+        yield
+    finally:
+        xkit_crm.unregister(Twin)
+        xkit_crm.register(Twin)(usual)
+
+
+def statements(save: Any) -> list[str]:
+    with CaptureQueriesContext(database) as queries:
+        save()
+    return [query["sql"] for query in queries]
+
+
+def told() -> list[tuple[str, str, dict[str, Any]]]:
+    """What was captured: event, row, payload."""
+    rows = Invocation.objects.order_by("id").select_related("event")
+    return [(one.event.slug, str(one.object_pk), one.payload) for one in rows]
+
+
+def test_a_new_row_and_its_invocation_are_one_statement(connection: Connection) -> None:
+    Twin(connection_id="acme", title="warm").save()  # the catalogue is in memory
+    row = Twin(connection_id="acme", title="Apple", amount="12.50", email="ada@example.com")
+    (statement,) = statements(row.save)
+    assert statement.startswith("WITH saved AS (INSERT INTO")
+    one = Invocation.objects.latest("id")
+    assert one.payload == {"name": "Apple", "amount": 12.5, "owner_email": "ada@example.com"}
+    assert one.record_key == f"products.twin:{row.pk}:opportunity"
+    assert one.instance == row == Twin.objects.get(title="Apple")
+    assert one.connection_id == "acme"
+    assert (one.status, one.priority, one.tries, one.source) == ("pending", 1, 0, "model")
+    assert one.due_at == one.created_at
+
+
+def test_so_are_a_change_and_its_invocation(connection: Connection) -> None:
+    row = Twin.objects.create(connection_id="acme", title="Apple")
+    row.title = "Pear"
+    (statement,) = statements(row.save)
+    assert statement.startswith("WITH saved AS (UPDATE")
+    assert told()[1:] == [
+        (
+            "deal_updated",
+            str(row.pk),
+            {"name": "Pear", "amount": None, "owner_email": "ada@example.com"},
+        )
+    ]
+    assert statements(row.save)[0].startswith("UPDATE")
+    assert len(told()) == 2
+
+
+def test_update_fields_are_where_they_write_all_that_is_watched(connection: Connection) -> None:
+    row = Twin.objects.create(connection_id="acme", title="Apple")
+    row.title = row.email = "pear@example.com"
+    assert len(statements(lambda: row.save(update_fields=["title", "amount", "email"]))) == 1
+    row.title = "Plum"
+    assert len(statements(lambda: row.save(update_fields=["title"]))) > 1
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "pear@example.com", "Plum"]
+
+
+def test_a_row_of_a_customer_without_a_crm_is_saved_alone(definitions: None) -> None:
+    row = Twin(connection_id="nobody", title="Apple")
+    row.save()
+    assert Twin.objects.get(pk=row.pk).title == "Apple"
+    assert not told()
+
+
+def test_a_row_that_another_process_deleted_is_made_again(connection: Connection) -> None:
+    row = Twin.objects.create(connection_id="acme", title="Apple")
+    Twin.objects.filter(pk=row.pk)._raw_delete(using="default")
+    row.title = "Pear"
+    row.save()
+    assert [slug for slug, *_ in told()] == ["deal_created", "deal_created"]
+    assert told()[-1][1] == str(row.pk)
+    Twin.objects.filter(pk=row.pk)._raw_delete(using="default")
+    row.title = "Plum"
+    with pytest.raises(DatabaseError), transaction.atomic():
+        row.save(force_update=True)
+    assert len(told()) == 2
+
+
+def test_what_the_database_refuses_leaves_neither(connection: Connection) -> None:
+    first = Twin.objects.create(connection_id="acme", title="Apple")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Twin(pk=first.pk, connection_id="acme", title="Pear").save(force_insert=True)
+    assert [payload["name"] for *_, payload in told()] == ["Apple"]
+
+
+def test_a_rollback_takes_both(connection: Connection) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        Twin(connection_id="acme", title="Apple").save()
+        raise ZeroDivisionError
+    assert not told()
+    assert not Twin.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_needed(connection: Connection) -> None:
+    Twin(connection_id="acme", title="warm").save()
+    one = Twin(connection_id="acme", title="Apple")
+    assert len(statements(one.save)) == 1
+    assert told()[-1][2]["name"] == "Apple"
+
+
+@pytest.mark.parametrize("name", ["pk", "id"])
+def test_what_asks_for_the_key_of_a_new_row_is_made_after_it(
+    connection: Connection, name: str
+) -> None:
+    with bound(payload={"name": "title", "amount": name}):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert told() == [("deal_created", str(row.pk), {"name": "Apple", "amount": row.pk})]
+
+
+def test_so_is_what_makes_do_without_it(connection: Connection) -> None:
+    with bound(get_connections=lambda self, row: ["acme"] if row.id else []):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert [(slug, pk) for slug, pk, _ in told()] == [("deal_created", str(row.pk))]
+
+
+def test_what_asks_the_database_sees_the_row(connection: Connection) -> None:
+    def connections(self: Any, row: Twin) -> list[str]:
+        return ["acme"] if Twin.objects.filter(title=row.title).exists() else []
+
+    with bound(get_connections=connections):
+        row = Twin(connection_id="acme", title="Apple")
+        row.save()
+        row.title = "Pear"
+        row.save()
+        assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+
+
+def test_what_asks_each_time_is_not_tried_for_ever(connection: Connection) -> None:
+    asked = []
+
+    def connections(self: Any, row: Twin) -> list[str]:
+        asked.append(row.title)
+        return [Connection.objects.get(pk="acme").pk]
+
+    with bound(get_connections=connections):
+        for _ in range(one_statement.TRIES):
+            Twin.objects.create(connection_id="acme", title="Apple")
+        asked.clear()
+        Twin.objects.create(connection_id="acme", title="Pear")
+        assert asked == ["Pear"]
+        assert len(told()) == one_statement.TRIES + 1
+
+
+def test_several_connections_get_theirs_in_a_transaction(
+    connection: Connection, sandbox: Connection
+) -> None:
+    with bound(get_connections=lambda self, row: ["acme", sandbox.pk]):
+        Twin.objects.create(connection_id="acme", title="Apple")
+        names = set(Invocation.objects.values_list("connection_id", flat=True))
+        assert names == {"acme", sandbox.pk}
+
+
+def test_an_expression_is_read_back(connection: Connection) -> None:
+    row = Twin.objects.create(connection_id="acme", title="Apple", amount=1)
+    row.amount = F("amount") + 1
+    row.save()
+    assert told()[-1][2]["amount"] == 2
+
+
+def test_what_others_put_around_statements_does_no_harm(connection: Connection) -> None:
+    def commented(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        return execute(f"{sql} -- by us", params, many, context)
+
+    def before(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        return execute(f"/* by us */ {sql}", params, many, context)
+
+    for wrapper in (commented, before):
+        with database.execute_wrapper(wrapper):
+            Twin.objects.create(connection_id="acme", title="Apple")
+    assert len(told()) == Twin.objects.count() == 2
+
+
+def test_a_payload_that_is_not_valid_writes_nothing(connection: Connection) -> None:
+    with bound(payload={"name": "title", "amount": "note"}):
+        with pytest.raises(PayloadInvalid), transaction.atomic():
+            Twin(connection_id="acme", title="Apple", note="no number").save()
+        assert not Twin.objects.exists()
+
+
+def test_a_row_that_was_not_saved_has_no_key(definitions: None) -> None:
+    assert Twin(title="Apple").pk is None
+    assert Twin(title="Apple").id is None
+    row = Twin.objects.create(title="Apple", connection_id="nobody")
+    assert Twin.objects.only("title").get(pk=row.pk).id == row.pk

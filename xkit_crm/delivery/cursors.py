@@ -1,0 +1,123 @@
+"""Cursors for statements that are run again and again, which PostgreSQL plans once and not each
+time.
+
+To plan them takes two to five times as long as to run them. Django has statements prepared only
+where a product asks for it, since a pooler that hands a session on (PgBouncer's) need not know
+them there. So they are prepared only in a session of our own: one whose process is that which was
+named when we connected, since a pooler names something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.db import connections
+
+#: A statement is prepared once a session has run it so many times, as psycopg does by itself; and
+#: none is in a session that is not used longer than that.
+THRESHOLD = 5
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a session: how often it was used, and whether nobody stands between us and
+    the server."""
+
+    used: int = 0
+    direct: bool | None = None
+
+
+_sessions: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+
+
+def cursor(using: str) -> AbstractContextManager[Any]:
+    """Django's cursor; where PostgreSQL can keep plans, it is asked to."""
+    with _preparing_in(connections[using]):
+        return connections[using].cursor()
+
+
+def prepared(using: str) -> Any:
+    """The driver's cursor that has plans kept; None where that can't be."""
+    connection: Any = connections[using]
+    with _preparing_in(connection) as can:
+        return connection.create_cursor() if can else None
+
+
+@contextmanager
+def _preparing_in(connection: Any) -> Iterator[bool]:
+    """Cursors that are made in this block prepare; gives whether they do."""
+    session = _session(connection)
+    if session is None:
+        yield False
+        return
+    factory = session.cursor_factory
+    session.cursor_factory = _preparing()[factory]
+    try:
+        yield True
+    finally:
+        session.cursor_factory = factory
+
+
+def _session(connection: Any) -> Any:
+    """PostgreSQL's session; None where its statements are to be as Django has them."""
+    # The setting is Django's, for who has a pooler. Who logs statements wants to read their values.
+    is_plain = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+    if connection.vendor != "postgresql" or is_plain or connection.queries_logged:
+        return None
+    connection.ensure_connection()
+    session = connection.connection
+    # Who has cursors of another make, to trace them perhaps, keeps them.
+    has_djangos = session.cursor_factory in _preparing()
+    return session if has_djangos and _is_direct(session) else None
+
+
+def _is_direct(session: Any) -> bool:
+    known = _sessions.get(session)
+    if known is None:
+        known = _sessions[session] = _Known()
+    if known.direct is None:
+        known.used += 1
+        if known.used <= THRESHOLD:
+            return False
+        # Past Django, whose counts and logs it is no business of.
+        (process,) = session.execute("SELECT pg_backend_pid()").fetchone()
+        known.direct = process == session.info.backend_pid
+    return known.direct
+
+
+@cache
+def _preparing() -> dict[Any, Any]:
+    """What takes the place of Django's cursors; nothing with psycopg2, which can't prepare."""
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    if not is_psycopg3:
+        return {}
+    from django.db.backends.postgresql import base
+    from psycopg import errors
+    from psycopg.pq import TransactionStatus
+
+    cursor_class: Any = base.ServerBindingCursor
+
+    class Preparing(cursor_class):
+        def execute(self, query: Any, params: Any = None) -> Any:
+            session: Any = self.connection
+            threshold = session.prepare_threshold
+            # Only for this one: the product's statements are as it wants them.
+            session.prepare_threshold = THRESHOLD if threshold is None else threshold
+            try:
+                return super().execute(query, params)
+            except (errors.InvalidSqlStatementName, errors.FeatureNotSupported):
+                # Somebody discarded the plans, or a column isn't any more what it was.
+                _sessions[session].direct = False
+                if session.info.transaction_status != TransactionStatus.IDLE:
+                    raise
+                return super().execute(query, params, prepare=False)
+            finally:
+                session.prepare_threshold = threshold
+
+    return {base.Cursor: Preparing, base.ServerBindingCursor: Preparing}

@@ -1,0 +1,218 @@
+"""A save and what it fires in one statement, so that neither needs a transaction around both.
+
+PostgreSQL runs the statement that Django writes the row with as a part of the one that inserts the
+invocation: one round trip instead of up to four. What is to be told has to be known before it runs.
+So it is done only where all of that is in memory, which is found out by making it: should that ask
+for the key that the row has yet to get, or the database for anything, nothing was written, and
+`capture.py` opens a transaction as it does elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from inspect import getattr_static
+from typing import Any, Final
+
+from django.db import connections, models, router
+from django.db.models.query_utils import DeferredAttribute
+
+from xkit_crm import tracing
+from xkit_crm.delivery import backends, cursors, outbox
+from xkit_crm.delivery.outbox import Captured
+from xkit_crm.models import Invocation
+from xkit_crm.sync import firing, gathering, snapshots
+from xkit_crm.sync.bindings import Binding
+from xkit_crm.sync.columns import is_stamp, sets_itself
+from xkit_crm.sync.snapshots import Watch
+
+#: What needs more than memory so many times in a row, needs it always.
+TRIES = 5
+#: The attribute of a row that is about to get its key.
+_KEYLESS: Final = "_xkit_keyless"
+
+
+class NotAlone(Exception):
+    """It needs more than memory. Nothing was written."""
+
+
+class Key(DeferredAttribute):
+    """The primary key of a bound model: tells where it is asked for before there is one."""
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        row: Any = None if instance is None else instance.__dict__.get(_KEYLESS)
+        if row is None:
+            return super().__get__(instance, cls)
+        row.asked = True
+        return None
+
+
+def install(model: type[models.Model]) -> None:
+    """Have the model's primary key tell, where the database numbers the rows."""
+    pk = model._meta.pk
+    if pk is model._meta.auto_field and type(model.__dict__.get(pk.attname)) is DeferredAttribute:
+        setattr(model, pk.attname, Key(pk))
+
+
+def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: str) -> bool:
+    """Whether it may be tried."""
+    moment = "on_create" if instance._state.adding else "on_update"
+    connection = connections[using]
+    return (
+        connection.vendor == "postgresql"
+        and (connection.in_atomic_block or connection.get_autocommit())
+        and router.db_for_write(Invocation) == using
+        and len(watch.bindings) == 1
+        and watch.missed[moment] < TRIES
+        and _suits(type(instance))
+        and not watch.generated
+        and not snapshots.left_out(instance, watch, update_fields)
+        and not snapshots.computed(instance, instance.__dict__)
+        and not gathering.is_gathering(using)
+    )
+
+
+@cache
+def _suits(model: type[models.Model]) -> bool:
+    concrete: Any = model._meta.concrete_model  # a proxy's fields are all its own
+    meta = concrete._meta
+    # What a field does as a row is saved is done again in the transaction.
+    again = any(sets_itself(field) and not is_stamp(field) for field in meta.concrete_fields)
+    tells = isinstance(getattr_static(model, meta.pk.attname, None), Key)
+    return (
+        not again
+        and meta.managed
+        and not meta.parents
+        and not meta.select_on_save
+        and not meta.order_with_respect_to
+        and (tells or meta.pk is not meta.auto_field)
+    )
+
+
+#: Columns whose values are given as they are, of a type that PostgreSQL takes for theirs.
+_PLAIN: Final = frozenset(
+    [
+        *("AutoField", "BigAutoField", "SmallAutoField", "BooleanField", "CharField", "DateField"),
+        *("DateTimeField", "DecimalField", "DurationField", "FileField", "FloatField"),
+        *("ForeignKey", "IntegerField", "BigIntegerField", "SmallIntegerField", "JSONField"),
+        *("OneToOneField", "PositiveIntegerField", "PositiveBigIntegerField"),
+        *("PositiveSmallIntegerField", "SlugField", "TextField", "TimeField", "UUIDField"),
+    ]
+)
+
+
+@cache
+def _is_plain(model: type[models.Model]) -> bool:
+    """Whether a statement that writes the model's rows is one that can be prepared."""
+    fields: Any = model._meta.concrete_fields
+    return all(
+        field.target_field.get_internal_type() in _PLAIN
+        if field.is_relation
+        else field.get_internal_type() in _PLAIN and not hasattr(field, "get_placeholder")
+        for field in fields
+    )
+
+
+def save(
+    instance: models.Model,
+    watch: Watch,
+    write: Callable[[], bool],
+    changed: set[str] | None,
+    began: Any,
+    *,
+    using: str,
+) -> bool:
+    """Save the row by `write`, and what that fires; gives what `write` gives. Raises `NotAlone`."""
+    joining = _Joining(instance, watch, changed, began, using)
+    with connections[using].execute_wrapper(joining):
+        updated = write()
+    if joining.there:
+        backends.poke_on_commit(joining.there, using=using)
+    return updated
+
+
+class _Joining:
+    """Makes one statement of Django's and the invocation's, as Django runs its own."""
+
+    def __init__(
+        self,
+        instance: models.Model,
+        watch: Watch,
+        changed: set[str] | None,
+        began: Any,
+        using: str,
+    ) -> None:
+        self.instance, self.watch, self.changed = instance, watch, changed
+        self.began, self.using = began, using
+        #: The connections that exist, and have work by it.
+        self.there: list[str] = []
+        #: Whether what is to be told is being made, and whether that asked for more.
+        self.describing = self.asked = False
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self.describing:
+            self.asked = True
+            return execute(sql, params, many, context)
+        captured, key = self._captured(sql)
+        if captured is None:
+            return execute(sql, params, many, context)
+        with tracing.making("capture", 1) as traceparent:
+            whole, more = outbox.written_with(
+                sql, captured, key=key, using=self.using, traceparent=traceparent
+            )
+            cursor = context["cursor"]
+            if _is_plain(type(self.instance)) and (prepared := cursors.prepared(self.using)):
+                cursor.cursor.close()
+                cursor.cursor = prepared
+            result = execute(whole, (*params, *more), many, context)
+        if row := cursor.fetchone():
+            cursor.scroll(0, mode="absolute")  # Django reads it too
+            self.there = [*captured.connection_ids] if row[-1] else []
+        return result
+
+    def _captured(self, sql: str) -> tuple[Captured | None, str]:
+        """What this statement fires, and the column of the key that the row gets by it."""
+        pk, moment = self.instance._meta.pk, self._moment(sql)
+        inserts = moment == "on_create"
+        fired = self.watch.fired(moment, None if inserts else self.changed, self.began)
+        if not fired:
+            return None, ""
+        numbered = inserts and self.instance.__dict__.get(pk.attname) is None
+        captured = self._describe(*fired[0], numbered=numbered)
+        if self.asked or any(one.error or len(one.connection_ids) > 1 for one in captured):
+            self.watch.missed[moment] += 1
+            raise NotAlone
+        self.watch.missed[moment] = 0
+        return next(iter(captured), None), str(pk.column) if numbered else ""
+
+    def _moment(self, sql: str) -> str:
+        table = connections[self.using].ops.quote_name(self.instance._meta.db_table)
+        for beginning, moment in (
+            ("UPDATE {} SET ", "on_update"),
+            ("INSERT INTO {} (", "on_create"),
+        ):
+            if sql.startswith(beginning.format(table)):
+                return moment
+        raise NotAlone
+
+    def _describe(self, binding: Binding, slug: str, *, numbered: bool) -> list[Captured]:
+        """The event, as it can be made now."""
+        row, values, attname = None, self.instance.__dict__, self.instance._meta.pk.attname
+        if numbered:
+            row = outbox.keyless(binding.model, crm_object=binding.crm_object)
+            del values[attname]
+            values[_KEYLESS] = self
+        self.describing = True
+        try:
+            row_of = None if row is None else lambda _: row
+            return firing.describe(binding, slug, [self.instance], row_of=row_of)
+        except Exception:  # noqa: BLE001 - whatever it is, it is raised again in the transaction
+            self.asked = True
+            return []
+        finally:
+            self.describing = False
+            if numbered:
+                del values[_KEYLESS]
+                values[attname] = None
