@@ -16,6 +16,7 @@ from tests.objects import OBJECTS
 from tests.products.models import Customer, Deal
 from xkit_crm import catalogue, mappings
 from xkit_crm.models import APIKey, Connection, EventAction
+from xkit_crm.providers import descriptions
 from xkit_crm.providers.base import RemoteField
 from xkit_crm.sync import bindings
 from xkit_crm.testing import deliver
@@ -81,6 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _fresh_catalogue() -> Iterator[None]:
     """A test's rows are rolled back; what was remembered of them goes too."""
     catalogue.forget()
+    descriptions._held.cache_clear()
     yield
     catalogue.forget()
 

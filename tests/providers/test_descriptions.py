@@ -211,3 +211,19 @@ def test_a_cache_that_does_not_answer_costs_a_question_and_no_event(
     made = xkit_crm.invoke("acme", "opportunity", "deal_created", {"name": "One"})
     assert made.status == "succeeded"
     assert set(asked) == {"Opportunity"}
+
+
+def test_a_process_asks_the_cache_once_in_some_seconds(
+    remote: Connection, monkeypatch: pytest.MonkeyPatch, time_machine: Any
+) -> None:
+    time_machine.move_to(timezone.now())
+    got: list[str] = []
+    get = cache.get
+    monkeypatch.setattr(cache, "get", lambda key: got.append(key) or get(key))
+    for _ in range(3):
+        assert descriptions.fields(provider_for(remote), "Opportunity")
+    assert len(got) == 1
+    time_machine.shift(descriptions.HOLD)
+    assert descriptions.fields(provider_for(remote), "Opportunity")
+    assert len(got) == 2
+    assert asked == []

@@ -9,9 +9,10 @@ named when we connected, since a pooler names something else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,15 +22,43 @@ from django.db import connections
 #: A statement is prepared once a session has run it so many times, as psycopg does by itself; and
 #: none is in a session that is not used longer than that.
 THRESHOLD = 5
+#: A plan that was made while a table was small may read all of it when it is large. Where it takes
+#: so many times what it took to plan and run it before, and so many seconds, it is made anew.
+TOO_SLOW, SLOW = 3, 0.003
+#: Statements of a session that are remembered.
+_STATEMENTS = 500
+
+
+@dataclass(slots=True)
+class _Runs:
+    """How often a session has run a statement with this plan, which plan it is, and the seconds
+    that it took before there was one."""
+
+    count: int = 0
+    plan: int = 0
+    unplanned: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        if self.count <= THRESHOLD:
+            self.unplanned = seconds
+        elif seconds > max(SLOW, TOO_SLOW * self.unplanned):
+            self.count, self.plan = 0, self.plan + 1
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a session: how often it was used, and whether nobody stands between us and
-    the server."""
+    """What is known of a session: how often it was used, whether nobody stands between us and the
+    server, and what it has run."""
 
     used: int = 0
     direct: bool | None = None
+    runs: dict[str, _Runs] = field(default_factory=dict)
+
+    def of(self, statement: str) -> _Runs:
+        if len(self.runs) > _STATEMENTS:
+            self.runs.clear()
+        return self.runs.setdefault(statement, _Runs())
 
 
 _sessions: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
@@ -106,11 +135,15 @@ def _preparing() -> dict[Any, Any]:
     class Preparing(cursor_class):
         def execute(self, query: Any, params: Any = None) -> Any:
             session: Any = self.connection
-            threshold = session.prepare_threshold
+            runs, began = _sessions[session].of(query), time.perf_counter()
+            # Another text is another plan.
+            text = f"{query} /* {runs.plan} */" if runs.plan else query
             # Only for this one: the product's statements are as it wants them.
-            session.prepare_threshold = THRESHOLD if threshold is None else threshold
+            threshold, session.prepare_threshold = session.prepare_threshold, THRESHOLD
             try:
-                return super().execute(query, params)
+                result = super().execute(text, params)
+                runs.add(time.perf_counter() - began)
+                return result
             except (errors.InvalidSqlStatementName, errors.FeatureNotSupported):
                 # Somebody discarded the plans, or a column isn't any more what it was.
                 _sessions[session].direct = False

@@ -13,7 +13,7 @@ each row by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -39,6 +39,7 @@ class Write:
     using: str = ""
     statement: str = ""
     runs: Sequence[Sequence[Any]] = ()
+    many: bool = False
     #: How many rows it has to meet, where it matters.
     expected: int | None = None
 
@@ -83,7 +84,8 @@ def updating(
         fields = _fields(model, values + criteria) + (() if other is None else _fields(*other))
         each = [(*wanted.values(), *found.values(), *texts) for found, wanted in changes]
         runs = _prepared(using, fields, each)
-    return Write(using, statement, runs, len(changes) if every else None)
+    many = len(changes) >= MANY
+    return Write(using, statement, runs, many, len(changes) if every else None)
 
 
 def inserting(
@@ -100,7 +102,7 @@ def inserting(
     if _takes_sets(using):
         shared, parameters = _set(_named("new", names), values)
         statement = _insert(model, using, names, shared, ignore=ignore)
-        return Write(using, statement, [parameters])
+        return Write(using, statement, [parameters], len(rows) >= MANY)
     statement = _insert(model, using, names, ignore=ignore)
     return Write(using, statement, _prepared(using, _fields(model, names), values))
 
@@ -126,7 +128,7 @@ def together(writes: Sequence[Write]) -> list[int]:
 
 
 def _run(write: Write) -> int:
-    with cursors.cursor(write.using) as cursor:
+    with _cursor(write.using, many=write.many) as cursor:
         if len(write.runs) == 1:
             cursor.execute(write.statement, write.runs[0])
         else:
@@ -135,6 +137,11 @@ def _run(write: Write) -> int:
     if write.expected is not None and met < write.expected:
         raise Fewer
     return met
+
+
+def _cursor(using: str, *, many: bool) -> AbstractContextManager[Any]:
+    """A statement about many rows is planned for them: that is little of what it takes."""
+    return connections[using].cursor() if many else cursors.cursor(using)
 
 
 #: What a division by zero is called by databases.
@@ -156,7 +163,8 @@ def _run_as_one(writes: Sequence[Write], using: str) -> list[int]:
     # In somebody's transaction it must not take theirs with it.
     around = transaction.atomic(using=using) if connection.in_atomic_block else nullcontext()
     try:
-        with around, cursors.cursor(using) as cursor:
+        many = any(write.many for write in writes)
+        with around, _cursor(using, many=many) as cursor:
             cursor.execute(statement, [value for write in writes for value in write.runs[0]])
             return [int(count) for count in cursor.fetchone()]
     except DataError as raised:
@@ -182,7 +190,7 @@ def read(
     using = using or router.db_for_read(model)
     connection, width = connections[using], len(_columns_read(model))
     make, adapt = made(model, using), connection.ops.adapt_unknown_value
-    with cursors.cursor(using) as cursor:
+    with _cursor(using, many=many) as cursor:
         if many:
             _read_times_fast(cursor, connection)
         cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})

@@ -13,6 +13,8 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
+from time import time
 from typing import TypeVar, cast
 from uuid import uuid4
 
@@ -26,6 +28,9 @@ from xkit_crm.providers.base import Provider, RemoteField, RemoteObject, Workflo
 from xkit_crm.redaction import redact
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that a process keeps at hand what the cache told it: a worker asks in each turn.
+HOLD = 5.0
 
 _Description = TypeVar("_Description")
 _Answer = TypeVar("_Answer")
@@ -82,16 +87,26 @@ def _cached(
     seconds = provider.description_ttl.total_seconds()
     if not seconds:
         return understood(provider, describe)
-    key, found = _key(provider, what), None
+    key = _key(provider, what)
     try:
-        found = cache.get(key)
+        return cast("Sequence[_Description]", _held(key, int(time() // HOLD)))
+    except LookupError:
+        pass
     except Exception as raised:  # noqa: BLE001 - each cache has its own; without one it is slower
         logger.warning("The cache doesn't answer: %r", raised)
+    found = tuple(understood(provider, describe))
+    with suppress(Exception):
+        cache.set(key, found, timeout=seconds)
+    return found
+
+
+@lru_cache(maxsize=100)
+def _held(key: str, moment: int) -> object:
+    """What the cache has, asked once in each moment; raises `LookupError` where it has nothing."""
+    found = cache.get(key)
     if found is None:
-        found = tuple(understood(provider, describe))
-        with suppress(Exception):
-            cache.set(key, found, timeout=seconds)
-    return cast("Sequence[_Description]", found)
+        raise LookupError(key)
+    return found
 
 
 def understood(provider: Provider, ask: Callable[[], _Answer]) -> _Answer:
