@@ -74,7 +74,7 @@ class Worker:
         A database that goes away is waited for, since a worker that ends helps nobody.
         """
         threads = [
-            threading.Thread(target=self._serve, name=f"xkit_crm lane {n}", daemon=True)
+            threading.Thread(target=self._serve, args=(n,), name=f"xkit_crm lane {n}", daemon=True)
             for n in range(self.threads)
         ]
         # Beside the lanes, so that an endpoint which doesn't answer, or much that is to be tidied
@@ -158,11 +158,16 @@ class Worker:
         bindings.refresh_rows_if_stale(interval=settings.REFRESH_INTERVAL)
         return lanes.with_work()
 
-    def _serve(self) -> None:
+    def _serve(self, number: int) -> None:
         """Work in one lane after the other."""
+        # Threads that all change lanes at the same moment wait for one another, again and again.
+        seconds = TURN * (number + 1) / self.threads
         while (connection_id := self._next()) is not None:
             began = time.monotonic()
-            worked, is_over = (0, True) if self._stopping else self._turn(connection_id)
+            worked, is_over = (
+                (0, True) if self._stopping else self._turn(connection_id, seconds=seconds)
+            )
+            seconds = TURN
             _close_broken()
             with self._lock:
                 self._done += worked
