@@ -117,8 +117,9 @@ def _function(model: type[models.Model]) -> str:
     """The body of the trigger function, run for each row at the commit.
 
     An invocation counts where it was captured in this transaction (savepoints included, each of
-    which has an id of its own) and by a later command than the row as it is now. Which command that
-    was can't be told where the row was written once more in a savepoint that was rolled back.
+    which has an id of its own) and by no earlier command than the row as it is now: one that wrote
+    both is a save of ours (`one_statement.py`). Which command that was can't be told where the row
+    was written once more in a savepoint that was rolled back.
     """
     opts: Any = model._meta.concrete_model._meta  # type: ignore[union-attr]
     column = getattr(opts.pk, "column", None)
@@ -165,7 +166,7 @@ def _function(model: type[models.Model]) -> str:
                 IF NOT FOUND THEN
                     RETURN NULL;
                 END IF;
-                told := EXISTS ({told} AND i.cmin::text::bigint > written);
+                told := EXISTS ({told} AND i.cmin::text::bigint >= written);
                 IF told AND over <> 0 AND {since} < 2147483648
                     AND own + {since} < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
                 THEN
