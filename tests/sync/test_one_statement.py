@@ -212,6 +212,23 @@ def test_what_others_put_around_statements_does_no_harm(connection: Connection) 
     assert len(told()) == Twin.objects.count() == 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_table_with_rules_is_written_as_django_writes_it(connection: Connection) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "CREATE RULE also AS ON INSERT TO products_twin DO ALSO SELECT 1 WHERE NEW.id < 0"
+        )
+    one_statement._has_rules.cache_clear()
+    try:
+        for title in ("Apple", "Pear"):
+            Twin(connection_id="acme", title=title).save()
+    finally:
+        one_statement._has_rules.cache_clear()
+        with database.cursor() as cursor:
+            cursor.execute("DROP RULE also ON products_twin")
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+
+
 def test_a_payload_that_is_not_valid_writes_nothing(connection: Connection) -> None:
     with bound(payload={"name": "title", "amount": "note"}):
         with pytest.raises(PayloadInvalid), transaction.atomic():

@@ -199,7 +199,7 @@ def read(
 
 
 def made(model: type[_Model], using: str) -> Callable[[Sequence[Any]], _Model]:
-    """What makes models of rows of the model's `columns`."""
+    """What makes stored models of rows of the model's `columns`."""
     connection, columns = connections[using], _columns_read(model)
     names = [col.target.attname for col in columns]
     converters = [
@@ -213,18 +213,13 @@ def made(model: type[_Model], using: str) -> Callable[[Sequence[Any]], _Model]:
         for at, every, col in converters:
             for convert in every:
                 values[at] = convert(values[at], col, connection)
-        return _made(model, using, zip(names, values, strict=True))
+        instance = model.__new__(model)  # as `pickle` has Django make one
+        instance._state = state = ModelState()
+        state.adding, state.db = False, using
+        instance.__dict__.update(zip(names, values, strict=True))
+        return instance
 
     return make
-
-
-def _made(model: type[_Model], using: str, values: Iterable[tuple[str, Any]]) -> _Model:
-    """A model that was stored with these values, made as `pickle` has Django make one."""
-    instance = model.__new__(model)
-    instance._state = state = ModelState()
-    state.adding, state.db = False, using
-    instance.__dict__.update(values)
-    return instance
 
 
 def _read_times_fast(cursor: Any, connection: Any) -> None:

@@ -69,6 +69,8 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
         and not snapshots.left_out(instance, watch, update_fields)
         and not snapshots.computed(instance, instance.__dict__)
         and not gathering.is_gathering(using)
+        and not connection.needs_rollback
+        and not _has_rules(using, instance._meta.db_table)
     )
 
 
@@ -82,11 +84,26 @@ def _suits(model: type[models.Model]) -> bool:
     return (
         not again
         and meta.managed
+        and meta.pk.column is not None
         and not meta.parents
         and not meta.select_on_save
         and not meta.order_with_respect_to
         and (tells or meta.pk is not meta.auto_field)
     )
+
+
+@cache
+def _has_rules(using: str, table: str) -> bool:
+    """Whether the table has rules (or is a view): then it can't be written by a part of a
+    statement. Asked once in a process, past Django, whose counts and logs it is no business of."""
+    connection = connections[using]
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)",
+            [connection.ops.quote_name(table)],
+        )
+        return bool(cursor.fetchone() != (False,))
 
 
 #: Columns whose values are given as they are, of a type that PostgreSQL takes for theirs.
