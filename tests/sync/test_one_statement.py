@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
 from django.db import connection as database
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 import xkit_crm
-from tests.products.models import Twin
+from tests.products.models import Deal, Twin
+from xkit_crm.delivery import cursors
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.sync import one_statement
@@ -224,3 +225,19 @@ def test_a_row_that_was_not_saved_has_no_key(definitions: None) -> None:
     assert Twin(title="Apple").id is None
     row = Twin.objects.create(title="Apple", connection_id="nobody")
     assert Twin.objects.only("title").get(pk=row.pk).id == row.pk
+
+
+def test_a_number_that_is_too_large_is_refused_as_ever(deal: Deal) -> None:
+    def save(views: int) -> None:
+        deal.views = views
+        with transaction.atomic():
+            deal.save()
+
+    for number in range(4 * cursors.THRESHOLD):
+        save(number)
+    for number in (2**31, 2**32 + 7, 2**70, -(2**31) - 1):
+        with pytest.raises(DataError):
+            save(number)
+    assert Deal.objects.get(pk=deal.pk).views == 4 * cursors.THRESHOLD - 1
+    save(-(2**31))
+    assert Deal.objects.get(pk=deal.pk).views == -(2**31)

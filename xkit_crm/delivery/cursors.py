@@ -127,12 +127,24 @@ def _preparing() -> dict[Any, Any]:
     if not is_psycopg3:
         return {}
     from django.db.backends.postgresql import base
-    from psycopg import errors
+    from psycopg import adapt, errors
     from psycopg.pq import TransactionStatus
+    from psycopg.types import numeric
 
     cursor_class: Any = base.ServerBindingCursor
 
+    class Number(adapt.Dumper):
+        """As text, of the type that its column has: the driver would cut off what is too large."""
+
+        def dump(self, obj: Any) -> bytes:
+            return b"%d" % obj
+
     class Preparing(cursor_class):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            for kind in (numeric.Int2, numeric.Int4, numeric.Int8):
+                self.adapters.register_dumper(kind, Number)
+
         def execute(self, query: Any, params: Any = None) -> Any:
             session: Any = self.connection
             runs, began = _sessions[session].of(query), time.perf_counter()
