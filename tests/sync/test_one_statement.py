@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError, DataError, IntegrityError, models, transaction
 from django.db import connection as database
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 import xkit_crm
-from tests.products.models import Deal, Twin
+from tests.products.models import Customer, Deal, Twin
 from xkit_crm.delivery import cursors
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Connection, Invocation
@@ -44,6 +47,13 @@ def bound(**attributes: Any) -> Iterator[None]:
     finally:
         xkit_crm.unregister(Twin)
         xkit_crm.register(Twin)(usual)
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(db: None) -> None:
+    """What a first save would ask the database for."""
+    for model in (Deal, Twin):
+        ContentType.objects.get_for_model(model)
 
 
 def statements(save: Any) -> list[str]:
@@ -241,3 +251,78 @@ def test_a_number_that_is_too_large_is_refused_as_ever(deal: Deal) -> None:
     assert Deal.objects.get(pk=deal.pk).views == 4 * cursors.THRESHOLD - 1
     save(-(2**31))
     assert Deal.objects.get(pk=deal.pk).views == -(2**31)
+
+
+def test_what_is_remembered_while_there_is_no_key_is_forgotten(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = cached_property(lambda row: f"/deals/{row.pk}")
+    address.__set_name__(Twin, "address")
+    monkeypatch.setattr(Twin, "address", address, raising=False)
+    with bound(payload={"name": "address"}):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert told()[-1][2]["name"] == f"/deals/{row.pk}"
+        assert one_statement._KEYLESS not in row.__dict__
+
+
+def test_what_asks_the_database_asks_it_once(deal: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.products.crm import DealSync
+
+    count = cached_property(lambda customer: customer.deals.count())
+    count.__set_name__(Customer, "count")
+    monkeypatch.setattr(Customer, "count", count, raising=False)
+    xkit_crm.unregister(Deal)
+    payload = {"name": "title", "views": "customer__count"}
+    xkit_crm.register(Deal)(type("OtherSync", (DealSync,), {"payload": payload}))
+    try:
+        for expected in (2, 3):
+            customer = Customer.objects.get(pk=deal.customer_id)
+            Deal.synced.create(customer=customer, title="Apple")
+            assert told()[-1][2]["views"] == expected
+    finally:
+        xkit_crm.unregister(Deal)
+        xkit_crm.register(Deal)(DealSync)
+
+
+def test_what_a_payload_writes_is_written_once(connection: Connection) -> None:
+    def connections(self: Any, row: Twin) -> list[str]:
+        Customer.objects.update_or_create(name=row.title)
+        Customer(name=row.title).save()
+        return ["acme"]
+
+    with bound(get_connections=connections):
+        Twin.objects.create(connection_id="acme", title="Apple")
+    assert len(told()) == Twin.objects.count() == 1
+    assert Customer.objects.count() == 2
+
+
+def test_what_the_database_refuses_a_payload_is_told_as_ever(connection: Connection) -> None:
+    def connections(self: Any, row: Twin) -> list[str]:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+        return ["acme"]
+
+    with bound(get_connections=connections), pytest.raises(DataError), transaction.atomic():
+        Twin.objects.create(connection_id="acme", title="Apple")
+    assert not Twin.objects.exists()
+
+
+def test_what_a_product_runs_after_its_save_does_no_harm(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inserting(self: Twin, *args: Any) -> Any:
+        found = models.Model._do_insert(self, *args)  # type: ignore[attr-defined]
+        assert Customer.objects.count() == 0
+        return found
+
+    monkeypatch.setattr(Twin, "_do_insert", inserting)
+    for title in ("Apple", "Pear"):
+        Twin(connection_id="acme", title=title).save()
+    assert len(told()) == Twin.objects.count() == 2
+
+
+def test_what_else_a_row_holds_is_left_alone(connection: Connection) -> None:
+    row = Twin(connection_id="acme", title="Apple")
+    row.saved_by = SimpleLazyObject(lambda: 1 // 0)  # type: ignore[attr-defined]
+    row.save()
+    assert len(told()) == 1

@@ -67,7 +67,7 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
         and _suits(type(instance))
         and not watch.generated
         and not snapshots.left_out(instance, watch, update_fields)
-        and not snapshots.computed(instance, instance.__dict__)
+        and not snapshots.computed(instance, [f.attname for f in instance._meta.concrete_fields])
         and not gathering.is_gathering(using)
     )
 
@@ -148,33 +148,41 @@ class _Joining:
         self.there: list[str] = []
         #: Whether what is to be told is being made, and whether that asked for more.
         self.describing = self.asked = False
+        #: Whether the row is.
+        self.written = False
 
     def __call__(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
+        if self.written:  # what a product runs after it is its own
+            return execute(sql, params, many, context)
         if self.describing:
+            # It is asked again in the transaction, and what it does is to be done once.
             self.asked = True
-            return execute(sql, params, many, context)
-        captured, key = self._captured(sql)
+            raise NotAlone
+        moment, cursor = self._moment(sql), context["cursor"]
+        captured, key = self._captured(moment)
         if captured is None:
-            return execute(sql, params, many, context)
+            result = execute(sql, params, many, context)
+            self.written = moment == "on_create" or cursor.rowcount > 0
+            return result
         with tracing.making("capture", 1) as traceparent:
             whole, more = outbox.written_with(
                 sql, captured, key=key, using=self.using, traceparent=traceparent
             )
-            cursor = context["cursor"]
             if _is_plain(type(self.instance)) and (prepared := cursors.prepared(self.using)):
                 cursor.cursor.close()
                 cursor.cursor = prepared
             result = execute(whole, (*params, *more), many, context)
+        self.written = moment == "on_create" or cursor.rowcount > 0
         if row := cursor.fetchone():
             cursor.scroll(0, mode="absolute")  # Django reads it too
             self.there = [*captured.connection_ids] if row[-1] else []
         return result
 
-    def _captured(self, sql: str) -> tuple[Captured | None, str]:
+    def _captured(self, moment: str) -> tuple[Captured | None, str]:
         """What this statement fires, and the column of the key that the row gets by it."""
-        pk, moment = self.instance._meta.pk, self._moment(sql)
+        pk = self.instance._meta.pk
         inserts = moment == "on_create"
         fired = self.watch.fired(moment, None if inserts else self.changed, self.began)
         if not fired:
@@ -198,8 +206,10 @@ class _Joining:
         raise NotAlone
 
     def _describe(self, binding: Binding, slug: str, *, numbered: bool) -> list[Captured]:
-        """The event, as it can be made now."""
-        row, values, attname = None, self.instance.__dict__, self.instance._meta.pk.attname
+        """The event, as it can be made now. Where it can't, nothing is left of the attempt."""
+        connection, values = connections[self.using], self.instance.__dict__
+        attname = self.instance._meta.pk.attname
+        row, known, needs_rollback = None, dict(values), connection.needs_rollback
         if numbered:
             row = outbox.keyless(binding.model, crm_object=binding.crm_object)
             del values[attname]
@@ -216,3 +226,7 @@ class _Joining:
             if numbered:
                 del values[_KEYLESS]
                 values[attname] = None
+            if self.asked:
+                values.clear()
+                values.update(known)
+                connection.needs_rollback = needs_rollback
