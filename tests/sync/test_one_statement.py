@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,11 +13,12 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, DataError, IntegrityError, models, transaction
 from django.db import connection as database
 from django.db.models import F
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils.functional import SimpleLazyObject
 
 import xkit_crm
 from tests.products.models import Customer, Deal, Twin
+from xkit_crm import catalogue
 from xkit_crm.delivery import cursors
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Connection, Invocation
@@ -38,6 +40,7 @@ def bound(**attributes: Any) -> Iterator[None]:
         "payload": {"name": "title", "amount": "amount"},
         "get_connections": lambda self, row: [row.connection_id],
     }
+    catalogue.objects()
     before = xkit_crm.ModelSync.__subclasses__()
     usual = next(cls for cls in before if cls.__name__ == "TwinSync")
     xkit_crm.unregister(Twin)
@@ -211,6 +214,8 @@ def test_an_expression_is_read_back(connection: Connection) -> None:
 
 
 def test_what_others_put_around_statements_does_no_harm(connection: Connection) -> None:
+    catalogue.objects()
+
     def commented(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         return execute(f"{sql} -- by us", params, many, context)
 
@@ -219,8 +224,11 @@ def test_what_others_put_around_statements_does_no_harm(connection: Connection) 
 
     for wrapper in (commented, before):
         with database.execute_wrapper(wrapper):
-            Twin.objects.create(connection_id="acme", title="Apple")
-    assert len(told()) == Twin.objects.count() == 2
+            row = Twin.objects.create(connection_id="acme", title="Apple")
+            row.title = "Pear"
+            row.save()
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear", "Apple", "Pear"]
+    assert Twin.objects.count() == 2
 
 
 def test_a_payload_that_is_not_valid_writes_nothing(connection: Connection) -> None:
@@ -326,3 +334,97 @@ def test_what_else_a_row_holds_is_left_alone(connection: Connection) -> None:
     row.saved_by = SimpleLazyObject(lambda: 1 // 0)  # type: ignore[attr-defined]
     row.save()
     assert len(told()) == 1
+
+
+def test_a_copy_of_a_row_without_a_key_has_none_either(connection: Connection) -> None:
+    with bound(payload={}, get_name=lambda self, row: str(copy.deepcopy(row).pk)):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert told()[-1][2]["name"] == str(row.pk)
+
+
+@contextmanager
+def another(key: models.Field) -> Iterator[type[models.Model]]:
+    """A bound model with this primary key, in this block."""
+    with isolate_apps("tests.products"):
+        meta = type("Meta", (), {"app_label": "products"})
+        columns: dict[str, Any] = {
+            "__module__": __name__,
+            "Meta": meta,
+            "key": key,
+            "title": models.CharField(max_length=100),
+        }
+        model = type("Another", (models.Model,), columns)
+    with database.schema_editor() as editor:
+        editor.create_model(model)
+    binding = {
+        "crm_object": "opportunity",
+        "on_create": "deal_created",
+        "on_update": "deal_updated",
+        "payload": {"name": "title"},
+        "get_connections": lambda self, row: ["acme"],
+    }
+    xkit_crm.register(model)(type("AnotherSync", (xkit_crm.ModelSync,), binding))
+    ContentType.objects.get_for_model(model)
+    catalogue.objects()
+    try:
+        yield model
+    finally:
+        xkit_crm.unregister(model)
+        ContentType.objects.clear_cache()
+
+
+class PrefixedAutoField(models.BigAutoField):
+    """A number that the product knows by another name."""
+
+    def from_db_value(self, value: int, *_: object) -> str:
+        return f"deal_{value}"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value if value is None else int(str(value).removeprefix("deal_"))
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+
+def test_a_key_that_is_no_number_to_the_product_is_told_as_it_knows_it(
+    connection: Connection,
+) -> None:
+    with another(PrefixedAutoField(primary_key=True)) as model:
+        row: Any = model(title="Apple")
+        row.save()
+        row.title = "Pear"
+        row.save()
+        assert [pk for _, pk, _ in told()] == [row.pk, row.pk]
+
+
+@pytest.mark.parametrize("title", ["Apple", "moved"])
+def test_a_row_that_a_trigger_puts_elsewhere_is_told_of(connection: Connection, title: str) -> None:
+    with another(models.CharField(max_length=20, primary_key=True)) as model:
+        with database.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE elsewhere (LIKE products_another);"
+                "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                "    INSERT INTO elsewhere SELECT NEW.*; RETURN NULL; END $$;"
+                "CREATE TRIGGER move BEFORE INSERT ON products_another FOR EACH ROW"
+                "    WHEN (NEW.title = 'moved') EXECUTE FUNCTION move()"
+            )
+        row: Any = model(key="one", title=title)
+        (statement,) = statements(lambda: row.save(force_insert=True))
+        assert statement.startswith("WITH saved AS (INSERT")
+        assert told() == [("deal_created", "one", {"name": title})]
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+def test_a_table_with_rules_is_written_as_ever(connection: Connection, event: str) -> None:
+    with another(models.BigAutoField(primary_key=True)) as model:
+        with database.cursor() as cursor:
+            cursor.execute("CREATE TABLE seen (title text)")
+            cursor.execute(
+                f"CREATE RULE seen AS ON {event} TO products_another "  # noqa: S608
+                "DO ALSO INSERT INTO seen VALUES (NEW.title)"
+            )
+        row: Any = model(title="Apple")
+        row.save()
+        row.title = "Pear"
+        row.save()
+        assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]

@@ -50,7 +50,9 @@ class Key(DeferredAttribute):
 def install(model: type[models.Model]) -> None:
     """Have the model's primary key tell, where the database numbers the rows."""
     pk = model._meta.pk
-    if pk is model._meta.auto_field and type(model.__dict__.get(pk.attname)) is DeferredAttribute:
+    # What a product makes of the number is told, and that is known only then.
+    is_number = type(pk) in (models.AutoField, models.BigAutoField, models.SmallAutoField)
+    if is_number and type(model.__dict__.get(pk.attname)) is DeferredAttribute:
         setattr(model, pk.attname, Key(pk))
 
 
@@ -69,6 +71,8 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
         and not snapshots.left_out(instance, watch, update_fields)
         and not snapshots.computed(instance, [f.attname for f in instance._meta.concrete_fields])
         and not gathering.is_gathering(using)
+        and not connection.needs_rollback
+        and not _has_rules(type(instance), using)
     )
 
 
@@ -87,6 +91,20 @@ def _suits(model: type[models.Model]) -> bool:
         and not meta.order_with_respect_to
         and (tells or meta.pk is not meta.auto_field)
     )
+
+
+@cache
+def _has_rules(model: type[models.Model], using: str) -> bool:
+    """Whether PostgreSQL makes something else of what is written there, which it refuses to do as
+    a part of another statement."""
+    connection: Any = connections[using]
+    connection.ensure_connection()
+    table = connection.ops.quote_name(model._meta.db_table)
+    # Past Django, whose counts and logs it is no business of.
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)", [table])
+        found = cursor.fetchone()
+    return bool(found and found[0])
 
 
 #: Columns whose values are given as they are, of a type that PostgreSQL takes for theirs.
@@ -150,6 +168,11 @@ class _Joining:
         self.describing = self.asked = False
         #: Whether the row is.
         self.written = False
+
+    def __reduce__(self) -> Any:
+        # A copy of the row would ask somebody else.
+        self.asked = True
+        raise NotAlone
 
     def __call__(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
