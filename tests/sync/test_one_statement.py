@@ -336,6 +336,14 @@ def test_what_else_a_row_holds_is_left_alone(connection: Connection) -> None:
     assert len(told()) == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_logs_statements_reads_what_was_not_run(connection: Connection) -> None:
+    with bound(payload={"name": "title", "amount": "pk"}):
+        logged = statements(lambda: Twin.objects.create(connection_id="acme", title="Apple"))
+        assert logged[0].startswith("/* not run */ INSERT INTO")
+        assert not [statement for statement in logged[1:] if "not run" in statement]
+
+
 def test_a_copy_of_a_row_without_a_key_has_none_either(connection: Connection) -> None:
     with bound(payload={}, get_name=lambda self, row: str(copy.deepcopy(row).pk)):
         row = Twin.objects.create(connection_id="acme", title="Apple")

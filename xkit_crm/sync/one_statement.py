@@ -10,8 +10,10 @@ for the key that the row has yet to get, or the database for anything, nothing w
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from inspect import getattr_static
+from types import SimpleNamespace
 from typing import Any, Final
 
 from django.db import connections, models, router
@@ -175,6 +177,18 @@ class _Joining:
         raise NotAlone
 
     def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        try:
+            return self._run(execute, sql, params, many, context)
+        except NotAlone:
+            # Who logs statements reads there what was run, and wants a text.
+            query = SimpleNamespace(query=f"/* not run */ {sql}".encode())
+            with suppress(AttributeError):  # psycopg2's has none
+                context["cursor"].cursor._query = query
+            raise
+
+    def _run(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
         if self.written:  # what a product runs after it is its own
