@@ -18,6 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 import xkit_crm
 from tests.products.models import Customer, Deal, Twin
+from tests.threads import elsewhere
 from xkit_crm import catalogue
 from xkit_crm.delivery import cursors
 from xkit_crm.exceptions import PayloadInvalid
@@ -351,7 +352,7 @@ def test_a_copy_of_a_row_without_a_key_has_none_either(connection: Connection) -
 
 
 @contextmanager
-def another(key: models.Field) -> Iterator[type[models.Model]]:
+def another(key: models.Field, **more: models.Field) -> Iterator[type[models.Model]]:
     """A bound model with this primary key, in this block."""
     with isolate_apps("tests.products"):
         meta = type("Meta", (), {"app_label": "products"})
@@ -360,6 +361,7 @@ def another(key: models.Field) -> Iterator[type[models.Model]]:
             "Meta": meta,
             "key": key,
             "title": models.CharField(max_length=100),
+            **more,
         }
         model = type("Another", (models.Model,), columns)
     with database.schema_editor() as editor:
@@ -436,3 +438,27 @@ def test_a_table_with_rules_is_written_as_ever(connection: Connection, event: st
         row.title = "Pear"
         row.save()
         assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+
+
+def test_a_row_with_a_key_of_several_columns_is_saved_as_ever(connection: Connection) -> None:
+    several = models.CompositePrimaryKey("key", "region")  # type: ignore[attr-defined]
+    with another(models.IntegerField(), region=models.IntegerField(), pk=several) as model:
+        row: Any = model(key=1, region=2, title="Apple")
+        row.save()
+        assert model._base_manager.get() == row
+        assert [payload["name"] for *_, payload in told()] == ["Apple"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_session_is_looked_after_before_the_first_save(connection: Connection) -> None:
+    one_statement._has_rules.cache_clear()
+    process = Connection.objects.count() and database.connection.info.backend_pid
+    end = f"SELECT pg_terminate_backend({process}, 5000)"
+    elsewhere(lambda: database.cursor().execute(end))
+    database.health_check_enabled, database.health_check_done = True, False
+    database.settings_dict["CONN_HEALTH_CHECKS"] = True
+    try:
+        Twin(connection_id="acme", title="Apple").save()
+    finally:
+        database.settings_dict["CONN_HEALTH_CHECKS"] = database.health_check_enabled = False
+    assert len(told()) == 1

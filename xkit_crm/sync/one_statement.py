@@ -89,6 +89,7 @@ def _suits(model: type[models.Model]) -> bool:
         not again
         and meta.managed
         and not meta.parents
+        and meta.pk.column is not None  # several are not told as one
         and not meta.select_on_save
         and not meta.order_with_respect_to
         and (tells or meta.pk is not meta.auto_field)
@@ -100,6 +101,7 @@ def _has_rules(model: type[models.Model], using: str) -> bool:
     """Whether PostgreSQL makes something else of what is written there, which it refuses to do as
     a part of another statement."""
     connection: Any = connections[using]
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     table = connection.ops.quote_name(model._meta.db_table)
     # Past Django, whose counts and logs it is no business of.
