@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import pytest
+from django import VERSION
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, DataError, IntegrityError, models, transaction
 from django.db import connection as database
@@ -352,8 +353,10 @@ def test_a_copy_of_a_row_without_a_key_has_none_either(connection: Connection) -
 
 
 @contextmanager
-def another(key: models.Field, **more: models.Field) -> Iterator[type[models.Model]]:
-    """A bound model with this primary key, in this block."""
+def another(
+    key: models.Field, *, told: dict[str, Any] | None = None, **more: models.Field
+) -> Iterator[type[models.Model]]:
+    """A bound model with this primary key, in this block; `told` is how it is bound otherwise."""
     with isolate_apps("tests.products"):
         meta = type("Meta", (), {"app_label": "products"})
         columns: dict[str, Any] = {
@@ -372,6 +375,7 @@ def another(key: models.Field, **more: models.Field) -> Iterator[type[models.Mod
         "on_update": "deal_updated",
         "payload": {"name": "title"},
         "get_connections": lambda self, row: ["acme"],
+        **(told or {}),
     }
     xkit_crm.register(model)(type("AnotherSync", (xkit_crm.ModelSync,), binding))
     ContentType.objects.get_for_model(model)
@@ -462,3 +466,35 @@ def test_a_lost_session_is_looked_after_before_the_first_save(connection: Connec
     finally:
         database.settings_dict["CONN_HEALTH_CHECKS"] = database.health_check_enabled = False
     assert len(told()) == 1
+
+
+@pytest.mark.skipif(VERSION < (6, 0), reason="Django leaves it as it was")
+def test_what_the_database_computes_is_told_as_it_is_now(connection: Connection) -> None:
+    twice = models.GeneratedField(  # type: ignore[attr-defined]
+        expression=F("price") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+    told_as = {"get_amount": lambda self, row: row.twice, "watch": ["price"]}
+    key, price = models.BigAutoField(primary_key=True), models.IntegerField(default=1)
+    with another(key, told=told_as, price=price, twice=twice) as model:
+        row: Any = model.objects.create()  # type: ignore[attr-defined]
+        row.price = 5
+        row.save()
+        assert [payload["amount"] for *_, payload in told()] == [2, 10]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+def test_who_makes_another_error_of_any_does_no_harm(connection: Connection, again: bool) -> None:
+    def translating(execute: Any, *args: Any) -> Any:
+        try:
+            return execute(*args)
+        except Exception as error:
+            if again:
+                return execute(*args)
+            raise RuntimeError("The database is in trouble.") from error
+
+    with bound(payload={"name": "title", "amount": "pk"}), database.execute_wrapper(translating):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        row.title = "Pear"
+        row.save()
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+    assert Twin.objects.count() == 1

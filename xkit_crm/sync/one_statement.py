@@ -69,7 +69,6 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
         and len(watch.bindings) == 1
         and watch.missed[moment] < TRIES
         and _suits(type(instance))
-        and not watch.generated
         and not snapshots.left_out(instance, watch, update_fields)
         and not snapshots.computed(instance, [f.attname for f in instance._meta.concrete_fields])
         and not gathering.is_gathering(using)
@@ -82,8 +81,12 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
 def _suits(model: type[models.Model]) -> bool:
     concrete: Any = model._meta.concrete_model  # a proxy's fields are all its own
     meta = concrete._meta
-    # What a field does as a row is saved is done again in the transaction.
-    again = any(sets_itself(field) and not is_stamp(field) for field in meta.concrete_fields)
+    # What a field does as a row is saved is done again in the transaction, and what the database
+    # computes is known only then.
+    again = any(
+        field.generated or (sets_itself(field) and not is_stamp(field))
+        for field in meta.concrete_fields
+    )
     tells = isinstance(getattr_static(model, meta.pk.attname, None), Key)
     return (
         not again
@@ -146,8 +149,13 @@ def save(
 ) -> bool:
     """Save the row by `write`, and what that fires; gives what `write` gives. Raises `NotAlone`."""
     joining = _Joining(instance, watch, changed, began, using)
-    with connections[using].execute_wrapper(joining):
-        updated = write()
+    try:
+        with connections[using].execute_wrapper(joining):
+            updated = write()
+    except Exception as raised:
+        if joining.refused and not joining.written:
+            raise NotAlone from raised  # of which somebody on the way may have made something else
+        raise
     if joining.there:
         backends.poke_on_commit(joining.there, using=using)
     return updated
@@ -170,8 +178,8 @@ class _Joining:
         self.there: list[str] = []
         #: Whether what is to be told is being made, and whether that asked for more.
         self.describing = self.asked = False
-        #: Whether the row is.
-        self.written = False
+        #: Whether the row is, or was not since that needs more than memory.
+        self.written = self.refused = False
 
     def __reduce__(self) -> Any:
         # A copy of the row would ask somebody else.
@@ -184,6 +192,7 @@ class _Joining:
         try:
             return self._run(execute, sql, params, many, context)
         except NotAlone:
+            self.refused = True
             # Who logs statements reads there what was run, and wants a text.
             query = SimpleNamespace(query=f"/* not run */ {sql}".encode())
             with suppress(AttributeError):  # psycopg2's has none
