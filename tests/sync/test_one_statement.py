@@ -199,6 +199,21 @@ def test_what_asks_each_time_is_not_tried_for_ever(connection: Connection) -> No
         assert len(told()) == one_statement.TRIES + 1
 
 
+def test_nor_is_what_others_write_otherwise(connection: Connection) -> None:
+    def before(execute: Any, sql: str, *args: Any) -> Any:
+        seen.append(sql)
+        return execute(f"/* by us */ {sql}", *args)
+
+    with bound(), database.execute_wrapper(before):
+        for title in "abcdefg":
+            seen: list[str] = []
+            Twin.objects.create(connection_id="acme", title=title)
+        assert [sql.split(" (")[0] for sql in seen] == [
+            'INSERT INTO "products_twin"',
+            'INSERT INTO "xkit_crm_invocation"',
+        ]
+
+
 def test_several_connections_get_theirs_in_a_transaction(
     connection: Connection, sandbox: Connection
 ) -> None:

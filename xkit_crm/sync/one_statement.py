@@ -251,6 +251,7 @@ class _Joining:
         ):
             if sql.startswith(beginning.format(table)):
                 return moment
+        self.watch.missed.update(["on_create", "on_update"])
         raise NotAlone
 
     def _describe(self, binding: Binding, slug: str, *, numbered: bool) -> list[Captured]:
