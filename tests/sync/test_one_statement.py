@@ -513,3 +513,18 @@ def test_who_makes_another_error_of_any_does_no_harm(connection: Connection, aga
         row.save()
     assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
     assert Twin.objects.count() == 1
+
+
+class ThroughField(models.IntegerField):
+    """A number that a function of the database is given, which takes any type."""
+
+    def get_placeholder_sql(self, value: Any, compiler: Any, connection: Any) -> Any:
+        return "CAST(to_jsonb(%s) AS text)::integer", (value,)
+
+
+def test_what_a_function_is_given_has_its_type(connection: Connection) -> None:
+    key = models.BigAutoField(primary_key=True)
+    with another(key, number=ThroughField(default=1)) as model:
+        for number in range(4 * cursors.THRESHOLD):
+            model(title="Apple", number=number).save()
+        assert len(told()) == 4 * cursors.THRESHOLD

@@ -124,6 +124,8 @@ _PLAIN: Final = frozenset(
         *("PositiveSmallIntegerField", "SlugField", "TextField", "TimeField", "UUIDField"),
     ]
 )
+#: What a field has whose values stand in something else, up to Django 6.0 and since.
+_MORE_THAN_VALUES: Final = ("get_placeholder", "get_placeholder_sql")
 
 
 @cache
@@ -133,7 +135,8 @@ def _is_plain(model: type[models.Model]) -> bool:
     return all(
         field.target_field.get_internal_type() in _PLAIN
         if field.is_relation
-        else field.get_internal_type() in _PLAIN and not hasattr(field, "get_placeholder")
+        else field.get_internal_type() in _PLAIN
+        and not any(hasattr(field, name) for name in _MORE_THAN_VALUES)
         for field in fields
     )
 
