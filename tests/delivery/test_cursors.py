@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
+from django.db import DataError, InternalError, OperationalError, connections, transaction
 from django.db import connection as database
-from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from tests.threads import elsewhere
@@ -99,6 +99,32 @@ def test_plans_that_somebody_discards_are_made_anew(within: bool) -> None:
     assert plans() == []
 
 
+@pytest.mark.parametrize("times", [1, cursors.THRESHOLD, 20])
+@pytest.mark.parametrize("checked", [False, True], ids=["found lost", "looked after"])
+def test_a_session_that_was_lost_is_as_ever(times: int, checked: bool) -> None:
+    ask(times)
+    process = database.connection.info.backend_pid
+    elsewhere(lambda: _run(f"SELECT pg_terminate_backend({process}, 5000)"))
+    if checked:
+        database.health_check_enabled, database.health_check_done = True, False
+        database.settings_dict["CONN_HEALTH_CHECKS"] = True
+    try:
+        with nullcontext() if checked else pytest.raises(OperationalError):
+            assert ask() == 2
+    finally:
+        database.settings_dict["CONN_HEALTH_CHECKS"] = database.health_check_enabled = False
+    database.close_if_unusable_or_obsolete()
+    assert ask() == 2
+
+
+def test_in_a_transaction_that_failed_django_says_so() -> None:
+    ask(cursors.THRESHOLD)
+    with pytest.raises(InternalError), transaction.atomic():
+        with suppress(DataError):
+            _run("SELECT 1 / 0")
+        ask()
+
+
 def test_a_column_that_changes_its_type_is_read_as_it_is(definitions: None) -> None:
     with database.cursor() as cursor:
         cursor.execute("CREATE TABLE xkit_changing AS SELECT 1 AS value")
@@ -114,6 +140,22 @@ def test_a_column_that_changes_its_type_is_read_as_it_is(definitions: None) -> N
     finally:
         with database.cursor() as cursor:
             cursor.execute("DROP TABLE xkit_changing")
+
+
+def test_a_column_that_changes_its_type_is_written_as_it_is() -> None:
+    _run("CREATE TABLE xkit_changing (value varchar(100))")
+
+    def put(value: str) -> None:
+        with cursors.cursor("default") as cursor:
+            cursor.execute("INSERT INTO xkit_changing VALUES (%s)", [value])
+
+    try:
+        for number in range(20):
+            put(str(number))
+        elsewhere(lambda: _run("ALTER TABLE xkit_changing ALTER value TYPE int USING value::int"))
+        put("41")
+    finally:
+        _run("DROP TABLE xkit_changing")
 
 
 def _run(statement: str) -> None:

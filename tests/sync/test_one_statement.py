@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, transaction
+from django import VERSION
+from django.contrib.contenttypes.models import ContentType
+from django.db import DatabaseError, DataError, IntegrityError, models, transaction
 from django.db import connection as database
 from django.db.models import F
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.utils.functional import SimpleLazyObject
 
 import xkit_crm
-from tests.products.models import Twin
+from tests.products.models import Customer, Deal, Twin
+from tests.threads import elsewhere
+from xkit_crm import catalogue
+from xkit_crm.delivery import cursors
 from xkit_crm.exceptions import PayloadInvalid
 from xkit_crm.models import Connection, Invocation
 from xkit_crm.sync import one_statement
@@ -34,6 +42,7 @@ def bound(**attributes: Any) -> Iterator[None]:
         "payload": {"name": "title", "amount": "amount"},
         "get_connections": lambda self, row: [row.connection_id],
     }
+    catalogue.objects()
     before = xkit_crm.ModelSync.__subclasses__()
     usual = next(cls for cls in before if cls.__name__ == "TwinSync")
     xkit_crm.unregister(Twin)
@@ -43,6 +52,13 @@ def bound(**attributes: Any) -> Iterator[None]:
     finally:
         xkit_crm.unregister(Twin)
         xkit_crm.register(Twin)(usual)
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(db: None) -> None:
+    """What a first save would ask the database for."""
+    for model in (Deal, Twin):
+        ContentType.objects.get_for_model(model)
 
 
 def statements(save: Any) -> list[str]:
@@ -183,6 +199,21 @@ def test_what_asks_each_time_is_not_tried_for_ever(connection: Connection) -> No
         assert len(told()) == one_statement.TRIES + 1
 
 
+def test_nor_is_what_others_write_otherwise(connection: Connection) -> None:
+    def before(execute: Any, sql: str, *args: Any) -> Any:
+        seen.append(sql)
+        return execute(f"/* by us */ {sql}", *args)
+
+    with bound(), database.execute_wrapper(before):
+        for title in "abcdefg":
+            seen: list[str] = []
+            Twin.objects.create(connection_id="acme", title=title)
+        assert [sql.split(" (")[0] for sql in seen] == [
+            'INSERT INTO "products_twin"',
+            'INSERT INTO "xkit_crm_invocation"',
+        ]
+
+
 def test_several_connections_get_theirs_in_a_transaction(
     connection: Connection, sandbox: Connection
 ) -> None:
@@ -200,6 +231,8 @@ def test_an_expression_is_read_back(connection: Connection) -> None:
 
 
 def test_what_others_put_around_statements_does_no_harm(connection: Connection) -> None:
+    catalogue.objects()
+
     def commented(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         return execute(f"{sql} -- by us", params, many, context)
 
@@ -208,25 +241,11 @@ def test_what_others_put_around_statements_does_no_harm(connection: Connection) 
 
     for wrapper in (commented, before):
         with database.execute_wrapper(wrapper):
-            Twin.objects.create(connection_id="acme", title="Apple")
-    assert len(told()) == Twin.objects.count() == 2
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_table_with_rules_is_written_as_django_writes_it(connection: Connection) -> None:
-    with database.cursor() as cursor:
-        cursor.execute(
-            "CREATE RULE also AS ON INSERT TO products_twin DO ALSO SELECT 1 WHERE NEW.id < 0"
-        )
-    one_statement._has_rules.cache_clear()
-    try:
-        for title in ("Apple", "Pear"):
-            Twin(connection_id="acme", title=title).save()
-    finally:
-        one_statement._has_rules.cache_clear()
-        with database.cursor() as cursor:
-            cursor.execute("DROP RULE also ON products_twin")
-    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+            row = Twin.objects.create(connection_id="acme", title="Apple")
+            row.title = "Pear"
+            row.save()
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear", "Apple", "Pear"]
+    assert Twin.objects.count() == 2
 
 
 def test_a_payload_that_is_not_valid_writes_nothing(connection: Connection) -> None:
@@ -241,3 +260,271 @@ def test_a_row_that_was_not_saved_has_no_key(definitions: None) -> None:
     assert Twin(title="Apple").id is None
     row = Twin.objects.create(title="Apple", connection_id="nobody")
     assert Twin.objects.only("title").get(pk=row.pk).id == row.pk
+
+
+def test_a_number_that_is_too_large_is_refused_as_ever(deal: Deal) -> None:
+    def save(views: int) -> None:
+        deal.views = views
+        with transaction.atomic():
+            deal.save()
+
+    for number in range(4 * cursors.THRESHOLD):
+        save(number)
+    for number in (2**31, 2**32 + 7, 2**70, -(2**31) - 1):
+        with pytest.raises(DataError):
+            save(number)
+    assert Deal.objects.get(pk=deal.pk).views == 4 * cursors.THRESHOLD - 1
+    save(-(2**31))
+    assert Deal.objects.get(pk=deal.pk).views == -(2**31)
+
+
+def test_what_is_remembered_while_there_is_no_key_is_forgotten(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = cached_property(lambda row: f"/deals/{row.pk}")
+    address.__set_name__(Twin, "address")
+    monkeypatch.setattr(Twin, "address", address, raising=False)
+    with bound(payload={"name": "address"}):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert told()[-1][2]["name"] == f"/deals/{row.pk}"
+        assert one_statement._KEYLESS not in row.__dict__
+
+
+def test_what_asks_the_database_asks_it_once(deal: Deal, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.products.crm import DealSync
+
+    count = cached_property(lambda customer: customer.deals.count())
+    count.__set_name__(Customer, "count")
+    monkeypatch.setattr(Customer, "count", count, raising=False)
+    xkit_crm.unregister(Deal)
+    payload = {"name": "title", "views": "customer__count"}
+    xkit_crm.register(Deal)(type("OtherSync", (DealSync,), {"payload": payload}))
+    try:
+        for expected in (2, 3):
+            customer = Customer.objects.get(pk=deal.customer_id)
+            Deal.synced.create(customer=customer, title="Apple")
+            assert told()[-1][2]["views"] == expected
+    finally:
+        xkit_crm.unregister(Deal)
+        xkit_crm.register(Deal)(DealSync)
+
+
+def test_what_a_payload_writes_is_written_once(connection: Connection) -> None:
+    def connections(self: Any, row: Twin) -> list[str]:
+        Customer.objects.update_or_create(name=row.title)
+        Customer(name=row.title).save()
+        return ["acme"]
+
+    with bound(get_connections=connections):
+        Twin.objects.create(connection_id="acme", title="Apple")
+    assert len(told()) == Twin.objects.count() == 1
+    assert Customer.objects.count() == 2
+
+
+def test_what_the_database_refuses_a_payload_is_told_as_ever(connection: Connection) -> None:
+    def connections(self: Any, row: Twin) -> list[str]:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+        return ["acme"]
+
+    with bound(get_connections=connections), pytest.raises(DataError), transaction.atomic():
+        Twin.objects.create(connection_id="acme", title="Apple")
+    assert not Twin.objects.exists()
+
+
+def test_what_a_product_runs_after_its_save_does_no_harm(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inserting(self: Twin, *args: Any) -> Any:
+        found = models.Model._do_insert(self, *args)  # type: ignore[attr-defined]
+        assert Customer.objects.count() == 0
+        return found
+
+    monkeypatch.setattr(Twin, "_do_insert", inserting)
+    for title in ("Apple", "Pear"):
+        Twin(connection_id="acme", title=title).save()
+    assert len(told()) == Twin.objects.count() == 2
+
+
+def test_what_else_a_row_holds_is_left_alone(connection: Connection) -> None:
+    row = Twin(connection_id="acme", title="Apple")
+    row.saved_by = SimpleLazyObject(lambda: 1 // 0)  # type: ignore[attr-defined]
+    row.save()
+    assert len(told()) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_logs_statements_reads_what_was_not_run(connection: Connection) -> None:
+    with bound(payload={"name": "title", "amount": "pk"}):
+        logged = statements(lambda: Twin.objects.create(connection_id="acme", title="Apple"))
+        assert logged[0].startswith("/* not run */ INSERT INTO")
+        assert not [statement for statement in logged[1:] if "not run" in statement]
+
+
+def test_a_copy_of_a_row_without_a_key_has_none_either(connection: Connection) -> None:
+    with bound(payload={}, get_name=lambda self, row: str(copy.deepcopy(row).pk)):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        assert told()[-1][2]["name"] == str(row.pk)
+
+
+@contextmanager
+def another(
+    key: models.Field, *, told: dict[str, Any] | None = None, **more: models.Field
+) -> Iterator[type[models.Model]]:
+    """A bound model with this primary key, in this block; `told` is how it is bound otherwise."""
+    with isolate_apps("tests.products"):
+        meta = type("Meta", (), {"app_label": "products"})
+        columns: dict[str, Any] = {
+            "__module__": __name__,
+            "Meta": meta,
+            "key": key,
+            "title": models.CharField(max_length=100),
+            **more,
+        }
+        model = type("Another", (models.Model,), columns)
+    with database.schema_editor() as editor:
+        editor.create_model(model)
+    binding = {
+        "crm_object": "opportunity",
+        "on_create": "deal_created",
+        "on_update": "deal_updated",
+        "payload": {"name": "title"},
+        "get_connections": lambda self, row: ["acme"],
+        **(told or {}),
+    }
+    xkit_crm.register(model)(type("AnotherSync", (xkit_crm.ModelSync,), binding))
+    ContentType.objects.get_for_model(model)
+    catalogue.objects()
+    try:
+        yield model
+    finally:
+        xkit_crm.unregister(model)
+        ContentType.objects.clear_cache()
+
+
+class PrefixedAutoField(models.BigAutoField):
+    """A number that the product knows by another name."""
+
+    def from_db_value(self, value: int, *_: object) -> str:
+        return f"deal_{value}"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value if value is None else int(str(value).removeprefix("deal_"))
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+
+def test_a_key_that_is_no_number_to_the_product_is_told_as_it_knows_it(
+    connection: Connection,
+) -> None:
+    with another(PrefixedAutoField(primary_key=True)) as model:
+        row: Any = model(title="Apple")
+        row.save()
+        row.title = "Pear"
+        row.save()
+        assert [pk for _, pk, _ in told()] == [row.pk, row.pk]
+
+
+@pytest.mark.parametrize("title", ["Apple", "moved"])
+def test_a_row_that_a_trigger_puts_elsewhere_is_told_of(connection: Connection, title: str) -> None:
+    with another(models.CharField(max_length=20, primary_key=True)) as model:
+        with database.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE elsewhere (LIKE products_another);"
+                "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                "    INSERT INTO elsewhere SELECT NEW.*; RETURN NULL; END $$;"
+                "CREATE TRIGGER move BEFORE INSERT ON products_another FOR EACH ROW"
+                "    WHEN (NEW.title = 'moved') EXECUTE FUNCTION move()"
+            )
+        row: Any = model(key="one", title=title)
+        (statement,) = statements(lambda: row.save(force_insert=True))
+        assert statement.startswith("WITH saved AS (INSERT")
+        assert told() == [("deal_created", "one", {"name": title})]
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+def test_a_table_with_rules_is_written_as_ever(connection: Connection, event: str) -> None:
+    with another(models.BigAutoField(primary_key=True)) as model:
+        with database.cursor() as cursor:
+            cursor.execute("CREATE TABLE seen (title text)")
+            cursor.execute(
+                f"CREATE RULE seen AS ON {event} TO products_another "  # noqa: S608
+                "DO ALSO INSERT INTO seen VALUES (NEW.title)"
+            )
+        row: Any = model(title="Apple")
+        row.save()
+        row.title = "Pear"
+        row.save()
+        assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+
+
+def test_a_row_with_a_key_of_several_columns_is_saved_as_ever(connection: Connection) -> None:
+    several = models.CompositePrimaryKey("key", "region")  # type: ignore[attr-defined]
+    with another(models.IntegerField(), region=models.IntegerField(), pk=several) as model:
+        row: Any = model(key=1, region=2, title="Apple")
+        row.save()
+        assert model._base_manager.get() == row
+        assert [payload["name"] for *_, payload in told()] == ["Apple"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lost_session_is_looked_after_before_the_first_save(connection: Connection) -> None:
+    one_statement._has_rules.cache_clear()
+    process = Connection.objects.count() and database.connection.info.backend_pid
+    end = f"SELECT pg_terminate_backend({process}, 5000)"
+    elsewhere(lambda: database.cursor().execute(end))
+    database.health_check_enabled, database.health_check_done = True, False
+    database.settings_dict["CONN_HEALTH_CHECKS"] = True
+    try:
+        Twin(connection_id="acme", title="Apple").save()
+    finally:
+        database.settings_dict["CONN_HEALTH_CHECKS"] = database.health_check_enabled = False
+    assert len(told()) == 1
+
+
+@pytest.mark.skipif(VERSION < (6, 0), reason="Django leaves it as it was")
+def test_what_the_database_computes_is_told_as_it_is_now(connection: Connection) -> None:
+    twice = models.GeneratedField(  # type: ignore[attr-defined]
+        expression=F("price") * 2, output_field=models.IntegerField(), db_persist=True
+    )
+    told_as = {"get_amount": lambda self, row: row.twice, "watch": ["price"]}
+    key, price = models.BigAutoField(primary_key=True), models.IntegerField(default=1)
+    with another(key, told=told_as, price=price, twice=twice) as model:
+        row: Any = model.objects.create()  # type: ignore[attr-defined]
+        row.price = 5
+        row.save()
+        assert [payload["amount"] for *_, payload in told()] == [2, 10]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+def test_who_makes_another_error_of_any_does_no_harm(connection: Connection, again: bool) -> None:
+    def translating(execute: Any, *args: Any) -> Any:
+        try:
+            return execute(*args)
+        except Exception as error:
+            if again:
+                return execute(*args)
+            raise RuntimeError("The database is in trouble.") from error
+
+    with bound(payload={"name": "title", "amount": "pk"}), database.execute_wrapper(translating):
+        row = Twin.objects.create(connection_id="acme", title="Apple")
+        row.title = "Pear"
+        row.save()
+    assert [payload["name"] for *_, payload in told()] == ["Apple", "Pear"]
+    assert Twin.objects.count() == 1
+
+
+class ThroughField(models.IntegerField):
+    """A number that a function of the database is given, which takes any type."""
+
+    def get_placeholder_sql(self, value: Any, compiler: Any, connection: Any) -> Any:
+        return "CAST(to_jsonb(%s) AS text)::integer", (value,)
+
+
+def test_what_a_function_is_given_has_its_type(connection: Connection) -> None:
+    key = models.BigAutoField(primary_key=True)
+    with another(key, number=ThroughField(default=1)) as model:
+        for number in range(4 * cursors.THRESHOLD):
+            model(title="Apple", number=number).save()
+        assert len(told()) == 4 * cursors.THRESHOLD

@@ -98,14 +98,15 @@ def _session(connection: Any) -> Any:
     is_plain = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     if connection.vendor != "postgresql" or is_plain or connection.queries_logged:
         return None
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     session = connection.connection
     # Who has cursors of another make, to trace them perhaps, keeps them.
     has_djangos = session.cursor_factory in _preparing()
-    return session if has_djangos and _is_direct(session) else None
+    return session if has_djangos and _is_direct(connection, session) else None
 
 
-def _is_direct(session: Any) -> bool:
+def _is_direct(connection: Any, session: Any) -> bool:
     known = _sessions.get(session)
     if known is None:
         known = _sessions[session] = _Known()
@@ -114,7 +115,8 @@ def _is_direct(session: Any) -> bool:
         if known.used <= THRESHOLD:
             return False
         # Past Django, whose counts and logs it is no business of.
-        (process,) = session.execute("SELECT pg_backend_pid()").fetchone()
+        with connection.wrap_database_errors:
+            (process,) = session.execute("SELECT pg_backend_pid()").fetchone()
         known.direct = process == session.info.backend_pid
     return known.direct
 
@@ -127,12 +129,27 @@ def _preparing() -> dict[Any, Any]:
     if not is_psycopg3:
         return {}
     from django.db.backends.postgresql import base
-    from psycopg import errors
+    from psycopg import adapt, errors
     from psycopg.pq import TransactionStatus
+    from psycopg.types import numeric
 
     cursor_class: Any = base.ServerBindingCursor
 
+    class Number(adapt.Dumper):
+        """As text, of the type that its column has: the driver would cut off what is too large."""
+
+        def dump(self, obj: Any) -> bytes:
+            return b"%d" % obj
+
+    # Somebody discarded the plans, or a column isn't any more what it was.
+    changed = errors.InvalidSqlStatementName, errors.FeatureNotSupported, errors.DatatypeMismatch
+
     class Preparing(cursor_class):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            for kind in (numeric.Int2, numeric.Int4, numeric.Int8):
+                self.adapters.register_dumper(kind, Number)
+
         def execute(self, query: Any, params: Any = None) -> Any:
             session: Any = self.connection
             runs, began = _sessions[session].of(query), time.perf_counter()
@@ -144,8 +161,7 @@ def _preparing() -> dict[Any, Any]:
                 result = super().execute(text, params)
                 runs.add(time.perf_counter() - began)
                 return result
-            except (errors.InvalidSqlStatementName, errors.FeatureNotSupported):
-                # Somebody discarded the plans, or a column isn't any more what it was.
+            except changed:
                 _sessions[session].direct = False
                 if session.info.transaction_status != TransactionStatus.IDLE:
                     raise

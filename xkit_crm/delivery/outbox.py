@@ -163,19 +163,23 @@ def written_with(
     the one connection; and what it takes after what the other takes.
 
     `key` is the column of a primary key that the row gets by it; "" where it has one. It gives what
-    the other gives, and last whether the connection exists; nothing where that met no row.
+    the other gives, and last whether the connection exists; nothing where that met no row. One that
+    gives nothing of a new row gives that alone: a trigger may have put the row somewhere else.
     """
     connection = connections[using]
     values = _columns_of(captured.event_id, captured.payload, captured.row, connection)
     values |= {"traceparent": traceparent} if traceparent else {}
-    if " RETURNING " not in statement:
-        statement += " RETURNING 1"
-    insert = _insert(using, tuple(values), saved=key)
-    # A comment may be the last of it.
-    whole = (
-        f"WITH saved AS ({statement}\n), made AS ({insert} RETURNING 1) "  # noqa: S608
-        "SELECT saved.*, EXISTS (SELECT 1 FROM made) FROM saved"
-    )
+    gives = " RETURNING " in statement
+    # A comment may be the last of the statement.
+    if not gives and statement.startswith("INSERT "):
+        whole = f"WITH saved AS ({statement}\n) {_insert(using, tuple(values))} RETURNING true"
+    else:
+        statement += "" if gives else "\nRETURNING 1"
+        insert = _insert(using, tuple(values), saved=key)
+        whole = (
+            f"WITH saved AS ({statement}\n), made AS ({insert} RETURNING 1) "  # noqa: S608
+            "SELECT saved.*, EXISTS (SELECT 1 FROM made) FROM saved"
+        )
     uuid = _prepare("uuid")(new_uuid(), connection)
     return whole, [*values.values(), uuid, *captured.connection_ids]
 

@@ -10,8 +10,10 @@ for the key that the row has yet to get, or the database for anything, nothing w
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from inspect import getattr_static
+from types import SimpleNamespace
 from typing import Any, Final
 
 from django.db import connections, models, router
@@ -50,7 +52,9 @@ class Key(DeferredAttribute):
 def install(model: type[models.Model]) -> None:
     """Have the model's primary key tell, where the database numbers the rows."""
     pk = model._meta.pk
-    if pk is model._meta.auto_field and type(model.__dict__.get(pk.attname)) is DeferredAttribute:
+    # What a product makes of the number is told, and that is known only then.
+    is_number = type(pk) in (models.AutoField, models.BigAutoField, models.SmallAutoField)
+    if is_number and type(model.__dict__.get(pk.attname)) is DeferredAttribute:
         setattr(model, pk.attname, Key(pk))
 
 
@@ -65,12 +69,11 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
         and len(watch.bindings) == 1
         and watch.missed[moment] < TRIES
         and _suits(type(instance))
-        and not watch.generated
         and not snapshots.left_out(instance, watch, update_fields)
-        and not snapshots.computed(instance, instance.__dict__)
+        and not snapshots.computed(instance, [f.attname for f in instance._meta.concrete_fields])
         and not gathering.is_gathering(using)
         and not connection.needs_rollback
-        and not _has_rules(using, instance._meta.db_table)
+        and not _has_rules(type(instance), using)
     )
 
 
@@ -78,14 +81,18 @@ def suits(instance: models.Model, watch: Watch, update_fields: Any, *, using: st
 def _suits(model: type[models.Model]) -> bool:
     concrete: Any = model._meta.concrete_model  # a proxy's fields are all its own
     meta = concrete._meta
-    # What a field does as a row is saved is done again in the transaction.
-    again = any(sets_itself(field) and not is_stamp(field) for field in meta.concrete_fields)
+    # What a field does as a row is saved is done again in the transaction, and what the database
+    # computes is known only then.
+    again = any(
+        field.generated or (sets_itself(field) and not is_stamp(field))
+        for field in meta.concrete_fields
+    )
     tells = isinstance(getattr_static(model, meta.pk.attname, None), Key)
     return (
         not again
         and meta.managed
-        and meta.pk.column is not None
         and not meta.parents
+        and meta.pk.column is not None  # several are not told as one
         and not meta.select_on_save
         and not meta.order_with_respect_to
         and (tells or meta.pk is not meta.auto_field)
@@ -93,17 +100,18 @@ def _suits(model: type[models.Model]) -> bool:
 
 
 @cache
-def _has_rules(using: str, table: str) -> bool:
-    """Whether the table has rules (or is a view): then it can't be written by a part of a
-    statement. Asked once in a process, past Django, whose counts and logs it is no business of."""
-    connection = connections[using]
+def _has_rules(model: type[models.Model], using: str) -> bool:
+    """Whether PostgreSQL makes something else of what is written there, which it refuses to do as
+    a part of another statement."""
+    connection: Any = connections[using]
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
+    table = connection.ops.quote_name(model._meta.db_table)
+    # Past Django, whose counts and logs it is no business of.
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)",
-            [connection.ops.quote_name(table)],
-        )
-        return bool(cursor.fetchone() != (False,))
+        cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)", [table])
+        found = cursor.fetchone()
+    return bool(found and found[0])
 
 
 #: Columns whose values are given as they are, of a type that PostgreSQL takes for theirs.
@@ -116,6 +124,8 @@ _PLAIN: Final = frozenset(
         *("PositiveSmallIntegerField", "SlugField", "TextField", "TimeField", "UUIDField"),
     ]
 )
+#: What a field has whose values stand in something else, up to Django 6.0 and since.
+_MORE_THAN_VALUES: Final = ("get_placeholder", "get_placeholder_sql")
 
 
 @cache
@@ -125,7 +135,8 @@ def _is_plain(model: type[models.Model]) -> bool:
     return all(
         field.target_field.get_internal_type() in _PLAIN
         if field.is_relation
-        else field.get_internal_type() in _PLAIN and not hasattr(field, "get_placeholder")
+        else field.get_internal_type() in _PLAIN
+        and not any(hasattr(field, name) for name in _MORE_THAN_VALUES)
         for field in fields
     )
 
@@ -141,8 +152,13 @@ def save(
 ) -> bool:
     """Save the row by `write`, and what that fires; gives what `write` gives. Raises `NotAlone`."""
     joining = _Joining(instance, watch, changed, began, using)
-    with connections[using].execute_wrapper(joining):
-        updated = write()
+    try:
+        with connections[using].execute_wrapper(joining):
+            updated = write()
+    except Exception as raised:
+        if joining.refused and not joining.written:
+            raise NotAlone from raised  # of which somebody on the way may have made something else
+        raise
     if joining.there:
         backends.poke_on_commit(joining.there, using=using)
     return updated
@@ -165,33 +181,59 @@ class _Joining:
         self.there: list[str] = []
         #: Whether what is to be told is being made, and whether that asked for more.
         self.describing = self.asked = False
+        #: Whether the row is, or was not since that needs more than memory.
+        self.written = self.refused = False
+
+    def __reduce__(self) -> Any:
+        # A copy of the row would ask somebody else.
+        self.asked = True
+        raise NotAlone
 
     def __call__(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
+        try:
+            return self._run(execute, sql, params, many, context)
+        except NotAlone:
+            self.refused = True
+            # Who logs statements reads there what was run, and wants a text.
+            query = SimpleNamespace(query=f"/* not run */ {sql}".encode())
+            with suppress(AttributeError):  # psycopg2's has none
+                context["cursor"].cursor._query = query
+            raise
+
+    def _run(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self.written:  # what a product runs after it is its own
+            return execute(sql, params, many, context)
         if self.describing:
+            # It is asked again in the transaction, and what it does is to be done once.
             self.asked = True
-            return execute(sql, params, many, context)
-        captured, key = self._captured(sql)
+            raise NotAlone
+        moment, cursor = self._moment(sql), context["cursor"]
+        captured, key = self._captured(moment)
         if captured is None:
-            return execute(sql, params, many, context)
+            result = execute(sql, params, many, context)
+            self.written = moment == "on_create" or cursor.rowcount > 0
+            return result
         with tracing.making("capture", 1) as traceparent:
             whole, more = outbox.written_with(
                 sql, captured, key=key, using=self.using, traceparent=traceparent
             )
-            cursor = context["cursor"]
             if _is_plain(type(self.instance)) and (prepared := cursors.prepared(self.using)):
                 cursor.cursor.close()
                 cursor.cursor = prepared
             result = execute(whole, (*params, *more), many, context)
+        self.written = moment == "on_create" or cursor.rowcount > 0
         if row := cursor.fetchone():
             cursor.scroll(0, mode="absolute")  # Django reads it too
             self.there = [*captured.connection_ids] if row[-1] else []
         return result
 
-    def _captured(self, sql: str) -> tuple[Captured | None, str]:
+    def _captured(self, moment: str) -> tuple[Captured | None, str]:
         """What this statement fires, and the column of the key that the row gets by it."""
-        pk, moment = self.instance._meta.pk, self._moment(sql)
+        pk = self.instance._meta.pk
         inserts = moment == "on_create"
         fired = self.watch.fired(moment, None if inserts else self.changed, self.began)
         if not fired:
@@ -212,11 +254,14 @@ class _Joining:
         ):
             if sql.startswith(beginning.format(table)):
                 return moment
+        self.watch.missed.update(["on_create", "on_update"])
         raise NotAlone
 
     def _describe(self, binding: Binding, slug: str, *, numbered: bool) -> list[Captured]:
-        """The event, as it can be made now."""
-        row, values, attname = None, self.instance.__dict__, self.instance._meta.pk.attname
+        """The event, as it can be made now. Where it can't, nothing is left of the attempt."""
+        connection, values = connections[self.using], self.instance.__dict__
+        attname = self.instance._meta.pk.attname
+        row, known, needs_rollback = None, dict(values), connection.needs_rollback
         if numbered:
             row = outbox.keyless(binding.model, crm_object=binding.crm_object)
             del values[attname]
@@ -233,3 +278,7 @@ class _Joining:
             if numbered:
                 del values[_KEYLESS]
                 values[attname] = None
+            if self.asked:
+                values.clear()
+                values.update(known)
+                connection.needs_rollback = needs_rollback
