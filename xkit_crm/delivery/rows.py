@@ -129,6 +129,7 @@ def together(writes: Sequence[Write]) -> list[int]:
 
 def _run(write: Write) -> int:
     with _cursor(write.using, many=write.many) as cursor:
+        _require_room(cursor, write)
         if len(write.runs) == 1:
             cursor.execute(write.statement, write.runs[0])
         else:
@@ -137,6 +138,23 @@ def _run(write: Write) -> int:
     if write.expected is not None and met < write.expected:
         raise Fewer
     return met
+
+
+#: Every database takes so many characters at once.
+_ROOM = 500_000
+
+
+def _require_room(cursor: Any, write: Write) -> None:
+    """Raise where MariaDB or MySQL would: they hang up in the middle of what is too large, mostly
+    before they have said so."""
+    if connections[write.using].vendor != "mysql":
+        return
+    largest = max(sum(len(value) for value in run if isinstance(value, str)) for run in write.runs)
+    if largest > _ROOM:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (room,) = cursor.fetchone()
+        if largest > room:
+            raise DataError(f"{largest} characters are more than max_allowed_packet, {room}.")
 
 
 def _cursor(using: str, *, many: bool) -> AbstractContextManager[Any]:
