@@ -8,7 +8,8 @@ Three hooks are put on the class of a bound model, and none on any other:
 - `_save_table` is where Django writes the row, inside whatever transaction there is. Django sends
   `post_save` only after it has left its own transaction, so a receiver would write the invocation
   in a second one, and a crash in between would lose it. Here the row and the invocation are
-  written under one `atomic`, which is opened only where something watched changed.
+  written under one `atomic`, which is opened only where something watched changed; on PostgreSQL
+  mostly in one statement (`one_statement.py`).
 
 Deletes use `pre_delete` and `post_delete`, which Django sends inside the deleting transaction: the
 first while the row and its relations can still be read. What goes past `save()` is captured by
