@@ -30,7 +30,7 @@ def ask(times: int = 1, *, number: int = 1) -> int:
 
 
 def plans() -> list[str]:
-    """The statements that this session has plans of."""
+    """The statements that PostgreSQL has plans of here."""
     with database.cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements ORDER BY prepare_time")
         return [statement for (statement,) in cursor.fetchall()]

@@ -98,9 +98,7 @@ def _session(connection: Any) -> Any:
     is_plain = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
     if connection.vendor != "postgresql" or is_plain or connection.queries_logged:
         return None
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    session = connection.connection
+    session = _opened(connection)
     # Who has cursors of another make, to trace them perhaps, keeps them.
     has_djangos = session.cursor_factory in _preparing()
     return session if has_djangos and _is_direct(connection, session) else None
@@ -114,11 +112,25 @@ def _is_direct(connection: Any, session: Any) -> bool:
         known.used += 1
         if known.used <= THRESHOLD:
             return False
-        # Past Django, whose counts and logs it is no business of.
-        with connection.wrap_database_errors:
-            (process,) = session.execute("SELECT pg_backend_pid()").fetchone()
+        process = ask(connection, "SELECT pg_backend_pid()")
         known.direct = process == session.info.backend_pid
     return known.direct
+
+
+def ask(connection: Any, statement: str, *parameters: object) -> Any:
+    """The first value of what the database answers, None for nothing; past Django, whose counts
+    and logs it is no business of."""
+    session = _opened(connection)
+    with connection.wrap_database_errors, session.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def _opened(connection: Any) -> Any:
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    return connection.connection
 
 
 @cache

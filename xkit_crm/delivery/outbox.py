@@ -152,8 +152,9 @@ def keyless(model: type[models.Model], *, crm_object: str) -> Row | None:
     """A row of this (bound) model that is about to get its primary key, a number; None where its
     record key would be too long to be told without that."""
     content_type = ContentType.objects.get_for_model(model)
-    key = f"{content_type.app_label}.{content_type.model}:{KEY}:{crm_object}"
-    return Row(content_type.pk, KEY, key) if len(key) + 20 <= MAX_RECORD_KEY else None
+    key = record_key(content_type, KEY, crm_object)
+    has_room = KEY in key and len(key) + 20 <= MAX_RECORD_KEY
+    return Row(content_type.pk, KEY, key) if has_room else None
 
 
 def written_with(

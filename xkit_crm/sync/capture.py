@@ -18,7 +18,7 @@ first while the row and its relations can still be read. What goes past `save()`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -129,8 +129,7 @@ def _save_table(original: Callable[..., bool]) -> Callable[..., bool]:
             updated = save()
             if updated:
                 snapshots.drop(self, watch.generated)
-            snapshots.remember(self, watch, update_fields)
-            snapshots.hold_until_commit((self,), using=using)
+            snapshots.remember_saved(self, watch, update_fields, using=using)
             return updated
         changed = snapshots.changed(self, watch, update_fields)
         # With `select_on_save` an UPDATE that reaches no row says nothing.
@@ -158,43 +157,52 @@ def _save_captured(
     *,
     using: str,
 ) -> bool:
-    """Save the row, and put what that fires, in one transaction."""
+    """Save the row, and put what that fires: both or neither."""
     may_change = None if changed is None else changed | watch.set_by_saving
     began = _began(instance, watch, may_change) if watch.conditional else ()
     try:
+        updated = None
         if one_statement.suits(instance, watch, update_fields, using=using):
             updated = one_statement.save(instance, watch, save, changed, began, using=using)
-            snapshots.remember(instance, watch, update_fields)
-            snapshots.hold_until_commit((instance,), using=using)
-            return updated
-    except one_statement.NotAlone:
-        pass
+        if updated is None:
+            updated = _save_in_transaction(
+                instance, watch, save, changed, began, update_fields, using=using
+            )
     except BaseException:
         snapshots.forget(instance)
         raise
+    snapshots.remember_saved(instance, watch, update_fields, using=using)
+    return updated
+
+
+def _save_in_transaction(
+    instance: models.Model,
+    watch: Watch,
+    save: Callable[[], bool],
+    changed: set[str] | None,
+    began: Sequence[Binding],
+    update_fields: Any,
+    *,
+    using: str,
+) -> bool:
+    """Save the row, and then put what that fires."""
     # In a transaction there is nothing to open, only to be marked should this fail.
     inside = connections[using].in_atomic_block
     unit = transaction.mark_for_rollback_on_error if inside else transaction.atomic
-    try:
-        with unit(using=using):
-            updated = save()
-            if watch.set_by_saving and changed is not None:
-                changed = snapshots.changed(instance, watch, update_fields)
-            computed = snapshots.computed(instance, watch.written(update_fields))
-            # Django leaves generated columns as they were before an UPDATE.
-            again = watch.recomputed(changed) if updated else []
-            snapshots.read_back(instance, [*computed, *again], using=using)
-            fired_for = changed if updated else None
-            moment = "on_update" if updated else "on_create"
-            if fired := watch.fired(moment, fired_for, began):
-                row = snapshots.as_written(instance, watch, update_fields, using=using)
-                for binding, slug in fired:
-                    capture(binding, slug, row, using=using)
-    except BaseException:
-        snapshots.forget(instance)
-        raise
-    snapshots.remember(instance, watch, update_fields)
-    snapshots.hold_until_commit((instance,), using=using)
+    with unit(using=using):
+        updated = save()
+        if watch.set_by_saving and changed is not None:
+            changed = snapshots.changed(instance, watch, update_fields)
+        computed = snapshots.computed(instance, watch.written(update_fields))
+        # Django leaves generated columns as they were before an UPDATE.
+        again = watch.recomputed(changed) if updated else []
+        snapshots.read_back(instance, [*computed, *again], using=using)
+        fired_for = changed if updated else None
+        moment = "on_update" if updated else "on_create"
+        if fired := watch.fired(moment, fired_for, began):
+            row = snapshots.as_written(instance, watch, update_fields, using=using)
+            for binding, slug in fired:
+                capture(binding, slug, row, using=using)
     return updated
 
 

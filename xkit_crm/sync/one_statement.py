@@ -9,8 +9,9 @@ for the key that the row has yet to get, or the database for anything, nothing w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from inspect import getattr_static
 from types import SimpleNamespace
@@ -103,15 +104,10 @@ def _suits(model: type[models.Model]) -> bool:
 def _has_rules(model: type[models.Model], using: str) -> bool:
     """Whether PostgreSQL makes something else of what is written there, which it refuses to do as
     a part of another statement."""
-    connection: Any = connections[using]
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
+    connection = connections[using]
     table = connection.ops.quote_name(model._meta.db_table)
-    # Past Django, whose counts and logs it is no business of.
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        cursor.execute("SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)", [table])
-        found = cursor.fetchone()
-    return bool(found and found[0])
+    asked = "SELECT relhasrules FROM pg_class WHERE oid = to_regclass(%s)"
+    return bool(cursors.ask(connection, asked, table))
 
 
 #: Columns whose values are given as they are, of a type that PostgreSQL takes for theirs.
@@ -146,43 +142,43 @@ def save(
     watch: Watch,
     write: Callable[[], bool],
     changed: set[str] | None,
-    began: Any,
+    began: Sequence[Binding],
     *,
     using: str,
-) -> bool:
-    """Save the row by `write`, and what that fires; gives what `write` gives. Raises `NotAlone`."""
+) -> bool | None:
+    """Save the row by `write`, and what that fires; gives what `write` gives. None where that needs
+    more than memory: nothing was written."""
     joining = _Joining(instance, watch, changed, began, using)
     try:
         with connections[using].execute_wrapper(joining):
             updated = write()
-    except Exception as raised:
+    except Exception:
+        # Of `NotAlone` somebody on the way may have made something else.
         if joining.refused and not joining.written:
-            raise NotAlone from raised  # of which somebody on the way may have made something else
+            return None
         raise
     if joining.there:
         backends.poke_on_commit(joining.there, using=using)
     return updated
 
 
+@dataclass(eq=False)
 class _Joining:
     """Makes one statement of Django's and the invocation's, as Django runs its own."""
 
-    def __init__(
-        self,
-        instance: models.Model,
-        watch: Watch,
-        changed: set[str] | None,
-        began: Any,
-        using: str,
-    ) -> None:
-        self.instance, self.watch, self.changed = instance, watch, changed
-        self.began, self.using = began, using
-        #: The connections that exist, and have work by it.
-        self.there: list[str] = []
-        #: Whether what is to be told is being made, and whether that asked for more.
-        self.describing = self.asked = False
-        #: Whether the row is, or was not since that needs more than memory.
-        self.written = self.refused = False
+    instance: models.Model
+    watch: Watch
+    changed: set[str] | None
+    began: Sequence[Binding]
+    using: str
+    #: The connections that exist, and have work by it.
+    there: Sequence[str] = ()
+    #: Whether what is to be told is being made, and whether that asked for more.
+    describing: bool = False
+    asked: bool = False
+    #: Whether the row is, or was not since that needs more than memory.
+    written: bool = False
+    refused: bool = False
 
     def __reduce__(self) -> Any:
         # A copy of the row would ask somebody else.
@@ -228,7 +224,7 @@ class _Joining:
         self.written = moment == "on_create" or cursor.rowcount > 0
         if row := cursor.fetchone():
             cursor.scroll(0, mode="absolute")  # Django reads it too
-            self.there = [*captured.connection_ids] if row[-1] else []
+            self.there = captured.connection_ids if row[-1] else ()
         return result
 
     def _captured(self, moment: str) -> tuple[Captured | None, str]:

@@ -298,6 +298,12 @@ def remember(instance: models.Model, watch: Watch, written: Any) -> None:
     values[SNAPSHOT] = now
 
 
+def remember_saved(instance: models.Model, watch: Watch, written: Any, *, using: str) -> None:
+    """`remember`, until what was just saved is rolled back."""
+    remember(instance, watch, written)
+    hold_until_commit((instance,), using=using)
+
+
 def drop(instance: models.Model, names: Iterable[str]) -> None:
     """Have these columns read from the database when they are asked for next."""
     for name in names:
