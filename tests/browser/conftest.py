@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection as database
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 import example_project
 import xkit_crm
@@ -108,3 +116,10 @@ def log_in(page: Page, name: str) -> Page:
     page.press("#id_password", "Enter")
     page.wait_for_url("**/admin/")
     return page
+
+
+def follow(link: Locator) -> None:
+    """Click a link and wait for the whole page. Django's form takes the focus into its first box
+    at the very end: what is filled in before that may get there instead."""
+    with link.page.expect_navigation():
+        link.click()

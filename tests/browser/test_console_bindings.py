@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 import xkit_crm
 from example_project.documents.models import Document, Workspace
 from tests.browser.barriers import barriers
+from tests.browser.conftest import follow
 from xkit_crm.models import Connection, EventDefinition, ModelBinding
 from xkit_crm.testing import deliver
 
@@ -62,7 +63,7 @@ def test_a_model_is_bound_by_picking_and_a_row_saved_in_the_products_admin_arriv
     customer: Workspace, operator: Page
 ) -> None:
     operator.goto(LIST)
-    operator.get_by_role("link", name="Add model binding").first.click()
+    follow(operator.get_by_role("link", name="Add model binding").first)
     choose(operator, "Model *", "Workspace")
     expect(operator.get_by_label("Connection id *")).to_have_value("crm_connection_id")
     choose(operator, "CRM object *", "Contact · contact")

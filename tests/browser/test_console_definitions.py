@@ -12,6 +12,7 @@ from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.barriers import barriers
+from tests.browser.conftest import follow
 from tests.objects import PAYLOAD
 from xkit_crm.models import Connection, CRMObject, DefinitionVersion, EventDefinition
 from xkit_crm.models.definition_version import changed_by
@@ -55,7 +56,7 @@ def save(page: Page) -> None:
 
 def test_an_object_and_its_first_event_are_defined_from_nothing(operator: Page) -> None:
     operator.goto("/admin/xkit_crm/crmobject/")
-    operator.get_by_role("link", name="Add CRM object").first.click()
+    follow(operator.get_by_role("link", name="Add CRM object").first)
     the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Support Ticket")
     expect(the_object.get_by_label("Slug")).to_have_value("support_ticket")

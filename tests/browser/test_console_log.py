@@ -11,7 +11,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 import xkit_crm
-from tests.browser.conftest import log_in
+from tests.browser.conftest import follow, log_in
 from tests.factories import DealFactory, InvocationFactory
 from tests.products.models import Customer
 from xkit_crm.models import Connection, EventAction, Invocation
@@ -59,7 +59,7 @@ def test_a_failure_is_found_by_its_cause_mended_and_replayed(
     expect(operator.get_by_text("What to do")).to_be_visible()
     expect(operator.get_by_text("Try 1: create Opportunity")).to_be_visible()
     operator.go_back()
-    cause.get_by_role("link", name="Its mapping").click()
+    follow(cause.get_by_role("link", name="Its mapping"))
     mend(operator)
     operator.goto(reverse("admin:xkit_crm_failures"))
     cause.get_by_role("link", name="The newest").click()

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 import xkit_crm
 from example_project.documents.models import Workspace
+from tests.browser.conftest import follow
 from tests.browser.test_console_bindings import choose
 from tests.browser.test_console_definitions import add_key, save
 from xkit_crm.models import ModelBinding
@@ -28,7 +29,7 @@ def connected(transactional_db: None) -> Iterator[None]:
 
 def define(operator: Page) -> None:
     operator.goto(reverse("admin:app_list", args=["xkit_crm"]))
-    operator.get_by_role("link", name="Add: CRM objects").click()
+    follow(operator.get_by_role("link", name="Add: CRM objects"))
     the_object = operator.locator(".xkit-of-crmobject")
     the_object.get_by_label("Label").first.fill("Account")
     card = operator.locator(".xkit-events .xkit-definition").first
@@ -88,7 +89,7 @@ def test_from_nothing_to_a_record_to_a_failure_that_is_mended(
     assert in_the_crm(operator, "Initech")
 
     operator.goto(reverse("admin:xkit_crm_eventaction_changelist"))
-    operator.locator("#result_list tbody th a").first.click()
+    follow(operator.locator("#result_list tbody th a").first)
     write(operator, "static", "value", "x" * 300)
     add_workspace(operator, "Globex")
     assert not in_the_crm(operator, "Globex")
@@ -97,7 +98,7 @@ def test_from_nothing_to_a_record_to_a_failure_that_is_mended(
     operator.get_by_role("link", name="Failures", exact=True).first.click()
     cause = operator.get_by_role("article")
     expect(cause.get_by_role("heading")).to_contain_text("data value too large")
-    cause.get_by_role("link", name="Its mapping").click()
+    follow(cause.get_by_role("link", name="Its mapping"))
     write(operator, "direct", "key", "name")
 
     operator.goto(reverse("admin:xkit_crm_failures"))
