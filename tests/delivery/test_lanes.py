@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from xkit_crm.connections import break_off, disconnect
 from xkit_crm.delivery import lanes
 from xkit_crm.delivery.drain import deliver as deliver_now
 from xkit_crm.delivery.drain import drain, take_turn
+from xkit_crm.exceptions import RateLimited
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.providers.sandbox.provider import SandboxProvider
 from xkit_crm.testing import deliver
@@ -97,6 +100,28 @@ def test_a_lane_is_kept_where_what_was_in_hand_can_not_be_taken_up(
     time_machine.move_to("2026-01-01T00:01:01Z", tick=False)
     assert lanes.with_work() == ["acme"]
     assert deliver() == 1
+    assert names() == ["Sales"]
+
+
+@pytest.mark.parametrize("who", [lanes.resume, partial(xkit_crm.connect, provider="sandbox")])
+def test_who_says_meanwhile_that_the_crm_is_well_is_believed(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch, who: Callable[[str], object]
+) -> None:
+    """An operator has it called again at once, or the customer connects it anew, while a worker in
+    the lane is told to wait."""
+    waiting()
+
+    def limited(self: Any, *args: Any, **named: Any) -> Any:
+        who("acme")
+        raise RateLimited("Too many calls.", retry_after=3600)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SandboxProvider, "create", limited)
+        take_turn("acme")
+    lane = Lane.objects.get()
+    assert (lane.holder, lane.leased_until, lane.paused_until) == ("", None, None)
+    assert lane.failures == 0
+    take_turn("acme")
     assert names() == ["Sales"]
 
 

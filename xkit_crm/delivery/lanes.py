@@ -43,6 +43,8 @@ class Hold:
     holder: str
     until: datetime | None
     gauge: rate.Gauge = field(default_factory=rate.Gauge)
+    #: How often somebody had said that the CRM is well when the lane was taken.
+    resumed: int = 0
     #: The connection as it was when the lane was taken, until somebody asks for it.
     found: statements.Found | None = None
     #: Until when the lane is to be left alone once it is given back.
@@ -100,12 +102,15 @@ def held(connection_id: str) -> Iterator[Hold]:
 
 
 def _give_back(hold: Hold) -> None:
-    """Leave the lane to others, with what was learned of the CRM's limits."""
+    """Leave the lane to others, with what was learned of the CRM's limits. Nothing of that counts
+    where somebody said meanwhile that the CRM is well (`resume`)."""
     learned: dict[str, Any] = {name: getattr(hold.gauge, name) for name in rate.COLUMNS}
     if hold.paused_until is not None:
         learned["paused_until"] = hold.paused_until
     mine = {"connection_id": hold.connection_id, "holder": hold.holder}
-    update_each(Lane, [(mine, {"holder": "", "leased_until": None, **learned})])
+    free = {"holder": "", "leased_until": None}
+    if not update_each(Lane, [({**mine, "resumed": hold.resumed}, {**free, **learned})]):
+        update_each(Lane, [(mine, free)])
 
 
 def _update_free(some: LaneQuerySet, **values: object) -> bool:
@@ -132,7 +137,8 @@ def _take(connection_id: str, holder: str) -> Hold:
         if taken is not None:
             if taken.before:
                 _take_up(connection_id)  # its holder died without giving it back
-            return Hold(connection_id, holder, until, rate.Gauge(*taken.gauge), taken.found)
+            gauge = rate.Gauge(*taken.gauge)
+            return Hold(connection_id, holder, until, gauge, taken.resumed, taken.found)
         if not _make(connection_id):
             break
     return Hold(connection_id, holder, None)
@@ -158,7 +164,8 @@ def _take_locked(
         as_read = _lane(connection_id, holder=lane.holder, leased_until=lane.leased_until)
         if not as_read.update(holder=holder, leased_until=until):
             return None
-    return statements.Taken(lane.holder, tuple(getattr(lane, name) for name in rate.COLUMNS))
+    learned = tuple(getattr(lane, name) for name in rate.COLUMNS)
+    return statements.Taken(lane.holder, lane.resumed, learned)
 
 
 def _make(connection_id: str) -> bool:
@@ -212,9 +219,14 @@ def is_mine(connection_id: str) -> bool:
 
 def resume(connection_id: str) -> None:
     """Call the CRM again at once: somebody says that it is well. What was learned of its limits is
-    forgotten."""
+    forgotten, and so is what who works in the lane now learns of them."""
     _lane(connection_id).update(
-        paused_until=None, failures=0, tokens=None, quota=None, quota_left=None
+        paused_until=None,
+        failures=0,
+        tokens=None,
+        quota=None,
+        quota_left=None,
+        resumed=F("resumed") + 1,
     )
 
 

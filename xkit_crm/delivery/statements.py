@@ -202,6 +202,8 @@ class Taken:
 
     #: Who held it and gave no sign of life; "": nobody.
     before: str
+    #: How often somebody said that the CRM is well.
+    resumed: int
     #: What was learned of the CRM's limits, by `rate.COLUMNS`.
     gauge: tuple[Any, ...]
     #: The connection as it was then; None: it is to be asked for.
@@ -221,7 +223,7 @@ FROM (
 ) was
 JOIN {_CONNECTION} c ON c.id = was.connection_id
 WHERE l.connection_id = was.connection_id
-RETURNING {columns(Connection, "c")}, {_STAMP}, was.holder,
+RETURNING {columns(Connection, "c")}, {_STAMP}, was.holder, l.resumed,
     {", ".join(f"l.{name}" for name in rate.COLUMNS)}
 """  # noqa: S608
 
@@ -235,8 +237,10 @@ def take(connection_id: str, holder: str, *, now: datetime, until: datetime) -> 
     """Take the lane, where nobody holds it and it is not to be left alone; None otherwise."""
     parameters = {"connection": connection_id, "holder": holder, "now": now, "until": until}
     using = router.db_for_write(Lane)
-    for connection, (stamp, before, *gauge) in read(Connection, _TAKE, parameters, using=using):
-        return Taken(before, tuple(gauge), (connection, stamp))
+    for connection, (stamp, before, resumed, *gauge) in read(
+        Connection, _TAKE, parameters, using=using
+    ):
+        return Taken(before, resumed, tuple(gauge), (connection, stamp))
     return None
 
 

@@ -338,6 +338,7 @@ class Migration(migrations.Migration):
                 ('quota_left', models.PositiveIntegerField(blank=True, null=True, verbose_name='daily quota left')),
                 ('quota_resets_at', models.DateTimeField(blank=True, null=True, verbose_name='quota renewed')),
                 ('call_seconds', models.FloatField(blank=True, null=True, verbose_name='seconds of the last call')),
+                ('resumed', models.PositiveIntegerField(default=0, editable=False)),
             ],
             options={
                 'verbose_name': 'lane',

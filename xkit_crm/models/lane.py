@@ -48,6 +48,9 @@ class Lane(models.Model):
     quota_left = models.PositiveIntegerField(_("daily quota left"), null=True, blank=True)
     quota_resets_at = models.DateTimeField(_("quota renewed"), null=True, blank=True)
     call_seconds = models.FloatField(_("seconds of the last call"), null=True, blank=True)
+    #: How often somebody said that the CRM is well: what a worker in the lane learned before that
+    #: doesn't count. `delivery/lanes.py`.
+    resumed = models.PositiveIntegerField(default=0, editable=False)
 
     objects: ClassVar[LaneQuerySet] = LaneQuerySet.as_manager()  # type: ignore[assignment]
 
