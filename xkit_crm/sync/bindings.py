@@ -69,6 +69,7 @@ _bindings: dict[type[models.Model], tuple[Binding, ...]] = {}
 _from_rows: dict[type[models.Model], tuple[Binding, ...]] = {}
 _by_class: dict[type[models.Model], tuple[Binding, ...]] = {}
 _captured: dict[type[models.Model], tuple[Binding, ...]] = {}
+_has_rows = False
 _rows_stamp: object = None
 _rows_looked_at = 0.0
 
@@ -277,7 +278,7 @@ def rows_database() -> str:
 
 def load_rows() -> None:
     """Put the active `ModelBinding` rows into force, in place of those loaded before."""
-    global _from_rows, _rows_stamp, _rows_looked_at
+    global _from_rows, _has_rows, _rows_stamp, _rows_looked_at
     from xkit_crm.models import ModelBinding
     from xkit_crm.sync.model_bindings import from_row
 
@@ -299,8 +300,14 @@ def load_rows() -> None:
         else:
             _add(loaded, made)
     # All at once, so that no save meanwhile finds a model unbound.
-    _from_rows, _rows_stamp, _rows_looked_at = loaded, stamp, time.monotonic()
+    _from_rows, _has_rows = loaded, bool(rows)
+    _rows_stamp, _rows_looked_at = stamp, time.monotonic()
     _forget_classes()
+
+
+def has_rows() -> bool:
+    """Whether there were any the last time, be it that they were left out."""
+    return _has_rows
 
 
 def refresh_rows_if_stale(*, interval: float | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.signals import request_started
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.signals import connection_created
+from django.db.models import Model
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 from xkit_crm import catalogue
@@ -58,9 +59,11 @@ def _load_first(*, connection: Any, **_: object) -> None:
             logger.warning("Bindings of the admin were not loaded: %s", error)
 
 
-def _load_again(*, using: str, **_: object) -> None:
+def _load_again(*, sender: type[Model], using: str, **_: object) -> None:
     global _unsure
-    bindings.load_rows()
+    # Where there is no binding, nothing becomes of one by what is defined.
+    if sender is ModelBinding or bindings.has_rows():
+        bindings.load_rows()
     blocks = transaction.get_connection(using).atomic_blocks
     # What a `TestCase` wraps around a test is never committed: nothing would make it sure again.
     if blocks and not blocks[0]._from_testcase:
