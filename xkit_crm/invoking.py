@@ -20,10 +20,9 @@ from django.utils import timezone
 
 from xkit_crm import catalogue, schema, tracing
 from xkit_crm.conf import settings
-from xkit_crm.delivery import backends, lanes, tallies
+from xkit_crm.delivery import backends, lanes, outbox, tallies
 from xkit_crm.delivery.decisions import Decision, decision_for, incomplete
 from xkit_crm.delivery.drain import deliver, read_again
-from xkit_crm.delivery.outbox import Row, record_key_of
 from xkit_crm.exceptions import (
     ConfigurationError,
     ConnectionNotEnabled,
@@ -282,16 +281,17 @@ def _insert_once(
     make: Callable[[], Invocation], request: Request, idempotency_key: str | None, *, using: str
 ) -> tuple[Invocation, bool]:
     """The new invocation, or the one that the same key made at the same moment."""
-    if idempotency_key is None:
-        return make(), False
-    try:
-        with transaction.atomic(using=using):
+    with outbox.referring(request.connection.pk, using):
+        if idempotency_key is None:
             return make(), False
-    except IntegrityError:
-        earlier = _used_before(request, idempotency_key)
-        if earlier is None:
-            raise
-        return earlier, True
+        try:
+            with transaction.atomic(using=using):
+                return make(), False
+        except IntegrityError:
+            earlier = _used_before(request, idempotency_key)
+            if earlier is None:
+                raise
+            return earlier, True
 
 
 def require_open_lane(connection: Connection) -> None:
@@ -320,10 +320,10 @@ def _insert(
     if instance is not None:
         crm_object = request.event.crm_object
         model = model_of(instance, crm_object)
-        row = Row.of(model, key_of(instance, model), crm_object=crm_object)
+        row = outbox.Row.of(model, key_of(instance, model), crm_object=crm_object)
         key = row.key
     elif request.record_id:
-        key = record_key_of(request.connection.pk, request.record_id)
+        key = outbox.record_key_of(request.connection.pk, request.record_id)
     else:
         key = str(uuid)
     with tracing.making("invoke", 1) as traceparent:

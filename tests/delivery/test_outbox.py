@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from django.db import connection as database
 from django.db import transaction
 
+from tests.delivery.conftest import create
 from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import Customer, Deal
 from tests.threads import begun, elsewhere
@@ -43,14 +46,28 @@ def test_who_waits_for_a_connection_has_put_nothing_that_its_holder_may_wait_for
     connections = [ConnectionFactory.create(id=f"other-{number}") for number in range(others)]
     customers = [CustomerFactory.create(connection_id=other.pk) for other in connections]
     deals = [DealFactory.build(customer=one) for one in (*customers, customer)]
+    require_nothing_put(lambda: Deal.synced.bulk_create(deals))
+    assert Invocation.objects.count() == 1 + others
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("key", [None, "once"])
+def test_nor_has_who_fires_an_event_by_hand(sandbox: Connection, key: str | None) -> None:
+    if database.vendor != "mysql":
+        pytest.skip("only MariaDB shows what is not committed yet")
+    require_nothing_put(lambda: create(wait=False, idempotency_key=key))
+    assert Invocation.objects.count() == 1
+
+
+def require_nothing_put(put: Callable[[], object]) -> None:
+    """What is put while the connection is locked waits, and nothing of it is there yet."""
     with database.cursor() as cursor:
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
     with transaction.atomic():
         versions.lock(Connection.objects.get(pk="acme"))
-        theirs = begun(lambda: Deal.synced.bulk_create(deals))
+        theirs = begun(put)
         theirs.join(0.5)
         assert theirs.is_alive(), "it should wait for the connection"
         assert not Invocation.objects.exists()
     theirs.join(20)
     database.close()  # and its isolation
-    assert Invocation.objects.count() == 1 + others

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from django.contrib.contenttypes.models import ContentType
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -298,6 +299,18 @@ def _put_one_by_one(
         with connection.cursor() as cursor:
             cursor.executemany(_insert(connection.alias, (*shared, *columns[1:])), rows)
     return there
+
+
+@contextmanager
+def referring(connection_id: str, using: str) -> Iterator[None]:
+    """An invocation of this connection is inserted in this block. Who changes the connection is
+    waited for beforehand, where the database would have them wait for what was inserted."""
+    if _inserts_by_select(connections[using]):
+        yield
+        return
+    with transaction.atomic(using=using):
+        _existing([connection_id], connections[using])
+        yield
 
 
 def _existing(connection_ids: Iterable[str], connection: BaseDatabaseWrapper) -> set[str]:
