@@ -159,9 +159,9 @@ def test_a_worker_whose_connections_the_database_closed_opens_new_ones(
 
 
 @contextmanager
-def working(threads: int = 1) -> Iterator[Worker]:
+def working(threads: int = 1, *, poll_interval: float = 0.02) -> Iterator[Worker]:
     """A worker in this process, at work during the block."""
-    worker = Worker(poll_interval=0.02, threads=threads)
+    worker = Worker(poll_interval=poll_interval, threads=threads)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -189,6 +189,27 @@ def test_three_threads_work_in_three_lanes_at_once(
     with working(3):
         until(lambda: states() == ["succeeded"] * 3)
     assert not together.broken
+
+
+def test_what_comes_while_every_thread_is_busy_is_found_as_soon_as_one_is_not(
+    sandbox: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_many, hours = SandboxProvider.create_many, 3600
+    busy, go_on = threading.Event(), threading.Event()
+
+    def slowly(self: SandboxProvider, *args: Any) -> Any:
+        busy.set()
+        assert go_on.wait(20)
+        return create_many(self, *args)
+
+    monkeypatch.setattr(SandboxProvider, "create_many", slowly)
+    xkit_crm.connect("other", provider="sandbox")
+    backlog("acme", 1)
+    with working(poll_interval=hours):
+        assert busy.wait(20)
+        backlog("other", 1)
+        go_on.set()
+        until(lambda: states() == ["succeeded", "succeeded"], 20)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -58,6 +58,8 @@ class Worker:
         self._lock = threading.Lock()
         #: Lanes that are queued or worked in.
         self._taken: set[str] = set()
+        #: Set when a thread has done with a lane.
+        self._freed = threading.Event()
         #: Lanes whose last turn was a slow one.
         self._slow: set[str] = set()
         #: Until when lanes are left alone.
@@ -98,8 +100,9 @@ class Worker:
             now = time.monotonic()
             if found or took_in:
                 eager_until = now + EAGER_FOR
-            # While no thread is free, finding more lanes helps nobody.
-            is_eager = now < eager_until and len(self._taken) < self.threads
+            is_eager = now < eager_until
+            if is_eager:
+                self._wait_for_a_thread(self.poll_interval)
             pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
             took, share = now - began, EAGER_LOOKING if is_eager else LOOKING
             self._rest(max(pause, took / share - took))
@@ -177,6 +180,7 @@ class Worker:
                     self._queue.put(connection_id)  # the others come first
                 else:
                     self._taken.discard(connection_id)
+                    self._freed.set()
         connections.close_all()
 
     def _repeat(self, step: Callable[[], object], pause: float) -> None:
@@ -227,6 +231,17 @@ class Worker:
             told = logs.of(connection_id)
             logger.info("Lane %s: %d dealt with.", connection_id, worked, extra=told)
         return worked, not worked or self._stopping or go_on()
+
+    def _wait_for_a_thread(self, seconds: float) -> None:
+        """Until one of them has no lane: before that, finding more helps nobody."""
+        until = time.monotonic() + seconds
+        while (
+            len(self._taken) >= self.threads
+            and not self._stopping
+            and (left := until - time.monotonic()) > 0
+        ):
+            self._freed.wait(min(left, 0.1))
+            self._freed.clear()
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
