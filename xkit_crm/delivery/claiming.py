@@ -82,14 +82,17 @@ def claim(
     size: int,
     in_order: bool = True,
     record_key: str | None = None,
+    many: bool = False,
 ) -> Window:
     """The next `size` invocations that may be carried out, in order of priority, then of time;
-    with `record_key` those of that record.
+    with `record_key` those of that record. Where `many` are expected, each of them takes less.
 
     Each is the first of its record; without `in_order` all of them are given that are due.
     """
     now = timezone.now()
-    chosen, shared = statements.next_due(connection_id, now, size=size, record_key=record_key)
+    chosen, shared = statements.next_due(
+        connection_id, now, size=size, record_key=record_key, many=many
+    )
     is_full = len(chosen) == size
     if not shared:
         return Window(_with_events(chosen), more=is_full)

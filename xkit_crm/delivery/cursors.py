@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,6 +26,8 @@ THRESHOLD = 5
 #: A plan that was made while a table was small may read all of it when it is large. Where it takes
 #: so many times what it took to plan and run it before, and so many seconds, it is made anew.
 TOO_SLOW, SLOW = 3, 0.003
+#: Where a session keeps a cursor for them.
+_KEPT = "_xkit_crm_cursor"
 #: Statements of a session that are remembered.
 _STATEMENTS = 500
 
@@ -65,9 +68,32 @@ _sessions: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 
 
 def cursor(using: str) -> AbstractContextManager[Any]:
-    """Django's cursor; where PostgreSQL can keep plans, it is asked to."""
-    with _preparing_in(connections[using]):
-        return connections[using].cursor()
+    """Django's cursor, for one statement whose answer is read at once; where PostgreSQL can keep
+    plans, it is asked to."""
+    connection: Any = connections[using]
+    with _preparing_in(connection) as can:
+        if not can:
+            return connection.cursor()  # type: ignore[no-any-return]
+        # To make one takes as long as to answer a small statement.
+        kept = connection.connection.__dict__
+        if _KEPT not in kept:
+            kept[_KEPT] = connection.cursor()
+            read_times_fast(kept[_KEPT], connection)
+        return nullcontext(kept[_KEPT])
+
+
+def read_times_fast(cursor: Any, connection: Any) -> None:
+    """Have psycopg 3 read times by itself: Django has that done in Python, which takes longer than
+    all else of a row. They are the same where the connection's time zone is UTC."""
+    adapters = getattr(cursor.cursor, "adapters", None)
+    if adapters is None or connection.vendor != "postgresql" or connection.timezone is not UTC:
+        return
+    import psycopg
+
+    oid = psycopg.adapters.types["timestamptz"].oid
+    loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.TEXT)
+    assert loader is not None
+    adapters.register_loader(oid, loader)
 
 
 def prepared(using: str) -> Any:

@@ -51,7 +51,7 @@ def take_turn(
 
 def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int:
     """Carry out window after window while the lane is held."""
-    done = 0
+    done, more = 0, False
     while (limit is None or done < limit) and go_on() and hold.renew() and not hold.paused_until:
         line = _line(hold, go_on=go_on)
         if line is None:
@@ -62,10 +62,12 @@ def _work(hold: lanes.Hold, limit: int | None, go_on: Callable[[], bool]) -> int
             line.decisions,
             size=size if limit is None else min(size, limit - done),
             in_order=not line.connection.shadow,
+            many=more,
         )
+        more = window.more
         worked = window.folded + _act(line, window.invocations)
         done += worked
-        if not window.more or not (worked or window.put_off):
+        if not more or not (worked or window.put_off):
             break
     return done
 

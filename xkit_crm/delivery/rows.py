@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -210,7 +210,7 @@ def read(
     make, adapt = made(model, using), connection.ops.adapt_unknown_value
     with _cursor(using, many=many) as cursor:
         if many:
-            _read_times_fast(cursor, connection)
+            cursors.read_times_fast(cursor, connection)
         cursor.execute(statement, {name: adapt(value) for name, value in parameters.items()})
         rows = cursor.fetchall()
     return [(make(row[:width]), tuple(row[width:])) for row in rows]
@@ -238,20 +238,6 @@ def made(model: type[_Model], using: str) -> Callable[[Sequence[Any]], _Model]:
         return instance
 
     return make
-
-
-def _read_times_fast(cursor: Any, connection: Any) -> None:
-    """Have psycopg 3 read times by itself: Django has that done in Python, which takes longer than
-    all else of a row. They are the same where the connection's time zone is UTC."""
-    adapters = getattr(cursor.cursor, "adapters", None)
-    if adapters is None or connection.vendor != "postgresql" or connection.timezone is not UTC:
-        return
-    import psycopg
-
-    oid = psycopg.adapters.types["timestamptz"].oid
-    loader = psycopg.adapters.get_loader(oid, psycopg.pq.Format.TEXT)
-    assert loader is not None
-    adapters.register_loader(oid, loader)
 
 
 def columns(model: type[models.Model], table: str) -> str:

@@ -258,13 +258,19 @@ def has_work(connection_id: str, now: datetime) -> bool:
 
 
 def next_due(
-    connection_id: str, now: datetime, *, size: int, record_key: str | None = None
+    connection_id: str,
+    now: datetime,
+    *,
+    size: int,
+    record_key: str | None = None,
+    many: bool = False,
 ) -> tuple[list[Invocation], set[str]]:
     """The next `size` of a lane, of one record if that is named, in order of priority, then of
-    time; and the keys of the records for which more than one waits."""
+    time; and the keys of the records for which more than one waits. `many`, where so many are
+    there, as far as anybody knows."""
     statement = _next_due(of_one=record_key is not None)
     parameters = {"connection": connection_id, "now": now, "size": size, "record_key": record_key}
-    found = read(Invocation, statement, parameters, many=size >= MANY)
+    found = read(Invocation, statement, parameters, many=many and size >= MANY)
     rows = [row for row, _ in found]
     rows.sort(key=lambda row: (row.priority, row.due_at, row.pk))
     return rows, {row.record_key for row, (shared,) in found if shared}
