@@ -19,6 +19,7 @@ from tests.products.models import Customer, Deal
 from xkit_crm.connections import disconnect
 from xkit_crm.delivery import line, outcomes, shadow
 from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.replay import replay, skip
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, RateLimited
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.invocation import NEVER
@@ -124,6 +125,30 @@ def test_going_live_overlooks_nothing_that_is_rehearsed_at_that_moment(
     monkeypatch.setattr(outcomes, "write_rehearsal", after_going_live)
     create()
     assert not Invocation.objects.filter(status="pending", due_at=NEVER).exists()
+
+
+def test_what_is_skipped_while_it_is_rehearsed_may_be_replayed(
+    shadowed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt of a try that isn't counted would be in the way of the next one for ever."""
+    write_rehearsal = outcomes.write_rehearsal
+
+    def after_it_was_skipped(*args: Any) -> int:
+        skip([only()])
+        return write_rehearsal(*args)
+
+    create(wait=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(outcomes, "write_rehearsal", after_it_was_skipped)
+        deliver()
+    assert states() == ["skipped"]
+    assert not Attempt.objects.exists()
+    replay([only()])
+    deliver()
+    assert shadow.go_live(shadowed) == 1
+    deliver()
+    assert states() == ["succeeded"]
+    assert names() == ["Sales"]
 
 
 def test_what_a_caller_waits_for_is_rehearsed_and_sent_with_the_others(

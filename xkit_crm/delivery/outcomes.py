@@ -392,6 +392,7 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         )
         if connection.first() is None:
             return 0
+        tries = _still_waiting(tries)
         # What couldn't be rehearsed is told nowhere: it would be every few seconds, for hours.
         told = [this for this in tries if not _passes(this)]
         together([_attempts(told, rehearsed=True), tallies.tried(told, rehearsed=True)])
@@ -409,6 +410,15 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         this.invocation.status, this.invocation.finished_at = PENDING, None
         this.invocation.due_at = soon if _passes(this) else NEVER
     return len(tries)
+
+
+def _still_waiting(tries: Sequence[Try]) -> list[Try]:
+    """Those that nobody has skipped or tried since they were read, and does meanwhile: the attempt
+    of one that isn't counted would have the number of the next one."""
+    ids = [this.invocation.pk for this in tries]
+    waiting = Invocation.objects.select_for_update().filter(pk__in=ids, status=PENDING)
+    left = dict(waiting.order_by("pk").values_list("pk", "tries"))
+    return [this for this in tries if left.get(this.invocation.pk) == this.invocation.tries]
 
 
 def _passes(this: Try) -> bool:
