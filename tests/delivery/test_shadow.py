@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
+from tests.threads import elsewhere
 from xkit_crm.connections import disconnect
 from xkit_crm.delivery import line, outcomes, shadow
 from xkit_crm.delivery.drain import drain
@@ -125,6 +127,23 @@ def test_going_live_overlooks_nothing_that_is_rehearsed_at_that_moment(
     monkeypatch.setattr(outcomes, "write_rehearsal", after_going_live)
     create()
     assert not Invocation.objects.filter(status="pending", due_at=NEVER).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_who_saves_waits_for_a_rehearsal(
+    shadowed: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.features.has_select_for_no_key_update:
+        pytest.skip("only PostgreSQL tells who refers to a row from who changes it")
+    still_waiting = outcomes._still_waiting
+
+    def while_another_is_saved(tries: Any) -> Any:
+        elsewhere(lambda: DealFactory.create(customer=customer))
+        return still_waiting(tries)
+
+    create(wait=False)
+    monkeypatch.setattr(outcomes, "_still_waiting", while_another_is_saved)
+    assert drain("acme", limit=1) == 1
 
 
 def test_what_is_skipped_while_it_is_rehearsed_may_be_replayed(

@@ -387,7 +387,8 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
     version = tries[0].invocation.mapping_version
     with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
-        connection = Connection.objects.select_for_update().filter(
+        no_key = connections[router.db_for_write(Connection)].features.has_select_for_no_key_update
+        connection = Connection.objects.select_for_update(no_key=no_key).filter(
             pk=tries[0].invocation.connection_id, shadow=True
         )
         if connection.first() is None:
