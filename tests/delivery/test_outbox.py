@@ -13,7 +13,7 @@ from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
 from tests.products.models import Customer, Deal
 from tests.threads import begun, elsewhere
 from xkit_crm.mappings import versions
-from xkit_crm.models import Connection, Invocation
+from xkit_crm.models import Connection, EventDefinition, Invocation
 
 
 @pytest.mark.django_db(transaction=True)
@@ -32,6 +32,19 @@ def test_who_has_one_connection_locked_holds_up_no_other_customers_saves(
         elsewhere(lambda: DealFactory.create(customer=other))
     theirs.join(20)
     assert set(Invocation.objects.values_list("connection_id", flat=True)) == {"acme", "other"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_who_saves_waits_for_who_changes_what_is_defined(customer: Customer) -> None:
+    """The two would wait for each other where several events are changed, and several made."""
+    if not database.features.has_select_for_no_key_update:
+        pytest.skip("only PostgreSQL tells who refers to a row from who changes it")
+    with transaction.atomic():
+        for event in EventDefinition.objects.all():
+            event.label = "Another"
+            event.save(update_fields=["label", "updated_at"])
+        elsewhere(lambda: DealFactory.create(customer=customer))
+    assert Invocation.objects.count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,9 +17,11 @@ import xkit_crm
 from tests.delivery.conftest import Misbehave, act, create, held, names, only, states
 from tests.factories import DealFactory
 from tests.products.models import Customer, Deal
+from tests.threads import elsewhere
 from xkit_crm.connections import disconnect
 from xkit_crm.delivery import line, outcomes, shadow
 from xkit_crm.delivery.drain import drain
+from xkit_crm.delivery.replay import replay, skip
 from xkit_crm.exceptions import CRMError, CRMUnauthorized, CRMUnavailable, RateLimited
 from xkit_crm.models import Attempt, Connection, Invocation, RecordLink
 from xkit_crm.models.invocation import NEVER
@@ -124,6 +127,47 @@ def test_going_live_overlooks_nothing_that_is_rehearsed_at_that_moment(
     monkeypatch.setattr(outcomes, "write_rehearsal", after_going_live)
     create()
     assert not Invocation.objects.filter(status="pending", due_at=NEVER).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_who_saves_waits_for_a_rehearsal(
+    shadowed: Connection, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database.features.has_select_for_no_key_update:
+        pytest.skip("only PostgreSQL tells who refers to a row from who changes it")
+    still_waiting = outcomes._still_waiting
+
+    def while_another_is_saved(tries: Any) -> Any:
+        elsewhere(lambda: DealFactory.create(customer=customer))
+        return still_waiting(tries)
+
+    create(wait=False)
+    monkeypatch.setattr(outcomes, "_still_waiting", while_another_is_saved)
+    assert drain("acme", limit=1) == 1
+
+
+def test_what_is_skipped_while_it_is_rehearsed_may_be_replayed(
+    shadowed: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The attempt of a try that isn't counted would be in the way of the next one for ever."""
+    write_rehearsal = outcomes.write_rehearsal
+
+    def after_it_was_skipped(*args: Any) -> int:
+        skip([only()])
+        return write_rehearsal(*args)
+
+    create(wait=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(outcomes, "write_rehearsal", after_it_was_skipped)
+        deliver()
+    assert states() == ["skipped"]
+    assert not Attempt.objects.exists()
+    replay([only()])
+    deliver()
+    assert shadow.go_live(shadowed) == 1
+    deliver()
+    assert states() == ["succeeded"]
+    assert names() == ["Sales"]
 
 
 def test_what_a_caller_waits_for_is_rehearsed_and_sent_with_the_others(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.db import connections
 from django.forms.models import BaseInlineFormSet
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -94,7 +95,8 @@ class DefinitionForm(forms.ModelForm):
             return cleaned
         rows = type(self.instance)._default_manager.all()
         if self.waits:
-            rows = rows.select_for_update()
+            no_key = connections[rows.db].features.has_select_for_no_key_update
+            rows = rows.select_for_update(no_key=no_key)
         row: Versioned = rows.get(pk=self.instance.pk)
         overtaken = versions.since(row, seen)
         if overtaken and not self._says_the_same(row):

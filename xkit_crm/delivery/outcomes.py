@@ -387,11 +387,13 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
     version = tries[0].invocation.mapping_version
     with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
-        connection = Connection.objects.select_for_update().filter(
+        no_key = connections[router.db_for_write(Connection)].features.has_select_for_no_key_update
+        connection = Connection.objects.select_for_update(no_key=no_key).filter(
             pk=tries[0].invocation.connection_id, shadow=True
         )
         if connection.first() is None:
             return 0
+        tries = _still_waiting(tries)
         # What couldn't be rehearsed is told nowhere: it would be every few seconds, for hours.
         told = [this for this in tries if not _passes(this)]
         together([_attempts(told, rehearsed=True), tallies.tried(told, rehearsed=True)])
@@ -409,6 +411,15 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         this.invocation.status, this.invocation.finished_at = PENDING, None
         this.invocation.due_at = soon if _passes(this) else NEVER
     return len(tries)
+
+
+def _still_waiting(tries: Sequence[Try]) -> list[Try]:
+    """Those that nobody has skipped or tried since they were read, and does meanwhile: the attempt
+    of one that isn't counted would have the number of the next one."""
+    ids = [this.invocation.pk for this in tries]
+    waiting = Invocation.objects.select_for_update().filter(pk__in=ids, status=PENDING)
+    left = dict(waiting.order_by("pk").values_list("pk", "tries"))
+    return [this for this in tries if left.get(this.invocation.pk) == this.invocation.tries]
 
 
 def _passes(this: Try) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import models, router, transaction
+from django.db import connections, models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -189,11 +189,15 @@ class Versioned(Dated):
         return gone
 
     def _stored(self, using: str) -> Self | None:
-        """The row as the database has it, which nobody else changes until the transaction ends."""
+        """The row as the database has it, which nobody else changes until the transaction ends.
+
+        Who only captures an event of it doesn't wait, where the database can tell them apart.
+        """
         if self._state.adding:
             return None
         rows: models.QuerySet[Self] = type(self)._default_manager.using(using)
-        return rows.select_for_update().filter(pk=self.pk).first()
+        no_key = connections[using].features.has_select_for_no_key_update
+        return rows.select_for_update(no_key=no_key).filter(pk=self.pk).first()
 
 
 #: The reason of a version that nobody gave one for.
