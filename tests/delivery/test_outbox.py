@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.utils.timezone import now
 
-from tests.delivery.conftest import create
-from tests.factories import ConnectionFactory, CustomerFactory, DealFactory
+from tests.delivery.conftest import create, put
+from tests.factories import (
+    ConnectionFactory,
+    CustomerFactory,
+    DealFactory,
+    InvocationFactory,
+)
 from tests.products.models import Customer, Deal
 from tests.threads import begun, elsewhere
+from xkit_crm.delivery import shadow
+from xkit_crm.delivery.drain import take_turn
+from xkit_crm.delivery.replay import skip
 from xkit_crm.mappings import versions
 from xkit_crm.models import Connection, EventDefinition, Invocation
+from xkit_crm.models.invocation import NEVER
 
 
 @pytest.mark.django_db(transaction=True)
@@ -32,6 +43,48 @@ def test_who_has_one_connection_locked_holds_up_no_other_customers_saves(
         elsewhere(lambda: DealFactory.create(customer=other))
     theirs.join(20)
     assert set(Invocation.objects.values_list("connection_id", flat=True)) == {"acme", "other"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda: versions.release("acme"),
+        lambda: shadow.go_live(Connection.objects.get(pk="acme")),
+        lambda: shadow.go_live(Connection.objects.get(pk="acme"), discard=True),
+        lambda: skip(Invocation.objects.filter(connection="acme", status="pending")),
+        lambda: take_turn("acme"),
+    ],
+    ids=["decide", "go live", "discard", "skip", "rehearse"],
+)
+def test_what_is_done_with_what_waits_of_a_customer_waits_for_no_other_customers_save(
+    sandbox: Connection, step: Callable[[], Any]
+) -> None:
+    """That one may go on with a row of this customer's, and would be ended by the database."""
+    if database.vendor == "sqlite":
+        pytest.skip("SQLite lets no other write while one writes")
+    other = CustomerFactory.create(connection_id=ConnectionFactory.create(id="other").pk)
+    shadow.start(sandbox)
+    # A log in which hardly anything waits: so the database takes the status to be enough.
+    event = EventDefinition.objects.get(slug="deal_created")
+    done = {"connection": sandbox, "event": event, "status": "succeeded"}
+    Invocation.objects.bulk_create([InvocationFactory.build(**done) for _ in range(300)])
+    put(*map(str, range(5)))
+    ids = list(Invocation.objects.filter(status="pending").values_list("pk", flat=True))
+    if database.vendor == "mysql":
+        with database.cursor() as cursor:
+            cursor.execute(f"ANALYZE TABLE {Invocation._meta.db_table}")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with transaction.atomic():
+        DealFactory.create(customer=other)
+        # Somebody may still see when they were due before, so that the index by which they are due
+        # has all of that in it.
+        waiting = Invocation.objects.filter(pk__in=ids)
+        for _ in range(3):
+            elsewhere(lambda: waiting.update(due_at=NEVER))
+            elsewhere(lambda: waiting.update(due_at=now()))
+        elsewhere(step)
+    database.close()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, tallies, telling
 from xkit_crm.delivery.replay import may_be_skipped
+from xkit_crm.delivery.rows import found_by
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
@@ -60,7 +61,7 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
     waiting = Invocation.objects.filter(
         connection_id=connection.pk, status=InvocationStatus.PENDING
     )
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using), found_by("xkit_invocation_due_idx", Invocation):
         Connection.objects.filter(pk=connection.pk).update(shadow=False, updated_at=now)
         discarded = 0
         if discard:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from xkit_crm import catalogue
 from xkit_crm.delivery import backends
+from xkit_crm.delivery.rows import found_by
 from xkit_crm.exceptions import MappingIncomplete
 from xkit_crm.mappings.drafts import end_draft
 from xkit_crm.mappings.reading import Document, in_force, require_valid
@@ -118,7 +119,7 @@ def release(connection_id: str) -> int:
     """Let the invocations go on that waited for the customer to decide, and those that stand behind
     them; gives how many there were."""
     using, now = router.db_for_write(Invocation), timezone.now()
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using), found_by("xkit_invocation_due_idx", Invocation):
         # What was never tried and isn't due stands behind another of its record. It is looked at
         # once too often where that one waits for something else.
         released = Invocation.objects.filter(
