@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
@@ -19,12 +20,15 @@ from tests.factories import (
 )
 from tests.products.models import Customer, Deal
 from tests.threads import begun, elsewhere
+from xkit_crm import mappings
+from xkit_crm.connections import disconnect
 from xkit_crm.delivery import shadow
 from xkit_crm.delivery.drain import take_turn
 from xkit_crm.delivery.replay import skip
 from xkit_crm.mappings import versions
 from xkit_crm.models import Connection, EventDefinition, Invocation
 from xkit_crm.models.invocation import NEVER
+from xkit_crm.providers.renewing import renew
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,6 +127,51 @@ def test_nor_has_who_fires_an_event_by_hand(sandbox: Connection, key: str | None
         pytest.skip("only MariaDB shows what is not committed yet")
     require_nothing_put(lambda: create(wait=False, idempotency_key=key))
     assert Invocation.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda one: mappings.put_in_force(one, mappings.in_force(one)),
+        mappings.record,
+        shadow.start,
+        shadow.go_live,
+        lambda one: disconnect(one, "It was switched off."),
+        lambda one: renew(one, one.credentials, lambda known: {"token": "new"}),
+    ],
+    ids=["decide", "record", "shadow", "go live", "disconnect", "renew"],
+)
+def test_who_changes_a_connection_begins_again_where_two_who_save_meet(
+    sandbox: Connection, customer: Customer, step: Callable[[Connection], object]
+) -> None:
+    """One of the two waits for a row of the other's, and that one behind whoever waits for the
+    connection: the database ends the one who has written least."""
+    if database.vendor == "sqlite":
+        pytest.skip("SQLite lets no other write while one writes")
+    shared = DealFactory.create(customer=customer)
+    has_it, goes_on, done = Event(), Event(), []
+
+    def save() -> None:
+        with transaction.atomic():
+            Deal.objects.select_for_update().get(pk=shared.pk)
+            has_it.set()
+            goes_on.wait(20)
+            DealFactory.create(customer=customer)
+
+    with transaction.atomic():
+        theirs = begun(save)
+        has_it.wait(20)
+        DealFactory.create(customer=customer)
+        change = begun(lambda: done.append(step(sandbox)))
+        change.join(0.3)
+        goes_on.set()
+        theirs.join(0.3)
+        Deal.objects.select_for_update().get(pk=shared.pk)
+    for thread in (theirs, change):
+        thread.join(20)
+    assert done
+    assert Deal.objects.count() == 3
 
 
 def require_nothing_put(put: Callable[[], object]) -> None:
