@@ -148,20 +148,29 @@ def propose_mapping(connection: Connection, provider: Provider | None = None) ->
 def disconnect(connection: Connection, reason: str) -> None:
     """Forget the credentials and call the CRM no more; its mapping stays, and what waits waits."""
     connection.credentials = {}
-    with transaction.atomic(using=router.db_for_write(Connection)):
-        connection.save(update_fields=["credentials_cipher", "updated_at"])
-        set_status(connection, ConnectionStatus.DISABLED, reason)
+    _set_status(connection, ConnectionStatus.DISABLED, reason, "credentials_cipher")
 
 
 def set_status(connection: Connection, status: ConnectionStatus, reason: str = "") -> None:
     """Change the status, and tell `connection_status_changed` once it is committed. What a CRM says
     in the reason is stored without the connection's secrets."""
+    _set_status(connection, status, reason)
+
+
+def _set_status(
+    connection: Connection, status: ConnectionStatus, reason: str, *changed: str
+) -> None:
+    """The same, and store what else has changed."""
     old_status = connection.status
     connection.status, connection.status_reason = status, redacted(connection, reason)
     using = router.db_for_write(Connection)
-    with transaction.atomic(using=using):
-        connection.save(update_fields=["status", "status_reason", "updated_at"])
-        _announce(connection, old_status, using=using)
+
+    def store() -> None:
+        with transaction.atomic(using=using):
+            connection.save(update_fields=["status", "status_reason", "updated_at", *changed])
+            _announce(connection, old_status, using=using)
+
+    again_on_conflict(store)
 
 
 def redacted(connection: Connection, text: str) -> str:

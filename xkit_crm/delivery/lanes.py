@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from xkit_crm.conf import settings
 from xkit_crm.delivery import heartbeat, rate, statements, tallies, telling
-from xkit_crm.delivery.rows import update_each
+from xkit_crm.delivery.rows import found_by, update_each
 from xkit_crm.exceptions import CRMError
 from xkit_crm.models import Connection, Invocation, Lane
 from xkit_crm.models.invocation import InvocationStatus
@@ -187,8 +187,8 @@ def _take_up(connection_id: str) -> None:
     running = Invocation.objects.filter(
         connection_id=connection_id, status=InvocationStatus.RUNNING
     )
-    now = timezone.now()
-    with transaction.atomic(using=router.db_for_write(Invocation)):
+    now, using = timezone.now(), router.db_for_write(Invocation)
+    with transaction.atomic(using=using), found_by("xkit_invocation_due_idx", Invocation):
         left = running.filter(tries__gte=F("forgiven") + settings.MAX_ATTEMPTS).update(
             status=InvocationStatus.UNKNOWN,
             doubtful=True,
@@ -269,11 +269,13 @@ def release(keys: Iterable[tuple[str, str]]) -> None:
     for connection_id, record_key in keys:
         by_connection.setdefault(connection_id, set()).add(record_key)
     for connection_id, record_keys in by_connection.items():
-        Invocation.objects.filter(
+        behind = Invocation.objects.filter(
             connection_id=connection_id,
             record_key__in=record_keys,
             status=InvocationStatus.PENDING,
-        ).update(due_at=timezone.now())
+        )
+        with found_by("xkit_invocation_open_idx", Invocation):
+            behind.update(due_at=timezone.now())
 
 
 def is_due(invocation: Invocation) -> bool:

@@ -27,7 +27,15 @@ from django.utils import timezone
 from xkit_crm import logs, mappings, tracing
 from xkit_crm.connections import break_off
 from xkit_crm.delivery import linking, tallies, telling
-from xkit_crm.delivery.rows import Fewer, Write, inserting, together, update_each, updating
+from xkit_crm.delivery.rows import (
+    Fewer,
+    Write,
+    found_by,
+    inserting,
+    together,
+    update_each,
+    updating,
+)
 from xkit_crm.delivery.trying import CONTENT, Try, decide
 from xkit_crm.exceptions import (
     CRMError,
@@ -397,8 +405,7 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         # What couldn't be rehearsed is told nowhere: it would be every few seconds, for hours.
         told = [this for this in tries if not _passes(this)]
         together([_attempts(told, rehearsed=True), tallies.tried(told, rehearsed=True)])
-        waiting = Invocation.objects.filter(status=PENDING)
-        waiting.filter(pk__in=[this.invocation.pk for this in told]).update(
+        Invocation.objects.filter(pk__in=[this.invocation.pk for this in told]).update(
             due_at=NEVER,
             tries=F("tries") + 1,
             forgiven=F("forgiven") + 1,
@@ -406,7 +413,7 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
         )
         soon = timezone.now() + REHEARSED_AGAIN
         again = [this.invocation.pk for this in tries if _passes(this)]
-        waiting.filter(pk__in=again).update(due_at=soon)
+        Invocation.objects.filter(pk__in=again).update(due_at=soon)
     for this in tries:
         this.invocation.status, this.invocation.finished_at = PENDING, None
         this.invocation.due_at = soon if _passes(this) else NEVER
@@ -418,7 +425,8 @@ def _still_waiting(tries: Sequence[Try]) -> list[Try]:
     of one that isn't counted would have the number of the next one."""
     ids = [this.invocation.pk for this in tries]
     waiting = Invocation.objects.select_for_update().filter(pk__in=ids, status=PENDING)
-    left = dict(waiting.order_by("pk").values_list("pk", "tries"))
+    with found_by("PRIMARY", Invocation):
+        left = dict(waiting.order_by("pk").values_list("pk", "tries"))
     return [this for this in tries if left.get(this.invocation.pk) == this.invocation.tries]
 
 

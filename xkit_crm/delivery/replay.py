@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, lanes, tallies, telling
 from xkit_crm.delivery.decisions import decision_for
+from xkit_crm.delivery.rows import found_by
 from xkit_crm.exceptions import MappingIncomplete, PayloadInvalid
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import EventDefinition, Invocation, RecordLink
@@ -161,7 +162,8 @@ def _locked(invocations: Iterable[Invocation | int], statuses: Iterable[str]) ->
     """Those that are in one of these states, so that nobody else takes them out of it meanwhile."""
     ids = [one.pk if isinstance(one, Invocation) else one for one in invocations]
     rows = Invocation.objects.filter(pk__in=ids, status__in=list(statuses)).order_by("pk")
-    return [_Chosen(*row) for row in rows.select_for_update().values_list(*_Chosen._fields)]
+    with found_by("PRIMARY", Invocation):
+        return [_Chosen(*row) for row in rows.select_for_update().values_list(*_Chosen._fields)]
 
 
 def _queue(chosen: list[_Chosen], *, renew: bool) -> None:

@@ -12,8 +12,8 @@ each row by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -190,6 +190,33 @@ def _run_as_one(writes: Sequence[Write], using: str) -> list[int]:
         if _DIVISION_BY_ZERO in (getattr(cause, "sqlstate", ""), getattr(cause, "pgcode", "")):
             raise Fewer from raised
         raise
+
+
+@contextmanager
+def found_by(index: str, model: type[models.Model]) -> Iterator[None]:
+    """Rows of the model that are updated or locked in this block are found by this index.
+
+    MariaDB and MySQL lock all that they look at, and by an index of their choice that is much of
+    what others write: they would wait for whoever saves a row of another customer, who may be about
+    to wait for them. Other databases wait for what they were asked for.
+    """
+    using = router.db_for_write(model)
+    connection = connections[using]
+    if connection.vendor != "mysql":
+        yield
+        return
+    table, hint = _table(model, using), f"FORCE INDEX ({connection.ops.quote_name(index)})"
+
+    def run(execute: Any, statement: str, *others: Any) -> Any:
+        for begin, end in (("UPDATE", "SET"), ("FROM", "WHERE")):
+            plain = f"{begin} {table} {end} "
+            if plain in statement:
+                statement = statement.replace(plain, f"{begin} {table} {hint} {end} ", 1)
+                break
+        return execute(statement, *others)
+
+    with connection.execute_wrapper(run):
+        yield
 
 
 _Model = TypeVar("_Model", bound=models.Model)
@@ -382,6 +409,9 @@ def _update(
         found = [f'{table}.{column} = rows."old_{name}"' for name, column in named]
     else:
         gets, found = [f"{to} = %s" for to in gets], [f"{column} = %s" for column in found]
+    if connections[using].vendor == "mysql" and str(model._meta.pk.attname) in criteria:
+        # By another index it would be locked in another order than by who finds it by its key.
+        table += " FORCE INDEX (PRIMARY)"
     return (
         f"UPDATE {table} SET {', '.join(gets)} {source}"  # noqa: S608 - our own names only
         f"WHERE {' AND '.join(found)}{_and_exists(using, other)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from django.db import router, transaction
 from django.db.models import F
@@ -17,9 +18,11 @@ from django.utils.translation import gettext as _
 
 from xkit_crm.delivery import backends, tallies, telling
 from xkit_crm.delivery.replay import may_be_skipped
+from xkit_crm.delivery.rows import found_by
 from xkit_crm.mapping.transformations import ActionType
 from xkit_crm.models import Attempt, Connection, Invocation
 from xkit_crm.models.attempt import Outcome
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers.registry import provider_class
 from xkit_crm.sync.retarget import NothingToDo
@@ -44,7 +47,8 @@ class Report:
 
 def start(connection: Connection) -> None:
     """Send nothing any more from this connection; show what would be sent."""
-    Connection.objects.filter(pk=connection.pk).update(shadow=True, updated_at=timezone.now())
+    rows = Connection.objects.filter(pk=connection.pk)
+    again_on_conflict(lambda: rows.update(shadow=True, updated_at=timezone.now()))
     connection.shadow = True
 
 
@@ -55,12 +59,18 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
     made meanwhile is created in the CRM by its next change. A create that may have been made
     before, of a row without a link, is sent all the same: skipped, it would be made twice.
     """
+    done = again_on_conflict(partial(_go_live, connection, discard=discard))
+    connection.shadow = False
+    return done
+
+
+def _go_live(connection: Connection, *, discard: bool) -> int:
     using = router.db_for_write(Invocation)
     now = timezone.now()
     waiting = Invocation.objects.filter(
         connection_id=connection.pk, status=InvocationStatus.PENDING
     )
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using), found_by("xkit_invocation_due_idx", Invocation):
         Connection.objects.filter(pk=connection.pk).update(shadow=False, updated_at=now)
         discarded = 0
         if discard:
@@ -73,7 +83,6 @@ def go_live(connection: Connection, *, discard: bool = False) -> int:
             )
         released = waiting.filter(due_at=NEVER).update(due_at=F("created_at"))
         backends.poke_on_commit([connection.pk], using=using)
-    connection.shadow = False
     return discarded if discard else released
 
 

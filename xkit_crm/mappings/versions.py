@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from xkit_crm import catalogue
 from xkit_crm.delivery import backends
+from xkit_crm.delivery.rows import found_by
 from xkit_crm.exceptions import MappingIncomplete
 from xkit_crm.mappings.drafts import end_draft
 from xkit_crm.mappings.reading import Document, in_force, require_valid
 from xkit_crm.models import Connection, EventAction, Invocation, MappingVersion, ObjectMapping
+from xkit_crm.models.base import again_on_conflict
 from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers import descriptions
 
@@ -31,16 +33,20 @@ def put_in_force(
     back to it. Raises `MappingInvalid`.
     """
     require_valid(document)
-    with transaction.atomic(using=router.db_for_write(MappingVersion)):
-        lock(connection)
-        before = in_force(connection)
-        if before:
-            # Rows that were written past the versions are in none of them, and would be lost.
-            _keep(connection, before)
-        for slug, given in document.items():
-            _write(connection, slug, given)
-        end_draft(connection, document, before=before)
-        return record(connection, author=author, crm_was_asked=crm_was_asked)
+
+    def put() -> MappingVersion | None:
+        with transaction.atomic(using=router.db_for_write(MappingVersion)):
+            lock(connection)
+            before = in_force(connection)
+            if before:
+                # Rows that were written past the versions are in none of them, and would be lost.
+                _keep(connection, before)
+            for slug, given in document.items():
+                _write(connection, slug, given)
+            end_draft(connection, document, before=before)
+            return record(connection, author=author, crm_was_asked=crm_was_asked)
+
+    return again_on_conflict(put)
 
 
 def _write(connection: Connection, slug: str, given: Mapping[str, Any]) -> None:
@@ -75,14 +81,18 @@ def record(
 ) -> MappingVersion | None:
     """Keep what the rows say now as a new version, where it isn't the last one, and let go what
     waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
-    with transaction.atomic(using=router.db_for_write(MappingVersion)):
-        lock(connection)  # so that versions come one by one
-        made = _keep(connection, in_force(connection), author=author)
-        if not crm_was_asked:
-            # A worker may remember the CRM as it was before the customer made a field for this.
-            descriptions.forget(connection)
-        release(connection.pk)
-    return made
+
+    def keep() -> MappingVersion | None:
+        with transaction.atomic(using=router.db_for_write(MappingVersion)):
+            lock(connection)  # so that versions come one by one
+            made = _keep(connection, in_force(connection), author=author)
+            if not crm_was_asked:
+                # A worker may remember the CRM as it was before the customer made a field for this.
+                descriptions.forget(connection)
+            release(connection.pk)
+        return made
+
+    return again_on_conflict(keep)
 
 
 def _keep(connection: Connection, document: Document, *, author: str = "") -> MappingVersion | None:
@@ -118,7 +128,7 @@ def release(connection_id: str) -> int:
     """Let the invocations go on that waited for the customer to decide, and those that stand behind
     them; gives how many there were."""
     using, now = router.db_for_write(Invocation), timezone.now()
-    with transaction.atomic(using=using):
+    with transaction.atomic(using=using), found_by("xkit_invocation_due_idx", Invocation):
         # What was never tried and isn't due stands behind another of its record. It is looked at
         # once too often where that one waits for something else.
         released = Invocation.objects.filter(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import IntegrityError, OperationalError, models, transaction
+from django.db import IntegrityError, OperationalError, connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
@@ -109,13 +109,15 @@ def again_on_conflict(step: Callable[[], _Result]) -> _Result:
     """Do it, and again where somebody made the same row at the same moment: then it is there,
     or the database had to choose between the two.
 
-    `step` opens its own transaction.
+    `step` opens its own transaction. Within another one that the database has taken back as a whole
+    it is for whoever opened that to begin again.
     """
     for _attempt in range(CONFLICTS):
         try:
             return step()
         except (IntegrityError, OperationalError):
-            continue
+            if any(one.needs_rollback for one in connections.all(initialized_only=True)):
+                raise
     return step()
 
 

@@ -10,13 +10,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from django.db import OperationalError, connections, router, transaction
 from django.db.models import F, QuerySet
 
 from xkit_crm.exceptions import CRMUnauthorized
 from xkit_crm.models import Connection
-from xkit_crm.models.base import in_transaction
+from xkit_crm.models.base import again_on_conflict, in_transaction
 from xkit_crm.providers.base import Credentials
 
 Ask = Callable[[Credentials], Credentials]
@@ -68,14 +69,26 @@ def _renew(connection: Connection, used: Credentials, ask: Ask) -> Credentials:
         if (others := _others(stored, connection, used)) is not None:
             return others
         renewed = ask(used)
-        with _locked(rows, using):
-            stored = rows.first()
-            if stored is None:  # deleted meanwhile
-                return renewed
-            if (others := _others(stored, connection, used)) is not None:
-                return others
-            stored.credentials = renewed
-            stored.save(update_fields=["credentials_cipher"])
+        # The vendor gives them once: where somebody was in the way they are stored all the same.
+        return again_on_conflict(partial(_store, rows, using, connection, used, renewed))
+
+
+def _store(
+    rows: QuerySet[Connection],
+    using: str,
+    connection: Connection,
+    used: Credentials,
+    renewed: Credentials,
+) -> Credentials:
+    """Store those that were renewed; gives those that are stored by now."""
+    with _locked(rows, using):
+        stored = rows.first()
+        if stored is None:  # deleted meanwhile
+            return renewed
+        if (others := _others(stored, connection, used)) is not None:
+            return others
+        stored.credentials = renewed
+        stored.save(update_fields=["credentials_cipher"])
     return renewed
 
 
