@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import xkit_crm
-from tests.factories import DealFactory
+from tests.factories import CustomerFactory, DealFactory
 from tests.products.models import Customer, Deal
 from tests.sync.test_capture import rebound
 from xkit_crm.delivery.replay import replay
@@ -33,6 +33,36 @@ def test_a_row_that_the_crm_does_not_know_yet_is_created_by_its_next_change(
     assert ended() == [("deal_created", "succeeded")]
     assert Invocation.objects.get().payload["name"] == "Renamed"
     assert xkit_crm.links(deal).get().record_id == "Opportunity:00001"
+
+
+def test_a_row_that_moved_to_another_customer_is_not_written_to_the_one_it_left(
+    sandbox: Connection, deal: Deal
+) -> None:
+    """What waits there would become a create of the row as it is now, with another's data."""
+    deal.title = "Renamed"
+    deal.save()
+    with xkit_crm.muted():
+        deal.customer = CustomerFactory.create(connection_id="globex")
+        deal.title = "Globex's secret"
+        deal.save()
+    deliver()
+    assert ended() == [("deal_updated", "skipped")]
+    assert "belongs to another connection" in str(Invocation.objects.get().error)
+    assert not Record.objects.exists()
+
+
+def test_nor_is_it_where_its_failure_is_replayed(sandbox: Connection, customer: Customer) -> None:
+    deal = DealFactory.create(customer=customer)
+    Invocation.objects.update(payload={"name": None})
+    deliver()
+    with xkit_crm.muted():
+        deal.customer = CustomerFactory.create(connection_id="globex")
+        deal.title = "Globex's secret"
+        deal.save()
+    replay(Invocation.objects.all())
+    deliver()
+    assert ended() == [("deal_created", "skipped")]
+    assert not Record.objects.exists()
 
 
 def test_the_change_of_a_row_that_is_gone_and_never_arrived_is_nothing_to_do(

@@ -111,6 +111,11 @@ def _become(invocation: Invocation, moment: str, instance: models.Model | None) 
             "The row doesn't meet the condition of its binding any more, so nothing is written of "
             "it as it is now."
         )
+    if invocation.connection_id not in binding.connections_of(instance):
+        raise NothingToDo(
+            "The row belongs to another connection by now, so nothing is written here of it as it "
+            "is now."
+        )
     event = catalogue.event(binding.crm_object, slug)
     payload, problems = payloads.build(event, binding.payload, instance)
     if problems:
