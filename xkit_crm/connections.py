@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -148,19 +148,18 @@ def propose_mapping(connection: Connection, provider: Provider | None = None) ->
 def disconnect(connection: Connection, reason: str) -> None:
     """Forget the credentials and call the CRM no more; its mapping stays, and what waits waits."""
     connection.credentials = {}
-    _set_status(connection, ConnectionStatus.DISABLED, reason, "credentials_cipher")
+    set_status(connection, ConnectionStatus.DISABLED, reason, changed=["credentials_cipher"])
 
 
-def set_status(connection: Connection, status: ConnectionStatus, reason: str = "") -> None:
-    """Change the status, and tell `connection_status_changed` once it is committed. What a CRM says
-    in the reason is stored without the connection's secrets."""
-    _set_status(connection, status, reason)
-
-
-def _set_status(
-    connection: Connection, status: ConnectionStatus, reason: str, *changed: str
+def set_status(
+    connection: Connection,
+    status: ConnectionStatus,
+    reason: str = "",
+    *,
+    changed: Sequence[str] = (),
 ) -> None:
-    """The same, and store what else has changed."""
+    """Change the status, and what else has `changed`, and tell `connection_status_changed` once it
+    is committed. What a CRM says in the reason is stored without the connection's secrets."""
     old_status = connection.status
     connection.status, connection.status_reason = status, redacted(connection, reason)
     using = router.db_for_write(Connection)

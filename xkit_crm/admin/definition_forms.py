@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.db import connections
 from django.forms.models import BaseInlineFormSet
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -16,6 +15,7 @@ from xkit_crm import usage, versions
 from xkit_crm.admin.schema_form import SchemaField
 from xkit_crm.differences import same
 from xkit_crm.models import CRMObject, EventDefinition
+from xkit_crm.models.base import locking
 from xkit_crm.models.definition_version import Versioned
 from xkit_crm.usage import Use
 from xkit_crm.versions import Overtaken
@@ -95,8 +95,7 @@ class DefinitionForm(forms.ModelForm):
             return cleaned
         rows = type(self.instance)._default_manager.all()
         if self.waits:
-            no_key = connections[rows.db].features.has_select_for_no_key_update
-            rows = rows.select_for_update(no_key=no_key)
+            rows = locking(rows)
         row: Versioned = rows.get(pk=self.instance.pk)
         overtaken = versions.since(row, seen)
         if overtaken and not self._says_the_same(row):

@@ -42,6 +42,7 @@ from xkit_crm.exceptions import (
 )
 from xkit_crm.models import Attempt, Connection, Invocation, Lane, RecordLink
 from xkit_crm.models.attempt import Outcome
+from xkit_crm.models.base import locking
 from xkit_crm.models.invocation import NEVER, OPEN_STATUSES, InvocationStatus
 from xkit_crm.providers.base import MAX_RECORD_ID
 from xkit_crm.schema import storable
@@ -395,11 +396,8 @@ def _store_rehearsal(tries: Sequence[Try]) -> int:
     version = tries[0].invocation.mapping_version
     with _transaction():
         # Whoever goes live at this moment waits, so that none is put to sleep behind their back.
-        no_key = connections[router.db_for_write(Connection)].features.has_select_for_no_key_update
-        connection = Connection.objects.select_for_update(no_key=no_key).filter(
-            pk=tries[0].invocation.connection_id, shadow=True
-        )
-        if connection.first() is None:
+        connection = Connection.objects.filter(pk=tries[0].invocation.connection_id, shadow=True)
+        if locking(connection).first() is None:
             return 0
         tries = _still_waiting(tries)
         # What couldn't be rehearsed is told nowhere: it would be every few seconds, for hours.

@@ -102,7 +102,7 @@ class Worker:
                 eager_until = now + EAGER_FOR
             is_eager = now < eager_until
             if is_eager:
-                self._wait_for_a_thread(self.poll_interval)
+                self._wait_for_a_thread()
             pause = min(EAGER, self.poll_interval) if is_eager else self.poll_interval
             took, share = now - began, EAGER_LOOKING if is_eager else LOOKING
             self._rest(max(pause, took / share - took))
@@ -232,9 +232,10 @@ class Worker:
             logger.info("Lane %s: %d dealt with.", connection_id, worked, extra=told)
         return worked, not worked or self._stopping or go_on()
 
-    def _wait_for_a_thread(self, seconds: float) -> None:
-        """Until one of them has no lane: before that, finding more helps nobody."""
-        until = time.monotonic() + seconds
+    def _wait_for_a_thread(self) -> None:
+        """Until one of them has no lane, or the poll interval is over: before that, finding more
+        helps nobody."""
+        until = time.monotonic() + self.poll_interval
         while (
             len(self._taken) >= self.threads
             and not self._stopping

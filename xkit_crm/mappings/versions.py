@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.db import connections, router, transaction
@@ -16,7 +17,7 @@ from xkit_crm.exceptions import MappingIncomplete
 from xkit_crm.mappings.drafts import end_draft
 from xkit_crm.mappings.reading import Document, in_force, require_valid
 from xkit_crm.models import Connection, EventAction, Invocation, MappingVersion, ObjectMapping
-from xkit_crm.models.base import again_on_conflict
+from xkit_crm.models.base import again_on_conflict, locking
 from xkit_crm.models.invocation import NEVER, InvocationStatus
 from xkit_crm.providers import descriptions
 
@@ -33,20 +34,22 @@ def put_in_force(
     back to it. Raises `MappingInvalid`.
     """
     require_valid(document)
+    return again_on_conflict(partial(_put_in_force, connection, document, author, crm_was_asked))
 
-    def put() -> MappingVersion | None:
-        with transaction.atomic(using=router.db_for_write(MappingVersion)):
-            lock(connection)
-            before = in_force(connection)
-            if before:
-                # Rows that were written past the versions are in none of them, and would be lost.
-                _keep(connection, before)
-            for slug, given in document.items():
-                _write(connection, slug, given)
-            end_draft(connection, document, before=before)
-            return record(connection, author=author, crm_was_asked=crm_was_asked)
 
-    return again_on_conflict(put)
+def _put_in_force(
+    connection: Connection, document: Document, author: str, crm_was_asked: bool
+) -> MappingVersion | None:
+    with transaction.atomic(using=router.db_for_write(MappingVersion)):
+        lock(connection)
+        before = in_force(connection)
+        if before:
+            # Rows that were written past the versions are in none of them, and would be lost.
+            _keep(connection, before)
+        for slug, given in document.items():
+            _write(connection, slug, given)
+        end_draft(connection, document, before=before)
+        return _record(connection, author, crm_was_asked)
 
 
 def _write(connection: Connection, slug: str, given: Mapping[str, Any]) -> None:
@@ -81,18 +84,18 @@ def record(
 ) -> MappingVersion | None:
     """Keep what the rows say now as a new version, where it isn't the last one, and let go what
     waited for it. Whoever writes rows by themselves, as the admin does, calls this."""
+    return again_on_conflict(partial(_record, connection, author, crm_was_asked))
 
-    def keep() -> MappingVersion | None:
-        with transaction.atomic(using=router.db_for_write(MappingVersion)):
-            lock(connection)  # so that versions come one by one
-            made = _keep(connection, in_force(connection), author=author)
-            if not crm_was_asked:
-                # A worker may remember the CRM as it was before the customer made a field for this.
-                descriptions.forget(connection)
-            release(connection.pk)
-        return made
 
-    return again_on_conflict(keep)
+def _record(connection: Connection, author: str, crm_was_asked: bool) -> MappingVersion | None:
+    with transaction.atomic(using=router.db_for_write(MappingVersion)):
+        lock(connection)  # so that versions come one by one
+        made = _keep(connection, in_force(connection), author=author)
+        if not crm_was_asked:
+            # A worker may remember the CRM as it was before the customer made a field for this.
+            descriptions.forget(connection)
+        release(connection.pk)
+    return made
 
 
 def _keep(connection: Connection, document: Document, *, author: str = "") -> MappingVersion | None:
@@ -111,17 +114,12 @@ def _keep(connection: Connection, document: Document, *, author: str = "") -> Ma
 
 def lock(connection: Connection) -> int | None:
     """Let whoever else decides for this connection wait until the transaction is over; gives the
-    number of the version in force, None where the connection is gone.
-
-    Who only captures an event for it doesn't wait, where the database can tell them apart.
-    """
+    number of the version in force, None where the connection is gone."""
     using = router.db_for_write(MappingVersion)
-    features = connections[using].features
     row = Connection.objects.using(using).filter(pk=connection.pk)
-    if not features.has_select_for_update:
+    if not connections[using].features.has_select_for_update:
         row.update(mapping_version=F("mapping_version"))  # its first write locks it all
-    locked = row.select_for_update(no_key=features.has_select_for_no_key_update)
-    return locked.values_list("mapping_version", flat=True).first()
+    return locking(row).values_list("mapping_version", flat=True).first()
 
 
 def release(connection_id: str) -> int:

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from xkit_crm.exceptions import Problem
 
 _Result = TypeVar("_Result")
+_Row = TypeVar("_Row", bound=models.Model)
 
 #: How often a step is begun again.
 CONFLICTS = 4
@@ -119,6 +120,14 @@ def again_on_conflict(step: Callable[[], _Result]) -> _Result:
             if any(one.needs_rollback for one in connections.all(initialized_only=True)):
                 raise
     return step()
+
+
+def locking(rows: models.QuerySet[_Row]) -> models.QuerySet[_Row]:
+    """These rows, locked until the transaction is over. Who only refers to one of them, as a save
+    does to what it fires an event of, doesn't wait, where the database can tell them apart."""
+    locked = rows.select_for_update()
+    no_key = connections[locked.db].features.has_select_for_no_key_update
+    return rows.select_for_update(no_key=no_key)
 
 
 def in_transaction(using: str) -> bool:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import connections, models, router, transaction
+from django.db import models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from xkit_crm.differences import same
-from xkit_crm.models.base import Dated, OrderedJSONField
+from xkit_crm.models.base import Dated, OrderedJSONField, locking
 
 Document = dict[str, Any]
 
@@ -189,15 +189,11 @@ class Versioned(Dated):
         return gone
 
     def _stored(self, using: str) -> Self | None:
-        """The row as the database has it, which nobody else changes until the transaction ends.
-
-        Who only captures an event of it doesn't wait, where the database can tell them apart.
-        """
+        """The row as the database has it, which nobody else changes until the transaction ends."""
         if self._state.adding:
             return None
         rows: models.QuerySet[Self] = type(self)._default_manager.using(using)
-        no_key = connections[using].features.has_select_for_no_key_update
-        return rows.select_for_update(no_key=no_key).filter(pk=self.pk).first()
+        return locking(rows.filter(pk=self.pk)).first()
 
 
 #: The reason of a version that nobody gave one for.

@@ -18,6 +18,7 @@ from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
 from xkit_crm.exceptions import ConfigurationError
+from xkit_crm.models.base import locking
 from xkit_crm.sync import capture, firing, gathering, scopes, snapshots
 from xkit_crm.sync.bindings import Binding
 from xkit_crm.sync.snapshots import SNAPSHOT, Watch, watch_of
@@ -159,10 +160,7 @@ class SyncedQuerySet(models.QuerySet[_Row]):
             rows = rows.filter(pk__in=self.order_by().values("pk"))
         else:
             rows = models.QuerySet(self.model, query=query.chain(), using=self.db)
-        features = connections[self.db].features
-        if features.has_select_for_update:
-            rows = rows.select_for_update(no_key=features.has_select_for_no_key_update)
-        values = rows.order_by("pk").values_list("pk", *names)
+        values = locking(rows).order_by("pk").values_list("pk", *names)
         return {pk: tuple(others) for pk, *others in values}
 
     def _update_locked(self, pks: Sequence[Any], values: Mapping[str, Any]) -> int:

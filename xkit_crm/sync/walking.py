@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import connections, models, router, transaction
+from django.db import models, router, transaction
 from django.db.models import Q, prefetch_related_objects
 
 from xkit_crm import catalogue
@@ -22,6 +22,7 @@ from xkit_crm.catalogue import Event
 from xkit_crm.delivery.outbox import Row
 from xkit_crm.exceptions import ConfigurationError, Problem
 from xkit_crm.models import Invocation, RecordLink
+from xkit_crm.models.base import locking
 from xkit_crm.models.event_definition import EventType
 from xkit_crm.models.invocation import OPEN_STATUSES, InvocationStatus
 from xkit_crm.sync import payloads
@@ -105,8 +106,7 @@ def locked(binding: Binding, pks: Collection[Any], *, using: str) -> list[models
     """These rows as they are now, for the rest of the transaction; those that are gone are left
     out."""
     manager = binding.model._base_manager.using(using)
-    no_key = connections[using].features.has_select_for_no_key_update
-    return list(manager.filter(pk__in=pks).order_by("pk").select_for_update(no_key=no_key))
+    return list(locking(manager.filter(pk__in=pks).order_by("pk")))
 
 
 @contextmanager
