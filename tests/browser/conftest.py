@@ -41,6 +41,7 @@ def _nobody_is_left(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     database can't be dropped then."""
     yield
     if database.vendor == "postgresql":
+        database.close()  # a test of the worker may have had this one closed by the server
         with django_db_blocker.unblock(), database.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
